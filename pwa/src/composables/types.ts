@@ -1,0 +1,172 @@
+/**
+ * What the interface knows of the world: plain, read-only views of what IndexedDB and the network say,
+ * and the actions a person can take. Components import this file and the composables, nothing below them.
+ */
+import type { ComputedRef, Ref } from 'vue'
+
+/** Lower-case hex of a 16-byte id. */
+export type Id = string
+
+export type Delivery = 'queued' | 'sending' | 'accepted' | 'failed'
+
+export type AnswerState = 'queued' | 'running' | 'done' | 'stopped' | 'interrupted' | 'failed'
+
+export type RouteKind = 'direct' | 'relay'
+
+export interface ConversationSummary {
+  id: Id
+  /** Title as written, else the first line of the first message, else ''. */
+  title: string
+  snippet: string
+  /** Milliseconds since 1970 of the last message. */
+  updatedAt: number
+  pinned: boolean
+  queued: number
+  failed: boolean
+  answering: boolean
+}
+
+export interface ThreadMessage {
+  id: Id
+  role: 'user' | 'assistant' | 'system'
+  parent: Id | null
+  text: string
+  createdAt: number
+  /** Of the person's own messages on this device; null for messages from elsewhere. */
+  delivery: Delivery | null
+  /** Live siblings in order, this one included. */
+  siblings: Id[]
+  answer: AnswerView | null
+}
+
+export interface AnswerView {
+  state: AnswerState
+  /** True when this answer waits for an earlier one that failed or was interrupted. */
+  blocked: boolean
+  /** An error code of the closed set, for failed and interrupted. */
+  code: string | null
+  node: Id | null
+  nodeName: string | null
+  model: string | null
+  engine: string | null
+  route: RouteKind | null
+  firstTokenMs: number | null
+  durationMs: number | null
+  tokens: number | null
+  tokensPerSecond: number | null
+  droppedMessages: number
+  notices: string[]
+}
+
+export interface Thread {
+  conversation: ComputedRef<ConversationSummary | null>
+  /** The branch to show, root first. A running answer's `text` grows as it streams. */
+  messages: ComputedRef<ThreadMessage[]>
+  /** True until the first read of IndexedDB is back. */
+  loading: Readonly<Ref<boolean>>
+  answering: ComputedRef<boolean>
+}
+
+/** The one line that says where an answer would come from, and the sheet behind it. */
+export type StatusKind =
+  | 'direct'
+  | 'relay'
+  | 'asleep' // server answers, node does not
+  | 'offline' // nothing answers
+  | 'server_down' // the node answers directly, the server does not
+  | 'no_node' // nothing is paired
+  | 'connecting'
+
+export interface Status {
+  kind: StatusKind
+  /** Round trip of the chosen route in ms. */
+  latencyMs: number | null
+  serverMs: number | null
+  nodeMs: number | null
+  nodeId: Id | null
+  nodeName: string | null
+  nodeAwake: boolean
+  nodeSince: number | null
+  model: string | null
+  engine: string | null
+  /** Requests waiting on this device. */
+  queued: number
+  /** Changes not yet acknowledged by the server. */
+  unsynced: number
+  /** Milliseconds since 1970 when this device last matched the server. */
+  inStepAt: number | null
+  /** Milliseconds since 1970 of the next try, when offline. */
+  nextTryAt: number | null
+  /** An error code that keeps sync from going on, such as quota_exceeded or login_ended. */
+  problem: string | null
+}
+
+export interface SendOptions {
+  conversation: Id | null
+  text: string
+  /** The message this one follows; null begins the conversation. Omitted: the end of the shown branch. */
+  parent?: Id | null
+  model?: string | null
+}
+
+export interface Actions {
+  /** Writes message and request in one transaction; resolves with the conversation once both are durable. */
+  send(options: SendOptions): Promise<Id>
+  /** A sibling of the answer, asked again. */
+  regenerate(answer: Id): Promise<void>
+  /** A sibling of the person's message with other text, and a new answer. */
+  edit(message: Id, text: string): Promise<void>
+  /** A message that still waits on this device: taken back; resolves with its text for the composer. */
+  withdraw(message: Id): Promise<string>
+  stop(answer: Id): Promise<void>
+  chooseBranch(message: Id): Promise<void>
+  rename(conversation: Id, title: string): Promise<void>
+  pin(conversation: Id, pinned: boolean): Promise<void>
+  /** Deletes; the returned function is Undo. */
+  removeConversation(conversation: Id): Promise<() => Promise<void>>
+  removeMessage(message: Id): Promise<() => Promise<void>>
+  /** Tries the network now. */
+  tryNow(): Promise<void>
+}
+
+export interface SessionView {
+  /** A person has logged in on this device, now or before: local data may be opened. */
+  known: ComputedRef<boolean>
+  username: ComputedRef<string>
+  /** The login ended on the server: local data stays readable, sync waits for the password. */
+  ended: ComputedRef<boolean>
+}
+
+export interface RegisterForm {
+  username: string
+  password: string
+  deviceName: string
+  setupCode?: string
+  invitation?: string
+}
+
+export interface LoginForm {
+  username: string
+  password: string
+  deviceName: string
+}
+
+/** Thrown by session actions; `code` is of the closed set, or 'offline'. */
+export interface ActionError extends Error {
+  code: string
+}
+
+export interface SessionActions {
+  register(form: RegisterForm): Promise<void>
+  login(form: LoginForm): Promise<void>
+  /** Ends the login; with `wipe`, removes this device's data as well. */
+  logout(options: { wipe: boolean }): Promise<void>
+}
+
+// The composables, one file each beside this one:
+//   useConversations(): { conversations: ComputedRef<ConversationSummary[]>, loading: Readonly<Ref<boolean>> }
+//   useThread(conversation: Ref<Id | null>): Thread
+//   useStatus(): ComputedRef<Status>
+//   useActions(): Actions
+//   useSession(): SessionView & SessionActions
+//   useDraft(conversation: Ref<Id | null>): { text: Ref<string>, clear(): void }   kept in IndexedDB

@@ -1,0 +1,64 @@
+"""Every limit of the protocol, together, because several depend on each other."""
+
+# Identifiers and hashes, bytes.
+ACCOUNT_ID_BYTES = 16
+DEVICE_ID_BYTES = 8
+NODE_ID_BYTES = 16
+ENTITY_ID_BYTES = 16
+CLOCK_BYTES = 16
+HASH_BYTES = 32
+
+# Sequence numbers are u53, so that a JavaScript number holds each exactly (rule L1).
+MAX_SEQUENCE = 2**53 - 1
+
+# Clocks.
+MAX_CLOCK_MS = 2**48 - 1
+MAX_CLOCK_COUNTER = 2**16 - 1
+MAX_CLOCK_AHEAD_MS = 60_000
+
+# Sync. A push must hold at least one change of the greatest size.
+MAX_PUSH_CHANGES = 500
+MAX_VALUE_BYTES = 512 * 1024
+MAX_PUSH_BYTES = 1024 * 1024
+DEFAULT_PULL_CHANGES = 500
+MAX_PULL_CHANGES = 1000
+# A page of a pull is cut at this many bytes of values, whatever the count.
+MAX_PULL_BYTES = 4 * 1024 * 1024
+# News of the log carries the changes themselves while they are smaller than this.
+MAX_INLINE_NEWS_BYTES = 16 * 1024
+DEFAULT_QUOTA_BYTES = 4 * 1024 * 1024 * 1024
+
+# Accounts.
+MIN_USERNAME_CHARACTERS = 1
+MAX_USERNAME_CHARACTERS = 64
+MIN_PASSWORD_CHARACTERS = 8
+MAX_PASSWORD_CHARACTERS = 1024
+MAX_DEVICE_NAME_CHARACTERS = 80
+
+# Tokens, seconds.
+MAX_TOKEN_BYTES = 4096
+TOKEN_LIFETIME_S = 86_400
+TOKEN_LEEWAY_S = 60
+NODE_ASSERTION_LIFETIME_S = 60
+REFRESH_IDLE_S = 30 * 86_400
+REFRESH_ABSOLUTE_S = 90 * 86_400
+REFRESH_RETRY_S = 10
+
+# HTTP bodies other than a push, bytes.
+MAX_JSON_BODY_BYTES = 64 * 1024
+MAX_ANSWER_BODY_BYTES = 4 * 1024 * 1024
+
+# Tunnel.
+MAX_FRAME_PAYLOAD_BYTES = 64 * 1024
+STREAM_CREDIT_BYTES = 256 * 1024
+TUNNEL_WELCOME_S = 6.0
+TUNNEL_PING_AFTER_S = 10.0
+TUNNEL_DEAD_AFTER_S = 25.0
+
+# Runs.
+REPLAY_BYTES = 2 * 1024 * 1024
+REPLAY_KEPT_S = 30 * 60
+TEXT_EVENT_MS = 40
+EVENT_STREAM_PING_S = 10
+NODE_GONE_AFTER_S = 60
+MAX_MESSAGE_CHARACTERS = 100_000

@@ -1,0 +1,246 @@
+"""Bodies of the HTTP API. Each speaks JSON and MessagePack, by Content-Type and Accept (rule W1).
+
+In JSON, bytes are base64. Identifiers that people meet (accounts, devices, nodes) are lower-case hex strings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from shared.change import Change, EntityId, PulledChange, Sequence, U32
+from shared.limits import HASH_BYTES, MAX_PUSH_CHANGES
+from shared.values import Request, Role, Text
+
+Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+
+
+# Accounts and tokens.
+
+
+class Registration(Struct, frozen=True):
+    """POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation."""
+
+    username: str
+    password: str
+    device_name: str
+    setup_code: str | None = None
+    invitation: str | None = None
+
+
+class Login(Struct, frozen=True):
+    """POST /api/v1/auth/login. `device_id` names the device this browser was, to stay that device."""
+
+    username: str
+    password: str
+    device_name: str
+    device_id: str | None = None
+
+
+class Session(Struct, frozen=True):
+    """Answer to register, login and refresh. `expires_at` is in seconds since 1970."""
+
+    access_token: str
+    device_id: str
+    account_id: str
+    username: str
+    expires_at: int
+    server_ms: int
+
+
+class TokenRequest(Struct, frozen=True):
+    """POST /api/v1/auth/token: a token for `sync` or `node:<node id>`."""
+
+    audience: str
+
+
+class AccessToken(Struct, frozen=True):
+    """A token and when it runs out, in seconds since 1970."""
+
+    access_token: str
+    expires_at: int
+
+
+class NodeLogin(Struct, frozen=True):
+    """POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute."""
+
+    assertion: str
+
+
+class Grant(Struct, frozen=True):
+    """One account that a node serves, as which device, and the sync token for it."""
+
+    account_id: str
+    device_id: str
+    access_token: str
+    expires_at: int
+
+
+class NodeSession(Struct, frozen=True):
+    """Answer to a node's login."""
+
+    grants: list[Grant]
+    server_ms: int
+
+
+class Device(Struct, frozen=True):
+    """A row of GET /api/v1/devices. Times are in milliseconds since 1970."""
+
+    device_id: str
+    name: str
+    kind: str
+    created_ms: int
+    last_seen_ms: int
+    current: bool
+
+
+class Devices(Struct, frozen=True):
+    """GET /api/v1/devices."""
+
+    devices: list[Device]
+
+
+class DeviceRename(Struct, frozen=True):
+    """PATCH /api/v1/devices/{id}."""
+
+    name: str
+
+
+class NodeStatus(Struct, frozen=True):
+    """What a node says of itself over the tunnel, and what `GET /v1/status` shows.
+
+    `engine_state` is one of starting, loading, ready, failed; `code` says why it failed.
+    `candidates` are base addresses at which the node may be reached directly.
+    """
+
+    name: str
+    engine_state: str
+    engine: str | None = None
+    model: str | None = None
+    models: list[str] = []
+    candidates: list[str] = []
+    queue: int = 0
+    code: str | None = None
+    version: str = ""
+
+
+class Node(Struct, frozen=True):
+    """A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not."""
+
+    node_id: str
+    name: str
+    awake: bool
+    since_ms: int
+    status: NodeStatus | None
+
+
+class Nodes(Struct, frozen=True):
+    """GET /api/v1/nodes, and the `presence` event."""
+
+    nodes: list[Node]
+
+
+# Sync.
+
+
+class Push(Struct, frozen=True):
+    """POST /api/v1/sync/push: changes `first_dseq`… of the token's device.
+
+    `prev_hash` is the chain's value at `first_dseq - 1` (32 zero bytes before the first).
+    """
+
+    epoch: U32
+    first_dseq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    prev_hash: Hash
+    changes: Annotated[list[Change], Meta(min_length=1, max_length=MAX_PUSH_CHANGES)]
+
+
+class Rejected(Struct, frozen=True):
+    """The first change that was refused, and why; nothing after it was taken."""
+
+    dseq: Sequence
+    code: str
+
+
+class Pushed(Struct, frozen=True):
+    """Answer to a push: everything up to `acked_dseq` is committed."""
+
+    acked_dseq: Sequence
+    head: Sequence
+    server_ms: int
+    rejected: list[Rejected] = []
+
+
+class Pulled(Struct, frozen=True):
+    """GET /api/v1/sync/pull?since=&limit=&epoch=. When `more` is false, the cursor becomes `head`."""
+
+    epoch: U32
+    head: Sequence
+    changes: list[PulledChange]
+    more: bool
+    server_ms: int
+
+
+class Hello(Struct, frozen=True):
+    """First event of GET /api/v1/events."""
+
+    epoch: U32
+    head: Sequence
+    server_ms: int
+
+
+class LogNews(Struct, frozen=True):
+    """The log moved from `prev_head` to `head`. Small news carries its changes; else pull."""
+
+    epoch: U32
+    prev_head: Sequence
+    head: Sequence
+    changes: list[PulledChange] | None = None
+
+
+# Answers, asked of a node.
+
+
+class PathMessage(Struct, frozen=True):
+    """One message before the answer, root first."""
+
+    role: Role
+    text: Text
+
+
+class StartAnswer(Struct, frozen=True):
+    """POST /v1/answers: the request with all it needs, so that it may overtake the log."""
+
+    answer: EntityId
+    conversation: EntityId
+    request: Request
+    path: Annotated[list[PathMessage], Meta(min_length=1, max_length=10_000)]
+
+
+class AnswerStarted(Struct, frozen=True):
+    """Answer to a start: the run's state. A repeat attaches to the same run."""
+
+    answer: EntityId
+    state: str
+
+
+# Keys.
+
+
+class PublicKey(Struct, frozen=True):
+    """An Ed25519 public key as a JWK (RFC 8037); `kid` is its RFC 7638 thumbprint."""
+
+    x: str
+    kid: str
+    kty: str = "OKP"
+    crv: str = "Ed25519"
+    use: str = "sig"
+    alg: str = "EdDSA"
+
+
+class KeySet(Struct, frozen=True):
+    """GET /.well-known/jwks.json: the server's signing keys and its name in `iss`."""
+
+    issuer: str
+    keys: list[PublicKey]
