@@ -114,9 +114,7 @@ def encode(frame: Frame) -> bytes:
     """Return the frame's bytes. Raises FrameError when the payload is over 64 KiB."""
     if len(frame.payload) > MAX_FRAME_PAYLOAD_BYTES:
         raise FrameError("payload too large")
-    head = _HEAD.pack(
-        VERSION, frame.type, frame.flags, frame.stream, frame.seq, frame.ack, len(frame.payload)
-    )
+    head = _HEAD.pack(VERSION, frame.type, frame.flags, frame.stream, frame.seq, frame.ack, len(frame.payload))
     return head + frame.payload
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
 
-from shared.change import CellKey, Change, cell_key
 from shared.canonical import canonical_bytes
+from shared.change import CellKey, Change, cell_key
 
 Cells = MutableMapping[CellKey, Change]
 

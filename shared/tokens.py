@@ -96,9 +96,7 @@ def sign(claims: Claims | NodeClaims, key: Ed25519PrivateKey, kind: str = ACCESS
     return jwt.encode(payload, key, algorithm="EdDSA", headers={"typ": kind, "kid": kid})
 
 
-def verify_access(
-    token: str, keys: Mapping[str, Ed25519PublicKey], issuer: str, audience: str, now_s: float
-) -> Claims:
+def verify_access(token: str, keys: Mapping[str, Ed25519PublicKey], issuer: str, audience: str, now_s: float) -> Claims:
     """Return the claims of a valid access token.
 
     Raises DomovoiError token_expired past `exp`, token_invalid for everything else.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shared.change import Change, EntityId, PulledChange, Sequence, U32
+from shared.change import U32, Change, EntityId, PulledChange, Sequence
 from shared.limits import HASH_BYTES, MAX_PUSH_CHANGES
 from shared.values import Request, Role, Text
 

@@ -1,0 +1,396 @@
+// Generated from shared/ by `python -m shared.generate`. Do not edit.
+
+/** A token and when it runs out, in seconds since 1970. */
+export interface AccessToken {
+  access_token: string
+  expires_at: number
+}
+
+/** Answer to a start: the run's state. A repeat attaches to the same run. */
+export interface AnswerStarted {
+  answer: Uint8Array
+  state: string
+}
+
+/** One write of one field of one entity. Its `dseq` is its place in the device's log. */
+export type Change = [clk: Uint8Array, etype: number, eid: Uint8Array, field: number, scope: Uint8Array, kid: number, value: Uint8Array]
+
+/** A row of GET /api/v1/devices. Times are in milliseconds since 1970. */
+export interface Device {
+  device_id: string
+  name: string
+  kind: string
+  created_ms: number
+  last_seen_ms: number
+  current: boolean
+}
+
+/** PATCH /api/v1/devices/{id}. */
+export interface DeviceRename {
+  name: string
+}
+
+/** GET /api/v1/devices. */
+export interface Devices {
+  devices: Device[]
+}
+
+/** The run's last event: its final state and the changes the node wrote, to be stored like pulled ones. */
+export interface Ended {
+  kind: 'ended'
+  state: State
+  changes: Change[]
+}
+
+/** One account that a node serves, as which device, and the sync token for it. */
+export interface Grant {
+  account_id: string
+  device_id: string
+  access_token: string
+  expires_at: number
+}
+
+/** Write-once place of a message in its conversation's tree. `parent` is None at the root. */
+export interface Header {
+  role: 'assistant' | 'system' | 'user'
+  parent?: Uint8Array | null
+}
+
+/** First event of GET /api/v1/events. */
+export interface Hello {
+  epoch: number
+  head: number
+  server_ms: number
+}
+
+/** GET /.well-known/jwks.json: the server's signing keys and its name in `iss`. */
+export interface KeySet {
+  issuer: string
+  keys: PublicKey[]
+}
+
+/** The log moved from `prev_head` to `head`. Small news carries its changes; else pull. */
+export interface LogNews {
+  epoch: number
+  prev_head: number
+  head: number
+  changes?: PulledChange[] | null
+}
+
+/** POST /api/v1/auth/login. `device_id` names the device this browser was, to stay that device. */
+export interface Login {
+  username: string
+  password: string
+  device_name: string
+  device_id?: string | null
+}
+
+/** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
+export interface Node {
+  node_id: string
+  name: string
+  awake: boolean
+  since_ms: number
+  status: NodeStatus | null
+}
+
+/** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
+export interface NodeLogin {
+  assertion: string
+}
+
+/** Answer to a node's login. */
+export interface NodeSession {
+  grants: Grant[]
+  server_ms: number
+}
+
+/** What a node says of itself over the tunnel, and what `GET /v1/status` shows. */
+export interface NodeStatus {
+  name: string
+  engine_state: string
+  engine?: string | null
+  model?: string | null
+  models?: string[]
+  candidates?: string[]
+  queue?: number
+  code?: string | null
+  version?: string
+}
+
+/** GET /api/v1/nodes, and the `presence` event. */
+export interface Nodes {
+  nodes: Node[]
+}
+
+/** A step down that people should know of, as a code from `shared.errors`. */
+export interface Notice {
+  kind: 'notice'
+  code: string
+}
+
+/** One message before the answer, root first. */
+export interface PathMessage {
+  role: 'assistant' | 'system' | 'user'
+  text: string
+}
+
+/** RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone. */
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  code: string
+  detail: string
+  instance?: string | null
+  last_dseq?: number | null
+  epoch?: number | null
+  server_ms?: number | null
+}
+
+/** An Ed25519 public key as a JWK (RFC 8037); `kid` is its RFC 7638 thumbprint. */
+export interface PublicKey {
+  x: string
+  kid: string
+  kty?: string
+  crv?: string
+  use?: string
+  alg?: string
+}
+
+/** GET /api/v1/sync/pull?since=&limit=&epoch=. When `more` is false, the cursor becomes `head`. */
+export interface Pulled {
+  epoch: number
+  head: number
+  changes: PulledChange[]
+  more: boolean
+  server_ms: number
+}
+
+/** A change as the server gives it out, with the account's sequence number. */
+export type PulledChange = [clk: Uint8Array, etype: number, eid: Uint8Array, field: number, scope: Uint8Array, kid: number, value: Uint8Array, seq: number]
+
+/** POST /api/v1/sync/push: changes `first_dseq`… of the token's device. */
+export interface Push {
+  epoch: number
+  first_dseq: number
+  prev_hash: Uint8Array
+  changes: Change[]
+}
+
+/** Answer to a push: everything up to `acked_dseq` is committed. */
+export interface Pushed {
+  acked_dseq: number
+  head: number
+  server_ms: number
+  rejected?: Rejected[]
+}
+
+/** POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation. */
+export interface Registration {
+  username: string
+  password: string
+  device_name: string
+  setup_code?: string | null
+  invitation?: string | null
+}
+
+/** The first change that was refused, and why; nothing after it was taken. */
+export interface Rejected {
+  dseq: number
+  code: string
+}
+
+/** Write-once request for an answer, in the answer's REQUEST field. */
+export interface Request {
+  node: Uint8Array | null
+  model?: string | null
+  sampling?: Sampling
+}
+
+/** How the engine picks tokens; None means the model's default. */
+export interface Sampling {
+  temperature?: number | null
+  top_p?: number | null
+  min_p?: number | null
+  top_k?: number | null
+  max_tokens?: number | null
+  seed?: number | null
+}
+
+/** Answer to register, login and refresh. `expires_at` is in seconds since 1970. */
+export interface Session {
+  access_token: string
+  device_id: string
+  account_id: string
+  username: string
+  expires_at: number
+  server_ms: number
+}
+
+/** POST /v1/answers: the request with all it needs, so that it may overtake the log. */
+export interface StartAnswer {
+  answer: Uint8Array
+  conversation: Uint8Array
+  request: Request
+  path: PathMessage[]
+}
+
+/** The engine has begun; `model` is the one that answers, `engine` runs it. */
+export interface Started {
+  kind: 'started'
+  model: string
+  engine: string
+  dropped_messages?: number
+}
+
+/** What became of a request. Only the node that runs it writes this. */
+export interface State {
+  state: 'done' | 'failed' | 'interrupted' | 'queued' | 'running' | 'stopped'
+  code?: string | null
+  model?: string | null
+  engine?: string | null
+  prompt_tokens?: number | null
+  completion_tokens?: number | null
+  first_token_ms?: number | null
+  duration_ms?: number | null
+  dropped_messages?: number | null
+}
+
+/** The next piece of the answer. Concatenated, all pieces are the answer's body, byte for byte. */
+export interface Text {
+  kind: 'text'
+  text: string
+}
+
+/** POST /api/v1/auth/token: a token for `sync` or `node:<node id>`. */
+export interface TokenRequest {
+  audience: string
+}
+
+export const EntityType = {
+  SETTING: 1,
+  CONVERSATION: 2,
+  MESSAGE: 3,
+  ATTACHMENT: 4,
+} as const
+
+export const ConversationField = {
+  TITLE: 1,
+  ACTIVE_LEAF: 2,
+  DELETED: 3,
+  PINNED: 4,
+  ARCHIVED: 5,
+} as const
+
+export const MessageField = {
+  HEADER: 1,
+  BODY: 2,
+  REQUEST: 3,
+  STATE: 4,
+  STOP: 5,
+  DELETED: 6,
+} as const
+
+export type RunEvent = Ended | Notice | Started | Text
+
+export const ERROR_CODES = [
+  'bad_request',
+  'body_too_large',
+  'unsupported_media_type',
+  'not_found',
+  'method_not_allowed',
+  'forbidden_origin',
+  'too_many_tries',
+  'setup_code_wrong',
+  'invitation_wrong',
+  'password_too_short',
+  'password_too_long',
+  'password_too_common',
+  'username_invalid',
+  'username_taken',
+  'login_wrong',
+  'login_ended',
+  'token_missing',
+  'token_invalid',
+  'token_expired',
+  'device_revoked',
+  'node_unknown',
+  'node_unreachable',
+  'sequence_gap',
+  'device_forked',
+  'clock_ahead',
+  'epoch_changed',
+  'history_trimmed',
+  'quota_exceeded',
+  'lease_lost',
+  'answer_unknown',
+  'events_gone',
+  'model_missing',
+  'model_damaged',
+  'context_too_long',
+  'engine_failed',
+  'engine_unavailable',
+  'engine_busy',
+  'node_restarted',
+  'parent_unfinished',
+  'database_unavailable',
+  'internal',
+] as const
+export type ErrorCode = (typeof ERROR_CODES)[number]
+
+export const ANSWER_STATES = [
+  'done',
+  'failed',
+  'interrupted',
+  'queued',
+  'running',
+  'stopped',
+] as const
+export type AnswerStateName = (typeof ANSWER_STATES)[number]
+
+export const limits = {
+  ACCOUNT_ID_BYTES: 16,
+  DEVICE_ID_BYTES: 8,
+  NODE_ID_BYTES: 16,
+  ENTITY_ID_BYTES: 16,
+  CLOCK_BYTES: 16,
+  HASH_BYTES: 32,
+  MAX_SEQUENCE: 9007199254740991,
+  MAX_CLOCK_MS: 281474976710655,
+  MAX_CLOCK_COUNTER: 65535,
+  MAX_CLOCK_AHEAD_MS: 60000,
+  MAX_PUSH_CHANGES: 500,
+  MAX_VALUE_BYTES: 524288,
+  MAX_PUSH_BYTES: 1048576,
+  DEFAULT_PULL_CHANGES: 500,
+  MAX_PULL_CHANGES: 1000,
+  MAX_PULL_BYTES: 4194304,
+  MAX_INLINE_NEWS_BYTES: 16384,
+  DEFAULT_QUOTA_BYTES: 4294967296,
+  MIN_USERNAME_CHARACTERS: 1,
+  MAX_USERNAME_CHARACTERS: 64,
+  MIN_PASSWORD_CHARACTERS: 8,
+  MAX_PASSWORD_CHARACTERS: 1024,
+  MAX_DEVICE_NAME_CHARACTERS: 80,
+  MAX_TOKEN_BYTES: 4096,
+  TOKEN_LIFETIME_S: 86400,
+  TOKEN_LEEWAY_S: 60,
+  NODE_ASSERTION_LIFETIME_S: 60,
+  REFRESH_IDLE_S: 2592000,
+  REFRESH_ABSOLUTE_S: 7776000,
+  REFRESH_RETRY_S: 10,
+  MAX_JSON_BODY_BYTES: 65536,
+  MAX_ANSWER_BODY_BYTES: 4194304,
+  MAX_FRAME_PAYLOAD_BYTES: 65536,
+  STREAM_CREDIT_BYTES: 262144,
+  TUNNEL_WELCOME_S: 6,
+  TUNNEL_PING_AFTER_S: 10,
+  TUNNEL_DEAD_AFTER_S: 25,
+  REPLAY_BYTES: 2097152,
+  REPLAY_KEPT_S: 1800,
+  TEXT_EVENT_MS: 40,
+  EVENT_STREAM_PING_S: 10,
+  NODE_GONE_AFTER_S: 60,
+  MAX_MESSAGE_CHARACTERS: 100000,
+} as const
