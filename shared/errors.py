@@ -140,6 +140,10 @@ EXPLANATIONS: dict[Code, Explanation] = {
 }
 
 
+class StartupError(Exception):
+    """A part can't start. The message is one or two sentences: what is wrong and what to do."""
+
+
 class Problem(Struct, frozen=True, omit_defaults=True):
     """RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone."""
 

@@ -1,0 +1,94 @@
+"""Commands and their flags. What each does stands in the module of its name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from deploy.command import configuration, models, parts, up, users
+from deploy.command.configuration import Configuration, ConfigurationError
+from shared.errors import DomovoiError, StartupError
+
+Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the system's place for application data.")]
+Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
+NodePort = Annotated[int | None, typer.Option(help="Port of the node. Default: 8461.")]
+
+application = typer.Typer(
+    name="domovoi",
+    help="A private assistant that lives in its owner's house.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+application.add_typer(models.application, name="models", help="The models of this node.")
+application.add_typer(users.application, name="users", help="The accounts of this server.")
+
+errors = Console(stderr=True)
+
+
+@application.command("up")
+def run_everything(
+    data: Data = None,
+    port: Port = None,
+    node_port: NodePort = None,
+    browser: Annotated[bool, typer.Option(help="Open the app in the browser.")] = True,
+) -> None:
+    """Server, node and app in one go, with the bundled small model."""
+    raise typer.Exit(up.run(_configuration(data=data, port=port, node_port=node_port), open_browser=browser))
+
+
+@application.command("server")
+def run_server(
+    data: Data = None,
+    port: Port = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    node_port: NodePort = None,
+) -> None:
+    """The sync server alone."""
+    parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+
+
+@application.command("node")
+def run_node(
+    data: Data = None,
+    port: Port = None,
+    node_port: NodePort = None,
+    server_url: Annotated[str | None, typer.Option(help="Address of the server.")] = None,
+) -> None:
+    """The inference node alone."""
+    parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
+
+
+def _configuration(**flags: Any) -> Configuration:
+    return configuration.load(flags)
+
+
+def _log_to_stderr() -> None:
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        handler = RichHandler(console=errors, show_path=False, markup=False)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s", datefmt="[%X]"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for chatty in ("httpx", "alembic", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """Run the command; every expected failure ends in one sentence that says what to do."""
+    _log_to_stderr()
+    try:
+        application()
+    except (ConfigurationError, StartupError, DomovoiError) as error:
+        errors.print("[bold]Domovoi can't go on.[/bold]", end=" ")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(parts.EXIT_STARTUP)
+    except KeyboardInterrupt:
+        sys.exit(130)

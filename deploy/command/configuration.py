@@ -1,0 +1,135 @@
+"""Settings from defaults < `<data>/domovoi.toml` < environment < flags. Parts never read any of these themselves."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from inference_node.settings import NodeSettings
+from sync_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHECKOUT = Path(__file__).parents[2]
+BUILT_APP = CHECKOUT / "pwa" / "dist"
+FILE_NAME = "domovoi.toml"
+
+_ENVIRONMENT = {
+    "data": "DOMOVOI_DATA",
+    "host": "DOMOVOI_HOST",
+    "port": "DOMOVOI_PORT",
+    "node_port": "DOMOVOI_NODE_PORT",
+    "public_url": "DOMOVOI_PUBLIC_URL",
+    "server_url": "DOMOVOI_SERVER_URL",
+    "database_url": "DOMOVOI_DATABASE_URL",
+    "model": "DOMOVOI_MODEL",
+    "engine": "DOMOVOI_ENGINE",
+    "node_name": "DOMOVOI_NODE_NAME",
+    "app_folder": "DOMOVOI_APP",
+}
+
+
+class ConfigurationError(Exception):
+    """A setting can't be used; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Every setting a person can make. Ports are TCP ports; URLs have no path."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8460
+    node_port: int = 8461
+    public_url: str | None = None
+    server_url: str | None = None
+    database_url: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    node_name: str | None = None
+    app_folder: Path = BUILT_APP
+
+    @property
+    def local_url(self) -> str:
+        """Where a browser on this machine finds the server."""
+        return f"http://localhost:{self.port}"
+
+    def server(self) -> ServerSettings:
+        """Return the server's settings."""
+        return ServerSettings(
+            data=self.data,
+            host=self.host,
+            port=self.port,
+            database_url=self.database_url,
+            app_folder=self.app_folder if (self.app_folder / "index.html").exists() else None,
+            public_url=self.public_url,
+            node_port=self.node_port,
+        )
+
+    def node(self) -> NodeSettings:
+        """Return the node's settings."""
+        server_url = self.server_url or self.local_url
+        origins = dict.fromkeys(url for url in (self.local_url, self.public_url, server_url) if url)
+        return NodeSettings(
+            data=self.data,
+            port=self.node_port,
+            server_url=server_url,
+            allowed_origins=tuple(origins),
+            model=self.model,
+            engine=self.engine,
+            name=self.name,
+        )
+
+    @property
+    def name(self) -> str:
+        """The node's name for people."""
+        return self.node_name or platform.node().partition(".")[0] or "This PC"
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Configuration:
+    """Return the configuration. Raises ConfigurationError naming the setting that is wrong."""
+    named = {name: environment[key] for name, key in _ENVIRONMENT.items() if environment.get(key)}
+    given = {name: value for name, value in flags.items() if value is not None}
+    data = Path(given.get("data") or named.get("data") or platformdirs.user_data_path("domovoi", appauthor=False))
+    configuration = Configuration(data=data.expanduser().absolute())
+    for source, values in (("the file", _file(configuration.data)), ("the environment", named), ("the flags", given)):
+        configuration = _with(configuration, {k: v for k, v in values.items() if k != "data"}, source)
+    return configuration
+
+
+def _file(data: Path) -> dict[str, Any]:
+    path = data / FILE_NAME
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}. Mend it or move it away.") from error
+
+
+def _with(configuration: Configuration, values: dict[str, Any], source: str) -> Configuration:
+    known = {field.name for field in fields(Configuration)}
+    if unknown := sorted(set(values) - known):
+        raise ConfigurationError(f"Unknown setting {unknown[0]!r} in {source}. Known: {', '.join(sorted(known))}.")
+    return replace(configuration, **{name: _converted(name, value, source) for name, value in values.items()})
+
+
+def _converted(name: str, value: Any, source: str) -> Any:
+    if name in {"port", "node_port"}:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = -1
+        if not 1 <= number <= 65535:
+            raise ConfigurationError(f"{name} in {source} is {value!r}; it must be a port from 1 to 65535.")
+        return number
+    if name == "app_folder":
+        return Path(value)
+    return str(value)

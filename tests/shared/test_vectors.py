@@ -1,0 +1,85 @@
+"""The Python twin held against the vector files, as any other language would hold itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import canonical, clock, messages, runs, values
+from shared.change import Change, EntityType
+from shared.merge import merge
+
+FOLDER = Path(__file__).parents[2] / "shared" / "vectors"
+
+
+def load(name: str) -> list[Any]:
+    document = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return [pytest.param(vector["input"], vector["result"], id=vector["id"]) for vector in document["vectors"]]
+
+
+def change_from(described: dict[str, Any]) -> Change:
+    return Change(**{name: bytes.fromhex(v) if isinstance(v, str) else v for name, v in described.items()})
+
+
+@pytest.mark.parametrize(("given", "result"), load("clock"))
+def test_C2_clock_vectors(given: dict[str, Any], result: str) -> None:
+    if "device" in given:
+        made = clock.tick(bytes.fromhex(given["last"]), given["now_ms"], bytes.fromhex(given["device"]))
+    else:
+        seen = bytes.fromhex(given["seen"])
+        made = clock.observe(bytes.fromhex(given["last"]), seen, given["now_ms"], given["max_ahead_ms"])
+    assert made.hex() == result
+
+
+@pytest.mark.parametrize(("given", "result"), load("canonical"))
+def test_L4_L5_canonical_vectors(given: dict[str, Any], result: Any) -> None:
+    if "change" in given:
+        assert canonical.canonical_bytes(given["dseq"], change_from(given["change"])).hex() == result
+        return
+    previous, expected = bytes.fromhex(given["previous"]), []
+    for dseq, described in enumerate(given["changes"], given["first_dseq"]):
+        previous = hashlib.sha256(previous + canonical.canonical_bytes(dseq, change_from(described))).digest()
+        expected.append(previous.hex())
+    assert expected == result
+
+
+@pytest.mark.parametrize(("given", "result"), load("merge"))
+def test_L6_merge_vectors(given: list[dict[str, Any]], result: list[dict[str, Any]]) -> None:
+    cells: dict[Any, Change] = {}
+    merge(cells, [change_from(described) for described in reversed(given)])
+    assert [cells[key] for key in sorted(cells)] == [change_from(described) for described in result]
+
+
+@pytest.mark.parametrize(("given", "result"), load("values"))
+def test_V3_value_vectors(given: dict[str, str], result: Any) -> None:
+    kinds: dict[str, type[Any]] = {"header": values.Header, "text": str, "flag": bool, "state": values.State}
+    decoded = values.decode(bytes.fromhex(given["bytes"]), kinds[given["kind"]])
+    if isinstance(decoded, values.Header):
+        decoded = {"role": decoded.role, "parent": decoded.parent.hex() if decoded.parent else None}
+    elif isinstance(decoded, values.State):
+        decoded = decoded.state
+    assert decoded == result
+
+
+@pytest.mark.parametrize(("given", "result"), load("messages"))
+def test_M_message_vectors(given: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    cells = [change_from(described) for described in reversed(given)]
+    folded = messages.fold(cells)
+    leaf_cell = next((cell for cell in cells if cell.etype == EntityType.CONVERSATION), None)
+    leaf = values.decode(leaf_cell.value, bytes) if leaf_cell else None
+    assert sorted(identifier.hex() for identifier in folded) == result["messages"]
+    assert [message.id.hex() for message in messages.active_path(folded, leaf)] == result["path"]
+    assert [message.id.hex() for message in messages.children(folded, None)] == result["roots"]
+
+
+@pytest.mark.parametrize(("given", "result"), load("events"))
+def test_S1_event_vectors(given: dict[str, str], result: int | None) -> None:
+    try:
+        number: int | None = runs.parse_event_id(given["text"], bytes.fromhex(given["answer"]))
+    except ValueError:
+        number = None
+    assert number == result
