@@ -1,0 +1,125 @@
+"""A whole Domovoi in a temporary folder: real processes on free ports, to be killed at will."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+START_WITHIN_S = 60.0
+STOP_WITHIN_S = 15.0
+POLL_S = 0.02
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, within_s: float = START_WITHIN_S) -> None:
+    """Poll until `condition` holds. Raises AssertionError naming `what` after `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {within_s:g} s"
+        time.sleep(POLL_S)
+
+
+@dataclass
+class Household:
+    """One data folder and the processes that use it."""
+
+    data: Path
+    port: int = field(default_factory=free_port)
+    node_port: int = field(default_factory=free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def node_url(self) -> str:
+        return f"http://localhost:{self.node_port}"
+
+    def add_model(self, model: Path) -> None:
+        """Put a model file into the data folder, as a download would."""
+        models = self.data / "models"
+        models.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model, models / model.name)
+
+    def start(self, part: str) -> None:
+        """Start `server`, `node` or `up` and wait until it answers."""
+        self.spawn(part)
+        url = self.node_url if part == "node" else self.url
+        wait_until(lambda: self.answers(part, f"{url}/healthz"), f"the start of {part}")
+
+    def spawn(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a part without waiting; its output goes to `<data>/<part>.log`."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        with (self.data / f"{part}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.command", part, *self.flags(), *arguments],
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes[part] = process
+        return process
+
+    def flags(self) -> list[str]:
+        return ["--data", str(self.data), "--port", str(self.port), "--node-port", str(self.node_port)]
+
+    def answers(self, part: str, url: str) -> bool:
+        """Say whether the part answers at `url`; a part that ended is an error that shows its log."""
+        process = self.processes[part]
+        assert process.poll() is None, f"{part} ended with {process.returncode}:\n{self.log(part)}"
+        try:
+            return httpx.get(url, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def log(self, part: str) -> str:
+        return (self.data / f"{part}.log").read_text("utf-8", errors="replace")
+
+    def kill(self, part: str) -> None:
+        """SIGKILL the process: no goodbye, no flush."""
+        process = self.processes.pop(part)
+        process.kill()
+        process.wait(STOP_WITHIN_S)
+
+    def stop(self, part: str) -> int:
+        """Ask the process to end and return its exit code."""
+        process = self.processes.pop(part)
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"{part} did not stop:\n{self.log(part)}") from None
+
+    def stop_all(self) -> None:
+        for part in list(self.processes):
+            self.stop(part)
+
+    @property
+    def setup_code(self) -> str:
+        return (self.data / "setup-code").read_text("utf-8").strip()
