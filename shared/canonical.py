@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from shared.change import Change
 from shared.limits import HASH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shared.change import Change
 
 FIRST_HASH = bytes(HASH_BYTES)
 

@@ -6,12 +6,15 @@ A frame is `ver u8 | type u8 | flags u16 | stream u32 | seq u64 | ack u64 | len 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES, STREAM_CREDIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VERSION = 1
 _HEAD = struct.Struct(">BBHIQQI")

@@ -8,13 +8,14 @@ from uuid import UUID
 
 from shared.limits import ENTITY_ID_BYTES, NODE_ID_BYTES
 
+UUID7_RANDOM_BYTES = 10
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
 def uuid7(now_ms: int, randomness: bytes) -> bytes:
     """Return a UUIDv7 (RFC 9562, section 5.7): 48 bits of `now_ms`, then 10 bytes of `randomness`."""
-    if len(randomness) != 10:
-        raise ValueError("a UUIDv7 takes 10 random bytes")
+    if len(randomness) != UUID7_RANDOM_BYTES:
+        raise ValueError(f"a UUIDv7 takes {UUID7_RANDOM_BYTES} random bytes")
     tail = bytearray(randomness)
     tail[0] = (tail[0] & 0x0F) | 0x70
     tail[2] = (tail[2] & 0x3F) | 0x80

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from shared import values
 from shared.change import Change, EntityType, MessageField
 from shared.values import Header, Request, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Message(Struct, frozen=True):

@@ -11,16 +11,19 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
 
 from shared.errors import Code, DomovoiError
 from shared.limits import MAX_TOKEN_BYTES, NODE_ASSERTION_LIFETIME_S, TOKEN_LEEWAY_S, TOKEN_LIFETIME_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ACCESS_TYPE = "at+jwt"
 NODE_TYPE = "node+jwt"
@@ -101,7 +104,7 @@ def verify_access(token: str, keys: Mapping[str, Ed25519PublicKey], issuer: str,
 
     Raises DomovoiError token_expired past `exp`, token_invalid for everything else.
     """
-    payload = _verify(token, keys, ACCESS_TYPE, audience, TOKEN_LIFETIME_S, now_s)
+    payload = _verify(token, keys, now_s, kind=ACCESS_TYPE, audience=audience, lifetime_s=TOKEN_LIFETIME_S)
     if payload.get("iss") != issuer:
         raise DomovoiError(Code.TOKEN_INVALID)
     for name in ("sub", "did", "jti", "scope"):
@@ -112,7 +115,9 @@ def verify_access(token: str, keys: Mapping[str, Ed25519PublicKey], issuer: str,
 
 def verify_node_assertion(token: str, keys: Mapping[str, Ed25519PublicKey], now_s: float) -> NodeClaims:
     """Return the claims of a node's login. The caller checks that `iss` is the node the key belongs to."""
-    payload = _verify(token, keys, NODE_TYPE, NODE_LOGIN_AUDIENCE, NODE_ASSERTION_LIFETIME_S, now_s)
+    payload = _verify(
+        token, keys, now_s, kind=NODE_TYPE, audience=NODE_LOGIN_AUDIENCE, lifetime_s=NODE_ASSERTION_LIFETIME_S
+    )
     for name in ("iss", "jti"):
         if not isinstance(payload.get(name), str) or not payload[name]:
             raise DomovoiError(Code.TOKEN_INVALID)
@@ -129,12 +134,7 @@ def key_id(token: str) -> str:
 
 
 def _verify(
-    token: str,
-    keys: Mapping[str, Ed25519PublicKey],
-    kind: str,
-    audience: str,
-    lifetime_s: int,
-    now_s: float,
+    token: str, keys: Mapping[str, Ed25519PublicKey], now_s: float, *, kind: str, audience: str, lifetime_s: int
 ) -> dict[str, Any]:
     header_segment, payload_segment = _segments(token)
     header = _json_object(header_segment)
@@ -177,12 +177,12 @@ def _check_times(payload: dict[str, Any], lifetime_s: int, now_s: float) -> None
 
 
 def _segments(token: str) -> tuple[str, str]:
-    if len(token) > MAX_TOKEN_BYTES or token.count(".") != 2:
+    if len(token) > MAX_TOKEN_BYTES:
         raise DomovoiError(Code.TOKEN_INVALID)
-    header, payload, signature = token.split(".")
-    if not _SEGMENT.fullmatch(signature):
-        raise DomovoiError(Code.TOKEN_INVALID)
-    return header, payload
+    match token.split("."):
+        case [header, payload, signature] if _SEGMENT.fullmatch(signature):
+            return header, payload
+    raise DomovoiError(Code.TOKEN_INVALID)
 
 
 def _json_object(segment: str) -> dict[str, Any]:

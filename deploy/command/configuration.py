@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
-
 from inference_node.settings import NodeSettings
+
 from sync_server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[2]
 BUILT_APP = CHECKOUT / "pwa" / "dist"
 FILE_NAME = "domovoi.toml"
+HIGHEST_PORT = 65535
 
 _ENVIRONMENT = {
     "data": "DOMOVOI_DATA",
@@ -127,7 +128,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
             number = int(value)
         except (TypeError, ValueError):
             number = -1
-        if not 1 <= number <= 65535:
+        if not 1 <= number <= HIGHEST_PORT:
             raise ConfigurationError(f"{name} in {source} is {value!r}; it must be a port from 1 to 65535.")
         return number
     if name == "app_folder":

@@ -37,7 +37,6 @@ console = Console()
 def run(configuration: Configuration, *, open_browser: bool) -> int:
     """Run everything until Ctrl+C. Returns the exit code. Raises StartupError."""
     prepare_data_folder(configuration.data)
-    parts.enrol_node(configuration)
     return asyncio.run(_run(configuration, open_browser=open_browser))
 
 
@@ -136,9 +135,12 @@ class _Part:
         return self._process.returncode if self._process else None
 
     async def start(self) -> None:
-        # A group of its own, so that Ctrl+C reaches this process alone and parts stop in order.
+        # A session of its own, so that Ctrl+C reaches this process alone and parts stop in order.
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "deploy.command", self.name, *self._arguments, start_new_session=os.name == "posix"
+            *(sys.executable, "-m", "deploy.command", self.name, *self._arguments),
+            stdin=asyncio.subprocess.PIPE,
+            env=os.environ | {parts.SUPERVISED: "1"},
+            start_new_session=os.name == "posix",
         )
 
     async def keep_running(self) -> None:
@@ -156,11 +158,11 @@ class _Part:
             await self.start()
 
     async def stop(self) -> None:
-        """Ask the part to end, and end it if it does not."""
+        """Ask the part to end by ending its input, and end it if it does not."""
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None or process.stdin is None or process.returncode is not None:
             return
-        process.terminate()
+        process.stdin.close()
         try:
             await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
         except TimeoutError:

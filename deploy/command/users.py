@@ -1,0 +1,3 @@
+"""`domovoi users`: who may come in."""
+
+from __future__ import annotations
