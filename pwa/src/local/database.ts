@@ -146,7 +146,8 @@ export class AccountDatabase extends Dexie {
 
   /** Runs `work` in one transaction over the log and all that is worked out from it. */
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], work)
+    // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
+    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
   }
 }
 
