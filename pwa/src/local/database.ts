@@ -95,13 +95,15 @@ interface MetaRecord {
   value: unknown
 }
 
-/** Time and randomness, given from outside so that tests can hold them. */
+/** Time, randomness and storage, given from outside so that tests can hold them. */
 export interface Environment {
+  indexedDB: IDBFactory
   now: () => number
   randomBytes: (size: number) => Uint8Array
 }
 
 export const browserEnvironment: Environment = {
+  indexedDB: globalThis.indexedDB,
   now: () => Date.now(),
   randomBytes: (size) => crypto.getRandomValues(new Uint8Array(size)),
 }
@@ -120,7 +122,8 @@ export class AccountDatabase extends Dexie {
     readonly environment: Environment = browserEnvironment,
   ) {
     // Strict: what a person wrote is on the disk when its transaction is complete, power cut or not.
-    super(databaseName(accountId), { chromeTransactionDurability: 'strict' })
+    const { indexedDB } = environment
+    super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
     this.version(1).stores({
       entity: '[etype+eid], [etype+scope]',
       outbox: 'dseq',
@@ -149,12 +152,4 @@ export class AccountDatabase extends Dexie {
     // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
     return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
   }
-}
-
-export function databaseName(accountId: string): string {
-  return `domovoi-${accountId}`
-}
-
-export async function databaseExists(accountId: string): Promise<boolean> {
-  return Dexie.exists(databaseName(accountId))
 }

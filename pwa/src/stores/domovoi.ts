@@ -1,8 +1,7 @@
 /** The app's composition root below the components: it alone knows what is made of what. */
-import Dexie from 'dexie'
 import { inject, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
 import { AccountRegistry } from '../local/accounts'
-import { browserEnvironment, databaseName, type Environment } from '../local/database'
+import { AccountDatabase, browserEnvironment, type Environment } from '../local/database'
 import { Engine } from '../sync/engine'
 import type { Fetch } from '../sync/http'
 import { openAccount, Session } from '../sync/session'
@@ -73,7 +72,7 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
   }
   const forget = async (accountId: string) => {
     registry.forget(accountId)
-    await Dexie.delete(databaseName(accountId))
+    await new AccountDatabase(accountId, environment).delete()
   }
   return { session, registry, engine, opened, close, forget }
 }

@@ -4,7 +4,7 @@
  */
 import { shallowReactive } from 'vue'
 import { AccountRegistry, type KnownAccount } from '../local/accounts'
-import { AccountDatabase, databaseExists, type Environment } from '../local/database'
+import { AccountDatabase, type Environment } from '../local/database'
 import { adoptDevice } from '../local/outbox'
 import { noteServer } from '../local/log'
 import { rebuildSummaries } from '../local/summaries'
@@ -130,7 +130,7 @@ export class Session {
 
   private async previousDevice(username: string): Promise<string | null> {
     const account = this.options.registry.byUsername(username)
-    if (account === null || !(await databaseExists(account.accountId))) return null
+    if (account === null) return null
     const db = await openAccount(account.accountId, this.options.environment)
     try {
       const device = await db.getMeta('device')

@@ -1,5 +1,6 @@
 /** Databases for tests: each with its own name, a clock that the test moves, and seeded randomness. */
 import 'fake-indexeddb/auto'
+import { IDBFactory } from 'fake-indexeddb'
 import { onTestFinished } from 'vitest'
 import { AccountDatabase } from '../../src/local/database'
 import { adoptDevice } from '../../src/local/outbox'
@@ -11,6 +12,7 @@ export const NODE = 'ab'.repeat(16)
 let databases = 0
 
 export class TestEnvironment {
+  readonly indexedDB = new IDBFactory()
   ms = 1_700_000_000_000
   private drawn = 0
 
