@@ -130,7 +130,10 @@ export class Answers {
         isDone = isStarted ? await this.watch(answer, route, signal) : this.leave(answer)
       } catch (error) {
         if (signal.aborted) return
-        if (!(error instanceof ProblemError)) throw error
+        if (!(error instanceof ProblemError)) {
+          this.leave(answer)
+          throw error
+        }
         isDone = !hasCode(error, 'offline', 'node_unreachable') && this.leave(answer)
         if (!isDone) this.options.router.reportFailure(route)
         await sleep(isDone ? 0 : backoff.next(), signal)

@@ -105,8 +105,9 @@ export class Link {
       return new ProblemError('offline')
     } catch (error) {
       if (error instanceof ProblemError) return error
-      if (signal.aborted) return new ProblemError('offline')
-      throw error
+      // Whatever it is (a full disk, a malformed event), the next try may go better, and somebody should see it.
+      if (!signal.aborted) console.error(error)
+      return new ProblemError('internal')
     } finally {
       both.abort()
     }
