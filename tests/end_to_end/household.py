@@ -57,6 +57,10 @@ class Household:
     def node_url(self) -> str:
         return f"http://localhost:{self.node_port}"
 
+    @property
+    def full_environment(self) -> dict[str, str]:
+        return os.environ | self.environment
+
     def add_model(self, model: Path) -> None:
         """Put a model file into the data folder, as a download would."""
         models = self.data / "models"
@@ -76,7 +80,7 @@ class Household:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.command", part, *self.flags(), *arguments],
                 cwd=ROOT,
-                env=os.environ | self.environment,
+                env=self.full_environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
