@@ -52,9 +52,15 @@ export interface DraftRecord {
   text: string
 }
 
-/** This device's place in the log (rules L5, L15). */
-export interface DeviceState {
+/** Who this device is to the server. Kept apart from `OwnLog`, which every write changes. */
+export interface DeviceIdentity {
   id: string
+  /** The server holds another history of this device: the next login asks for a new one. */
+  isForked: boolean
+}
+
+/** This device's own log: its clock and its place in the chain (rules L5, L15). */
+export interface OwnLog {
   /** The greatest clock made or seen. */
   clock: Uint8Array
   /** The greatest clock that others know of: pulled, or pushed and acknowledged. */
@@ -63,8 +69,6 @@ export interface DeviceState {
   ackedDseq: number
   /** The chain's value at `ackedDseq`. */
   ackedHash: Uint8Array
-  /** The server holds another history of this device: the next login asks for a new one. */
-  isForked: boolean
 }
 
 /** How far this device has read the account's log. `offsetMs` is the server's time less this device's. */
@@ -83,7 +87,8 @@ export interface NodeToken {
 
 /** Single values, by key. */
 export interface MetaValues {
-  device: DeviceState
+  device: DeviceIdentity
+  ownLog: OwnLog
   sync: SyncState
   nodes: Node[]
   summaryVersion: number

@@ -117,7 +117,7 @@ export class Session {
       db.close()
     }
     const account = { accountId: session.account_id, username: session.username }
-    this.options.registry.use(account)
+    this.options.registry.use(account, this.options.environment.now())
     this.keep(session)
     this.state.ended = false
     if (this.state.account?.accountId !== account.accountId) this.state.account = account

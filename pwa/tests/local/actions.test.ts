@@ -1,10 +1,11 @@
+import 'fake-indexeddb/auto'
 import { describe, expect, it } from 'vitest'
 import * as actions from '../../src/local/actions'
 import type { AccountDatabase } from '../../src/local/database'
-import { applyEnded, newDevice } from '../../src/local/log'
+import { applyEnded } from '../../src/local/log'
 import { readPending, readRequestPath, readSummaries, readThread } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
-import { tick } from '../../src/protocol/clock'
+import { tick, ZERO_CLOCK } from '../../src/protocol/clock'
 import { EntityType, MessageField, type State } from '../../src/protocol/generated'
 import { Tree } from '../../src/protocol/messages'
 import { encodeValue } from '../../src/protocol/values'
@@ -17,7 +18,7 @@ async function shown(db: AccountDatabase, conversation: string) {
 
 /** The node ends an answer. */
 async function end(db: AccountDatabase, sent: actions.Sent, state: State['state'], body = 'Hi') {
-  const clk = tick(newDevice(OTHER_DEVICE).clock, db.environment.now(), fromHex(OTHER_DEVICE))
+  const clk = tick(ZERO_CLOCK, db.environment.now(), fromHex(OTHER_DEVICE))
   const [eid, scope] = [fromHex(sent.answer), fromHex(sent.conversation)]
   await applyEnded(db, [
     [clk, EntityType.MESSAGE, eid, MessageField.BODY, scope, 0, encodeValue(body)],

@@ -1,5 +1,4 @@
 /** Databases for tests: each with its own name, a clock that the test moves, and seeded randomness. */
-import 'fake-indexeddb/auto'
 import { IDBFactory } from 'fake-indexeddb'
 import { onTestFinished } from 'vitest'
 import { AccountDatabase } from '../../src/local/database'

@@ -1,6 +1,7 @@
+import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { applyEnded, applyPage, changeEpoch, readDevice, readSync, write, type LogPage } from '../../src/local/log'
+import { applyEnded, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
@@ -49,7 +50,7 @@ describe('pulled changes', () => {
     const db = await openTestDatabase()
     const first = page([pulled(5, SCOPE, EntityType.CONVERSATION, ConversationField.TITLE, 'Rye', 3)])
     await applyPage(db, first)
-    const state = async () => Promise.all([db.entity.toArray(), readSync(db), readDevice(db), db.summary.toArray()])
+    const state = async () => Promise.all([db.entity.toArray(), readSync(db), readOwnLog(db), db.summary.toArray()])
     const before = await state()
     await applyPage(db, first)
     expect(await state()).toEqual(before)
@@ -94,9 +95,9 @@ describe('clocks', () => {
   it('C5: a clock far ahead does not move this device’s clock', async () => {
     const environment = new TestEnvironment()
     const db = await openTestDatabase({ environment })
-    const before = (await readDevice(db)).clock
+    const before = (await readOwnLog(db)).clock
     await applyPage(db, page([pulled(environment.ms + 60_001, SCOPE, 2, 1, 'theirs', 1)]))
-    expect((await readDevice(db)).clock).toEqual(before)
+    expect((await readOwnLog(db)).clock).toEqual(before)
   })
 })
 

@@ -1,14 +1,15 @@
+import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rename, send } from '../../src/local/actions'
-import { changeEpoch, noteServer, readDevice, write } from '../../src/local/log'
+import { changeEpoch, noteServer, readOwnLog, write } from '../../src/local/log'
 import { acknowledge, adoptDevice, markForked, nextPush, restamp } from '../../src/local/outbox'
 import { readThread } from '../../src/local/reads'
 import { compareBytes, toHex } from '../../src/protocol/bytes'
 import { FIRST_HASH, foldHashes } from '../../src/protocol/canonical'
 import { deviceOf, millisecondsOf } from '../../src/protocol/clock'
 import { limits } from '../../src/protocol/generated'
-import { NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
+import { DEVICE, NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
 
 const TITLE = { etype: 2, field: 1, scope: 'aa'.repeat(16), eid: 'aa'.repeat(16) }
 
@@ -33,7 +34,7 @@ describe('allocation', () => {
   it('L15: a transaction that breaks anywhere leaves neither cell, clock, dseq nor outbox row', async () => {
     const db = await openTestDatabase()
     await send(db, { conversation: null, text: 'kept', node: NODE, model: null })
-    const before = await Promise.all([db.entity.toArray(), db.outbox.toArray(), readDevice(db), db.summary.toArray()])
+    const before = await Promise.all([db.entity.toArray(), db.outbox.toArray(), readOwnLog(db), db.summary.toArray()])
     for (const table of [db.entity, db.outbox, db.summary, db.pending]) {
       const breakIt = () => {
         throw new Error('power cut')
@@ -43,7 +44,7 @@ describe('allocation', () => {
       await expect(send(db, { conversation: null, text: 'lost', node: NODE, model: null })).rejects.toThrow()
       table.hook('creating').unsubscribe(breakIt)
       table.hook('updating').unsubscribe(breakIt)
-      const after = await Promise.all([db.entity.toArray(), db.outbox.toArray(), readDevice(db), db.summary.toArray()])
+      const after = await Promise.all([db.entity.toArray(), db.outbox.toArray(), readOwnLog(db), db.summary.toArray()])
       expect(after).toEqual(before)
     }
   })
@@ -81,7 +82,7 @@ describe('pushing', () => {
         const all = (await db.outbox.orderBy('dseq').toArray()).map((row) => row.change)
         for (const cut of cuts) await acknowledge(db, cut)
         const acked = Math.min(10, Math.max(0, ...cuts))
-        const { ackedDseq, ackedHash } = await readDevice(db)
+        const { ackedDseq, ackedHash } = await readOwnLog(db)
         expect(ackedDseq).toBe(acked)
         expect(ackedHash).toEqual(foldHashes(FIRST_HASH, 1, all)[acked - 1] ?? FIRST_HASH)
         expect((await nextPush(db))?.changes ?? []).toEqual(all.slice(acked))
@@ -128,8 +129,8 @@ describe('stamping again', () => {
   it('logging in again as the same device changes nothing', async () => {
     const db = await openTestDatabase()
     await write(db, [title(1)])
-    const before = await readDevice(db)
-    await adoptDevice(db, before.id)
-    expect(await readDevice(db)).toEqual(before)
+    const before = await readOwnLog(db)
+    await adoptDevice(db, DEVICE)
+    expect(await readOwnLog(db)).toEqual(before)
   })
 })

@@ -1,4 +1,5 @@
 /** The life of a message, seen from the app. */
+import 'fake-indexeddb/auto'
 import { describe, expect, it } from 'vitest'
 import * as actions from '../../src/local/actions'
 import { readSummaries, readThread } from '../../src/local/reads'

@@ -1,5 +1,4 @@
 /** A house in memory: one server, one node, and browsers that talk to them. */
-import 'fake-indexeddb/auto'
 import { IDBFactory } from 'fake-indexeddb'
 import { AccountRegistry } from '../../src/local/accounts'
 import { browserEnvironment } from '../../src/local/database'
