@@ -6,14 +6,19 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+
+from shared import values
+from shared.change import EntityType, MessageField
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +128,19 @@ class Household:
     def stop_all(self) -> None:
         for part in list(self.processes):
             self.stop(part)
+
+    def finished_answers(self) -> int:
+        """Return how many answers have a final state in the server's database."""
+        with closing(sqlite3.connect(self.data / "server.db")) as database:
+            rows = database.execute(
+                "SELECT value FROM cell WHERE etype = ? AND field = ?", (EntityType.MESSAGE, MessageField.STATE)
+            ).fetchall()
+        states = [values.decode(row[0], values.State) for row in rows]
+        return sum(state is not None and state.state in values.FINAL_STATES for state in states)
+
+    def wait_for_finished_answers(self, count: int) -> None:
+        """Wait until the server has committed that many finished answers."""
+        wait_until(lambda: self.finished_answers() >= count, f"the end of {count} answers")
 
     @property
     def setup_code(self) -> str:

@@ -42,7 +42,9 @@ def test_what_both_did_offline_is_there_on_both(household: Household, open_profi
         # The later writer wins the title; both edits are branches beside the first question.
         expect(profile.page.get_by_role("heading", name="Renamed by two")).to_be_visible()
         expect(profile.page.get_by_role("link", name="Doomed question")).to_have_count(0)
-        expect(profile.questions.first.get_by_text("3/3").or_(profile.questions.first.get_by_text("2/3"))).to_be_visible()
+        expect(
+            profile.questions.first.get_by_text("3/3").or_(profile.questions.first.get_by_text("2/3"))
+        ).to_be_visible()
     texts = [profile.branch_texts() for profile in (one, two)]
     assert texts[0] == texts[1]
     assert texts[0] == ["First question", "First question, edited by one", "First question, edited by two"]

@@ -85,7 +85,7 @@ def test_a_killed_engine_says_so_and_can_be_asked_again(
     vera.make_first_account(running.setup_code)
     vera.write(LONG)
     vera.expect_words()
-    engines = [child for child in psutil.Process(running.processes["node"].pid).children(recursive=True)]
+    engines = list(psutil.Process(running.processes["node"].pid).children(recursive=True))
     assert len(engines) == 1
     engines[0].kill()
     vera.expect_answer("interrupted")
