@@ -1,25 +1,10 @@
 //! Frames of server-sent events, by the HTML standard, section 9.2.6.
 
-use pyo3::exceptions::PyValueError;
-use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-
 /// Returns one frame: `id`, `event` and as many `data` lines as `data` has, then an empty line.
 ///
-/// Raises `ValueError` when id or kind holds a line break or NUL, which would end or void their field.
-#[pyfunction]
-pub fn encode_event<'py>(
-    python: Python<'py>,
-    event_id: &str,
-    kind: &str,
-    data: &[u8],
-) -> PyResult<Bound<'py, PyBytes>> {
-    frame(event_id, kind, data)
-        .map(|bytes| PyBytes::new(python, &bytes))
-        .ok_or_else(|| PyValueError::new_err("an event's id and kind are single lines"))
-}
-
-fn frame(event_id: &str, kind: &str, data: &[u8]) -> Option<Vec<u8>> {
+/// `None` when id or kind holds a line break or NUL, which would end or void their field.
+#[must_use]
+pub fn frame(event_id: &str, kind: &str, data: &[u8]) -> Option<Vec<u8>> {
     let is_line = |text: &str| !text.contains(['\n', '\r', '\0']);
     if !is_line(event_id) || !is_line(kind) {
         return None;

@@ -1,10 +1,5 @@
-//! Registers what the node may call. Each module has a typed stub and a Python twin.
+//! Makes the node faster, never different. The modules are plain Rust; `python` alone knows Python.
 
-mod events;
-
-use pyo3::prelude::*;
-
-#[pymodule]
-fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(events::encode_event, module)?)
-}
+pub mod events;
+#[cfg(feature = "python")]
+mod python;
