@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
-from shared.limits import DEVICE_ID_BYTES, NODE_ID_BYTES, REFRESH_IDLE_S
+from shared.limits import DEVICE_ID_BYTES, REFRESH_IDLE_S
 from shared.tokens import SYNC_AUDIENCE
 from shared.wire import Device, DeviceRename, Devices, Login, Registration, Session, TokenRequest
 from sync_server import clock
@@ -60,7 +60,7 @@ async def token(request: Request) -> Response:
     kind, _, node_id = audience.partition(":")
     if kind == "node":
         rows = await nodes_of(services.database, caller.account_id)
-        if _hex(node_id, NODE_ID_BYTES) not in {row["node_id"] for row in rows}:
+        if node_id not in {row["node_id"].hex() for row in rows}:
             raise DomovoiError(Code.NODE_UNKNOWN)
     elif audience != SYNC_AUDIENCE:
         raise DomovoiError(Code.BAD_REQUEST, "audience is sync or node:<node id>.")
@@ -77,7 +77,7 @@ async def devices(request: Request) -> Response:
 async def rename(request: Request) -> Response:
     """Rename a device."""
     caller = await authenticated(request)
-    device_id = _hex(request.path_params["device_id"], DEVICE_ID_BYTES)
+    device_id = _device_id(request)
     name = checked_device_name((await read_struct(request, DeviceRename)).name)
     device: Device = await rename_device(
         services_of(request).database, caller.account_id, device_id, name, caller.device_id
@@ -89,7 +89,7 @@ async def revoke(request: Request) -> Response:
     """Disconnect a device at once, with what it holds open."""
     services = services_of(request)
     caller = await authenticated(request)
-    device_id = _hex(request.path_params["device_id"], DEVICE_ID_BYTES)
+    device_id = _device_id(request)
     kind = await revoke_device(services.database, caller.account_id, device_id)
     services.streams.close_device(caller.account_id, device_id)
     if kind == "node":
@@ -147,8 +147,8 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _hex(text: str, size: int) -> bytes:
+def _device_id(request: Request) -> bytes:
     try:
-        return from_hex(text, size)
+        return from_hex(request.path_params["device_id"], DEVICE_ID_BYTES)
     except ValueError as error:
         raise DomovoiError(Code.NOT_FOUND) from error

@@ -38,7 +38,8 @@ class Throttle:
     def check(self, key: Hashable) -> None:
         """Raise TooManyTries while the key has to wait."""
         count, last_ms = self._failures.get(key, (0, 0))
-        wait_ms = last_ms + _wait_ms(count) - clock.now_ms()
+        # A wall clock that was set back must not make anybody wait longer.
+        wait_ms = min(_wait_ms(count), last_ms + _wait_ms(count) - clock.now_ms())
         if wait_ms > 0:
             raise TooManyTries(-(-wait_ms // 1000))
 
