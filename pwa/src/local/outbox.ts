@@ -111,4 +111,3 @@ async function replaceCells(db: AccountDatabase, pairs: readonly { old: Change; 
   await db.entity.bulkPut([...records.values()])
   await refreshSummaries(db, new Set([...records.values()].map((record) => record.scope)))
 }
-

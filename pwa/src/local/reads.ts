@@ -34,7 +34,9 @@ export async function readThread(db: AccountDatabase, id: string): Promise<Store
       messages,
       device: device?.id ?? '',
       unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
-      routes: new Map(arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route])),
+      routes: new Map(
+        arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route]),
+      ),
     }
   })
 }
@@ -91,7 +93,10 @@ export interface SelfContainedRequest {
 }
 
 /** Returns the request with its path, or null when the answer may not start yet (Q3) or is over. */
-export async function readRequestPath(db: AccountDatabase, pending: PendingRecord): Promise<SelfContainedRequest | null> {
+export async function readRequestPath(
+  db: AccountDatabase,
+  pending: PendingRecord,
+): Promise<SelfContainedRequest | null> {
   const { conversation, messages } = await loadConversation(db, pending.conversation)
   const answer = messages.get(pending.id)
   const isWanted = answer !== undefined && !answer.deleted && !answer.stop && !conversation.deleted

@@ -109,5 +109,7 @@ function pendingOf(conversation: string, messages: ReadonlyMap<string, Message>)
 
 function firstLine(text: string, characters: number): string {
   const line = text.trimStart().split('\n', 1)[0]?.trim() ?? ''
-  return [...line.slice(0, 2 * characters)].slice(0, characters).join('')
+  return Array.from(line.slice(0, 2 * characters))
+    .slice(0, characters)
+    .join('')
 }

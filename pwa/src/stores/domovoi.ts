@@ -67,7 +67,13 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
   const opened = async () => {
     if (engine.value !== null) return
     await new Promise<void>((resolve) => {
-      watch(engine, () => { resolve() }, { once: true, flush: 'sync' })
+      watch(
+        engine,
+        () => {
+          resolve()
+        },
+        { once: true, flush: 'sync' },
+      )
     })
   }
   const forget = async (accountId: string) => {

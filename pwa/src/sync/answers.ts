@@ -12,7 +12,7 @@ import { hasCode, ProblemError } from '../protocol/errors'
 import { applyEvent, newLiveAnswer, type LiveAnswer } from './liveAnswer'
 import type { NodeClient } from './nodeClient'
 import type { Route, Router } from './router'
-import { Backoff, Bell, sleep } from './wait'
+import { Backoff, Bell, isRunning, sleep } from './wait'
 
 /** An HTTP/1.1 browser allows six connections a host; one is the event stream, and calls need some. */
 const MOST_WATCHES = 3
@@ -84,7 +84,7 @@ export class Answers {
       this.pending = pending
       this.reconsider()
     })
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       this.reconcile(signal)
       await this.bell.wait(GREATEST_RETRY_MS, signal)
     }
@@ -122,14 +122,14 @@ export class Answers {
     const backoff = new Backoff(FIRST_RETRY_MS, GREATEST_RETRY_MS)
     let isDone = false
     let isStarted = answer.state === 'running'
-    while (!isDone && !signal.aborted) {
+    while (!isDone && isRunning(signal)) {
       const route = answer.node === null ? null : this.options.router.best(answer.node)
       if (route === null) return
       try {
         isStarted ||= await this.start(answer, route, signal)
         isDone = isStarted ? await this.watch(answer, route, signal) : this.leave(answer)
       } catch (error) {
-        if (signal.aborted) return
+        if (!isRunning(signal)) return
         if (!(error instanceof ProblemError)) {
           this.leave(answer)
           throw error

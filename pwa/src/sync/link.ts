@@ -10,7 +10,7 @@ import { Pusher } from './pusher'
 import type { Server } from './server'
 import type { Session } from './session'
 import type { SharedState } from './tabs'
-import { Backoff, Bell } from './wait'
+import { Backoff, Bell, isRunning } from './wait'
 
 const FIRST_RETRY_MS = 1_000
 const GREATEST_RETRY_MS = 15_000
@@ -73,10 +73,10 @@ export class Link {
       this.outbox.ring()
     })
     shared.lead()
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       this.connection = new AbortController()
       const problem = await this.connect(AbortSignal.any([signal, this.connection.signal]))
-      if (!this.connection.signal.aborted && !signal.aborted) await this.pause(problem, signal)
+      if (isRunning(this.connection.signal) && isRunning(signal)) await this.pause(problem, signal)
     }
     subscription.unsubscribe()
   }
@@ -133,9 +133,9 @@ export class Link {
 
   private async drainForever(signal: AbortSignal): Promise<void> {
     const { shared } = this.options
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       await this.outbox.wait(POLL_MS, signal)
-      if (shared.state.connection === 'up' && !signal.aborted) shared.update({ problem: await this.drain(signal) })
+      if (shared.state.connection === 'up' && isRunning(signal)) shared.update({ problem: await this.drain(signal) })
     }
   }
 

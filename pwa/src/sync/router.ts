@@ -5,7 +5,7 @@ import { ProblemError } from '../protocol/errors'
 import { call, type Fetch } from './http'
 import { failed, isAlive, score, succeeded, UNMEASURED, type Measurement } from './routes'
 import type { Server } from './server'
-import { Bell } from './wait'
+import { Bell, isRunning } from './wait'
 
 export type RouteKind = 'direct' | 'relay'
 
@@ -73,10 +73,10 @@ export class Router {
 
   /** Probes every route now and then until `signal` is aborted. A hidden page probes only when something asks. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       await this.probeAll()
       let isAsked = await this.bell.wait(this.isUncertain() ? PROBE_AGAIN_MS : PROBE_EVERY_MS, signal)
-      while (!signal.aborted && !isAsked && !this.options.isVisible()) {
+      while (isRunning(signal) && !isAsked && !this.options.isVisible()) {
         isAsked = await this.bell.wait(PROBE_EVERY_MS, signal)
       }
     }
@@ -106,7 +106,7 @@ export class Router {
 
   private async callHealth(route: Route): Promise<true> {
     const headers = route.kind === 'relay' ? await this.options.server.authorization() : {}
-    await call<unknown>(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
+    await call(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
     return true
   }
 

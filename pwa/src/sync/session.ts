@@ -95,7 +95,7 @@ export class Session {
 
   private async renew(): Promise<string> {
     try {
-      const session = await call<SessionBody>(this.options.fetcher, this.url('refresh'), { method: 'POST' })
+      const session = (await call(this.options.fetcher, this.url('refresh'), { method: 'POST' })) as SessionBody
       if (session.account_id !== this.state.account?.accountId) throw new ProblemError('login_ended')
       return this.keep(session)
     } catch (error) {
@@ -108,7 +108,7 @@ export class Session {
   }
 
   private async begin(action: 'login' | 'register', body: Login | Registration): Promise<void> {
-    const session = await call<SessionBody>(this.options.fetcher, this.url(action), { method: 'POST', body })
+    const session = (await call(this.options.fetcher, this.url(action), { method: 'POST', body })) as SessionBody
     const db = await openAccount(session.account_id, this.options.environment)
     try {
       await adoptDevice(db, session.device_id)

@@ -1,5 +1,10 @@
 /** Waiting: for a time, for a signal, for the next try. */
 
+/** Says whether `signal` lets a loop go on. A function, because the property changes while a loop awaits. */
+export function isRunning(signal: AbortSignal): boolean {
+  return !signal.aborted
+}
+
 /** Resolves after `ms`, or at once when `signal` is aborted. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return

@@ -28,9 +28,11 @@ describe('pulled changes', () => {
   it('L6: every order of arrival gives the same cells and summaries', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(anyChange, { maxLength: 12 }).chain((changes) =>
-          fc.tuple(fc.constant(changes), fc.shuffledSubarray(changes, { minLength: changes.length })),
-        ),
+        fc
+          .array(anyChange, { maxLength: 12 })
+          .chain((changes) =>
+            fc.tuple(fc.constant(changes), fc.shuffledSubarray(changes, { minLength: changes.length })),
+          ),
         async ([changes, shuffled]) => {
           const states = []
           for (const order of [changes, shuffled]) {

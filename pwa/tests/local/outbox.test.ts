@@ -62,7 +62,10 @@ describe('pushing', () => {
   it('holds at most 500 changes and one megabyte, and always one change', async () => {
     const db = await openTestDatabase()
     await changeEpoch(db, 1)
-    await write(db, [...Array.from({ length: 3 }, () => title(limits.MAX_VALUE_BYTES)), ...Array.from({ length: 600 }, () => title(1))])
+    await write(db, [
+      ...Array.from({ length: 3 }, () => title(limits.MAX_VALUE_BYTES)),
+      ...Array.from({ length: 600 }, () => title(1)),
+    ])
     const sizes: number[] = []
     for (let push = await nextPush(db); push !== null; push = await nextPush(db)) {
       sizes.push(push.changes.length)
@@ -78,7 +81,10 @@ describe('pushing', () => {
       fc.asyncProperty(fc.array(fc.nat({ max: 12 }), { maxLength: 6 }), async (cuts) => {
         const db = await openTestDatabase()
         await changeEpoch(db, 1)
-        await write(db, Array.from({ length: 10 }, (_, index) => title(index)))
+        await write(
+          db,
+          Array.from({ length: 10 }, (_, index) => title(index)),
+        )
         const all = (await db.outbox.orderBy('dseq').toArray()).map((row) => row.change)
         for (const cut of cuts) await acknowledge(db, cut)
         const acked = Math.min(10, Math.max(0, ...cuts))

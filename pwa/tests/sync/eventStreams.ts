@@ -36,7 +36,8 @@ export class EventStreams {
   }
 
   send(event: string, data: object, id?: string): void {
-    for (const controller of this.open_) controller.enqueue(encoded({ event, data, ...(id === undefined ? {} : { id }) }))
+    for (const controller of this.open_)
+      controller.enqueue(encoded({ event, data, ...(id === undefined ? {} : { id }) }))
   }
 
   /** Breaks every open stream, as a killed process does. */

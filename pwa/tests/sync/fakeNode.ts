@@ -30,7 +30,7 @@ export class FakeNode {
   readonly starts: StartAnswer[] = []
   readonly stops: string[] = []
 
-  async handle(path: string, init: RequestInit): Promise<Response> {
+  handle(path: string, init: RequestInit): Response {
     if (!this.isUp) throw new TypeError('fetch failed')
     if (path === '/healthz') return reply({})
     if (path === '/v1/answers') return this.start(decode(init.body as Uint8Array) as StartAnswer)

@@ -31,7 +31,7 @@ export class FakeServer {
   private head = 0
 
   /** Answers a call, or throws as fetch does when nothing answers. */
-  async handle(path: string, init: RequestInit): Promise<Response> {
+  handle(path: string, init: RequestInit): Response {
     if (!this.isUp) throw new TypeError('fetch failed')
     const [route = '', query = ''] = path.split('?')
     const body = init.body ? decode(init.body as Uint8Array) : undefined
@@ -43,7 +43,9 @@ export class FakeServer {
         this.isLoggedIn = true
         return this.session((body as { device_id?: string }).device_id)
       case '/api/v1/auth/refresh':
-        return this.isLoggedIn ? this.session(new Headers(init.headers).get('Cookie') ?? undefined) : problem(401, 'login_ended')
+        return this.isLoggedIn
+          ? this.session(new Headers(init.headers).get('Cookie') ?? undefined)
+          : problem(401, 'login_ended')
       case '/api/v1/auth/logout':
         this.isLoggedIn = false
         return new Response(null, { status: 204 })
@@ -89,7 +91,14 @@ export class FakeServer {
   private session(deviceId?: string): Response {
     const id = deviceId !== undefined && this.devices.has(deviceId) ? deviceId : this.newDevice()
     const expires_at = this.ms / 1000 + 86_400
-    return reply({ access_token: id, device_id: id, account_id: ACCOUNT, username: 'anna', expires_at, server_ms: this.ms })
+    return reply({
+      access_token: id,
+      device_id: id,
+      account_id: ACCOUNT,
+      username: 'anna',
+      expires_at,
+      server_ms: this.ms,
+    })
   }
 
   private newDevice(): string {
@@ -128,12 +137,14 @@ export class FakeServer {
   }
 
   private events(signal: AbortSignal | undefined): Response {
-    return this.streams.open(signal, [{ event: 'hello', data: { epoch: this.epoch, head: this.head, server_ms: this.ms } }])
+    return this.streams.open(signal, [
+      { event: 'hello', data: { epoch: this.epoch, head: this.head, server_ms: this.ms } },
+    ])
   }
 }
 
 export function reply(body: object): Response {
-  return new Response(encode(body) as Uint8Array<ArrayBuffer>, { headers: { 'Content-Type': 'application/msgpack' } })
+  return new Response(encode(body), { headers: { 'Content-Type': 'application/msgpack' } })
 }
 
 export function problem(status: number, code: string, extra: Partial<Problem> = {}): Response {

@@ -23,7 +23,13 @@ export class House {
   }
 
   describeNode(awake: boolean) {
-    const status = { name: 'Study PC', engine_state: 'ready', engine: 'llama_cpp', model: 'small', candidates: [DIRECT] }
+    const status = {
+      name: 'Study PC',
+      engine_state: 'ready',
+      engine: 'llama_cpp',
+      model: 'small',
+      candidates: [DIRECT],
+    }
     return { node_id: NODE, name: 'Study PC', awake, since_ms: Date.now(), status }
   }
 
@@ -32,7 +38,7 @@ export class House {
     return new Browser(this)
   }
 
-  async handle(url: string, init: RequestInit): Promise<Response> {
+  handle(url: string, init: RequestInit): Response {
     init.signal?.throwIfAborted()
     if (url.startsWith(DIRECT)) {
       if (!this.isDirectOpen) throw new TypeError('fetch failed')
@@ -81,10 +87,10 @@ export class Browser {
   }
 
   private readonly fetch: Fetch = async (input, init = {}) => {
-    const url = String(input)
+    const url = input as string
     const headers = new Headers(init.headers)
     if (url.startsWith('/api/v1/auth/')) headers.set('Cookie', this.deviceCookie)
-    const response = await this.house.handle(url, { ...init, headers: Object.fromEntries(headers.entries()) })
+    const response = this.house.handle(url, { ...init, headers: Object.fromEntries(headers.entries()) })
     if (/auth\/(login|register)$/.test(url) && response.ok) this.deviceCookie = await deviceOf(response.clone())
     return response
   }
