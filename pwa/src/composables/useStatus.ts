@@ -60,7 +60,9 @@ function describeConnection({ link, router }: Engine, nodes: readonly Node[] | n
   const { serverMs } = router.state
   const latencyMs = best?.roundTripMs ?? null
   const isServerUp = link.connection === 'up' || serverMs !== null
-  const isKnown = router.state.hasProbed && (nodes !== null || !isServerUp)
+  const { probed } = router.state
+  const isNodeKnown = node === null ? nodes !== null : (probed?.has(node.node_id) ?? false)
+  const isKnown = probed !== null && (isNodeKnown || !isServerUp)
   return {
     kind: isKnown ? kindOf(isServerUp, nodes ?? [], route, link.connection === 'connecting') : 'connecting',
     latencyMs,

@@ -16,6 +16,8 @@ import { Backoff, Bell, isRunning, sleep } from './wait'
 
 /** An HTTP/1.1 browser allows six connections a host; one is the event stream, and calls need some. */
 const MOST_WATCHES = 3
+/** Of conversations that are not on the screen: the log brings their answers as well, while there is a server. */
+const MOST_UNSEEN_WATCHES = 2
 const FIRST_RETRY_MS = 250
 const GREATEST_RETRY_MS = 5_000
 
@@ -99,7 +101,8 @@ export class Answers {
     const wanted = this.pending
       .filter((answer) => this.isWanted(answer))
       .sort((left, right) => Number(isOpen(right)) - Number(isOpen(left)))
-    for (const answer of wanted.slice(0, Math.max(0, MOST_WATCHES - this.watches.size))) {
+    for (const answer of wanted) {
+      if (this.watches.size >= (isOpen(answer) ? MOST_WATCHES : MOST_UNSEEN_WATCHES)) return
       const controller = new AbortController()
       this.watches.set(answer.id, controller)
       void this.follow(answer, AbortSignal.any([signal, controller.signal])).finally(() => {

@@ -21,6 +21,7 @@ const ENDS_CONNECTION: readonly FailureCode[] = [
   'login_ended',
   'device_revoked',
   'device_forked',
+  'token_missing',
   'epoch_changed',
 ]
 
@@ -84,7 +85,8 @@ export class Link {
   /** Tells why the connection ended and waits for the next try. */
   private async pause(problem: ProblemError, signal: AbortSignal): Promise<void> {
     const { db, shared, session } = this.options
-    const isEnded = hasCode(problem, 'device_forked', 'device_revoked', 'login_ended')
+    // A device that the browser has forgotten needs a new id, as a forked one does, and that takes the password.
+    const isEnded = hasCode(problem, 'device_forked', 'device_revoked', 'login_ended', 'token_missing')
     if (isEnded) session.end()
     const delay = isEnded ? POLL_MS : this.backoff.next()
     shared.update({

@@ -21,8 +21,8 @@ export interface RouterState {
   serverMs: number | null
   /** The best living route of each node, with its round trip in ms. */
   best: ReadonlyMap<string, { route: Route; roundTripMs: number }>
-  /** The first round of probes is back. */
-  hasProbed: boolean
+  /** Nodes whose routes have been probed; null before the first round. */
+  probed: ReadonlySet<string> | null
 }
 
 const PROBE_TIMEOUT_MS = 1_500
@@ -39,7 +39,7 @@ export interface RouterOptions {
 }
 
 export class Router {
-  readonly state: RouterState = shallowReactive({ serverMs: null, best: new Map(), hasProbed: false })
+  readonly state: RouterState = shallowReactive({ serverMs: null, best: new Map(), probed: null })
   private readonly measurements = new Map<string, Measurement>()
   private readonly bell = new Bell()
   private nodes: readonly Node[] = []
@@ -91,7 +91,7 @@ export class Router {
     const routes = this.nodes.flatMap((node) => this.routesTo(node))
     await Promise.all([this.probeServer(), ...routes.map((route) => this.probe(route))])
     this.choose()
-    this.state.hasProbed = true
+    this.state.probed = new Set(routes.map((route) => route.nodeId))
   }
 
   private async probeServer(): Promise<void> {
