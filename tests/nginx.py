@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).parents[1]
+LISTENS_WITHIN_S = 10.0
 CONFIGURATION = ROOT / "deploy" / "nginx" / "domovoi.conf"
 MAIN = """\
-daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;
+{user} daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
   access_log off; default_type application/octet-stream;
@@ -35,20 +39,39 @@ def nginx_path() -> str | None:
 
 @dataclass
 class Nginx:
-    """A running nginx; `port` is where it speaks TLS."""
+    """An nginx; `port` is where it speaks TLS, `plain_port` where it sends people to TLS."""
 
     folder: Path
     port: int
+    plain_port: int
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
+        """Its address, without a path."""
         return f"https://localhost:{self.port}"
 
+    @property
+    def certificate(self) -> Path:
+        """The certificate to trust, PEM."""
+        return self.folder / "fullchain.pem"
+
     def start(self) -> None:
-        self.process = subprocess.Popen([*self._command()])
+        """Start and wait until it listens."""
+        self.process = subprocess.Popen(self._command())
+        deadline = time.monotonic() + LISTENS_WITHIN_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
+                    raise RuntimeError(f"nginx does not listen: {(self.folder / 'error.log').read_text()}") from error
+                time.sleep(0.02)
 
     def stop(self) -> None:
+        """End it at once, with the connections it has."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
@@ -60,15 +83,8 @@ class Nginx:
     def _command(self) -> list[str]:
         path = nginx_path()
         assert path is not None
-        return [
-            path,
-            "-p",
-            str(self.folder),
-            "-e",
-            str(self.folder / "error.log"),
-            "-c",
-            str(self.folder / "nginx.conf"),
-        ]
+        folder = str(self.folder)
+        return [path, "-p", folder, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
 
 
 def prepare(folder: Path, *, port: int, plain_port: int, server_port: int) -> Nginx:
@@ -87,8 +103,10 @@ def prepare(folder: Path, *, port: int, plain_port: int, server_port: int) -> Ng
         assert old in text, f"{CONFIGURATION.name} no longer has {old!r}"
         text = text.replace(old, new)
     (folder / "domovoi.conf").write_text(text, "utf-8")
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder), "utf-8")
-    return Nginx(folder, port)
+    # Started as root, its workers would become nobody, who may not write into a test's folder.
+    user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user), "utf-8")
+    return Nginx(folder, port, plain_port)
 
 
 def _certificate(folder: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from deploy.command import configuration
 from shared import limits
 from tests import nginx
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text("utf-8")
 
 
 @pytest.mark.skipif(nginx.nginx_path() is None, reason="no nginx on this machine: install nginx-light to run this test")
@@ -43,3 +49,31 @@ def test_units_start_the_command_and_give_up_on_wrong_settings(unit: Path) -> No
 def test_systemd_knows_every_setting(unit: Path) -> None:
     checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert "Unknown key" not in checked.stderr
+
+
+def test_containers_mount_and_copy_what_there_is() -> None:
+    server = COMPOSE["services"]["server"]["build"]
+    assert (DEPLOY / server["context"] / server["dockerfile"]).samefile(DEPLOY / "Containerfile")
+    assert "./nginx/domovoi.conf:/domovoi.conf:ro" in COMPOSE["services"]["nginx"]["volumes"]
+    # COPY --from takes from another stage, not from the checkout.
+    for copied in re.findall(r"^COPY (?!--)(.+) \S+$", CONTAINERFILE, re.MULTILINE):
+        assert all((ROOT / name).exists() for name in copied.split()), copied
+
+
+def test_containers_have_volumes_for_what_must_last() -> None:
+    named = {volume.partition(":")[0] for service in COMPOSE["services"].values() for volume in service["volumes"]}
+    assert {name for name in named if not name.startswith(".")} == set(COMPOSE["volumes"])
+
+
+def test_nginx_in_a_container_finds_the_server() -> None:
+    edit = re.search(r"sed s/([\d.:]+)/([\w.:]+)/", COMPOSE["services"]["nginx"]["command"][-1])
+    assert edit is not None
+    assert f"server {edit[1]};" in nginx.CONFIGURATION.read_text("utf-8")
+    assert edit[2] == "server:8460"
+
+
+@pytest.mark.parametrize(
+    "text", [path.read_text("utf-8") for path in (DEPLOY / "environment.example", DEPLOY / "compose.yaml", *UNITS)]
+)
+def test_every_setting_named_is_one_the_command_reads(text: str) -> None:
+    assert set(re.findall(r"DOMOVOI_[A-Z_]+", text + CONTAINERFILE)) <= set(configuration._ENVIRONMENT.values())
