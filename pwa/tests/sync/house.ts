@@ -53,7 +53,7 @@ export class House {
 
 export class Browser {
   readonly storage = new MemoryStorage()
-  private readonly environment = { ...browserEnvironment, indexedDB: new IDBFactory() }
+  readonly environment = { ...browserEnvironment, indexedDB: new IDBFactory() }
   private deviceCookie = ''
 
   constructor(private readonly house: House) {}
