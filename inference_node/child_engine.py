@@ -7,23 +7,21 @@ import contextlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Prompt
+from inference_node.engine import EngineEvent, Finished, LoadedModel, Prompt, PromptTooLong
 from inference_node.engine_messages import (
     LENGTH,
     Command,
-    Count,
-    Counted,
     Failed,
     Generate,
     Load,
     Loaded,
     Report,
     Stop,
-    Task,
+    TooLong,
     pack,
     read_report,
 )
@@ -31,10 +29,8 @@ from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
     from pathlib import Path
-
-_T = TypeVar("_T", bound=Report)
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +68,15 @@ class ChildEngine:
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        loaded = await self._answer(Load(str(model)), Loaded)
-        return loaded.model
-
-    async def count(self, messages: Sequence[ChatMessage]) -> int:
-        """Return the prompt's tokens."""
-        return (await self._answer(Count(list(messages)), Counted)).tokens
+        async with self._task:
+            await self._send(Load(str(model)))
+            match await self._receive():
+                case Loaded(loaded):
+                    return loaded
+                case Failed(code, detail):
+                    raise DomovoiError(code, detail)
+                case _:
+                    raise await self._failed("a report out of place")
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
         """Yield the answer's events; closing the generator early waits until the engine is free."""
@@ -88,12 +87,15 @@ class ChildEngine:
                 while self._is_generating:
                     report = await self._receive()
                     match report:
-                        case Failed():
+                        case Failed(code, detail):
                             self._is_generating = False
-                            raise DomovoiError(report.code, report.detail)
+                            raise DomovoiError(code, detail)
+                        case TooLong(tokens):
+                            self._is_generating = False
+                            raise PromptTooLong(tokens)
                         case Finished():
                             self._is_generating = False
-                        case Loaded() | Counted():
+                        case Loaded():
                             raise await self._failed("a report out of place")
                     yield report
             finally:
@@ -125,21 +127,11 @@ class ChildEngine:
             try:
                 async with asyncio.timeout(STOP_WITHIN_S):
                     await self.stop()
-                    while not isinstance(await self._receive(), Finished | Failed):
+                    while not isinstance(await self._receive(), Finished | Failed | TooLong):
                         pass
             except TimeoutError:
                 raise await self._failed("it did not stop") from None
         self._is_generating = False
-
-    async def _answer(self, task: Task, kind: type[_T]) -> _T:
-        async with self._task:
-            await self._send(task)
-            report = await self._receive()
-        if isinstance(report, Failed):
-            raise DomovoiError(report.code, report.detail)
-        if not isinstance(report, kind):
-            raise await self._failed("a report out of place")
-        return report
 
     async def _send(self, command: Command) -> None:
         if self._process is None or self._process.stdin is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from shared.errors import Code, DomovoiError
 from shared.values import Role, Sampling
 
 
@@ -19,11 +20,15 @@ class ChatMessage(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """What to answer, and how: an answer ends before the first of the `stop` strings."""
+    """What to answer, and how: an answer ends before the first of the `stop` strings.
+
+    `room` is how many tokens of the context the prompt must leave for the answer.
+    """
 
     messages: list[ChatMessage]
     sampling: Sampling = Sampling()
     stop: list[str] = []
+    room: int = 1
 
 
 class LoadedModel(Struct, frozen=True):
@@ -56,6 +61,14 @@ class Finished(Struct, frozen=True, tag="finished"):
 EngineEvent = Reading | Piece | Finished
 
 
+class PromptTooLong(DomovoiError):
+    """The prompt does not leave the room that it should; `tokens` is what it takes."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(Code.CONTEXT_TOO_LONG)
+        self.tokens = tokens
+
+
 class Engine(Protocol):
     """Runs one model, one generation at a time.
 
@@ -69,13 +82,10 @@ class Engine(Protocol):
     async def load(self, model: Path) -> LoadedModel:
         """Load a GGUF file. Raises DomovoiError `model_damaged`."""
 
-    async def count(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how many tokens of the context a prompt takes, whether or not it fits."""
-
     def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
         """Yield the answer, ended by `Finished`. Closing the generator early frees the engine before it returns.
 
-        Raises DomovoiError `context_too_long` when the prompt alone fills the context.
+        Raises PromptTooLong before reading the prompt.
         """
 
     async def stop(self) -> None:

@@ -7,7 +7,7 @@ import struct
 import msgspec
 from msgspec import Struct
 
-from inference_node.engine import ChatMessage, Finished, LoadedModel, Piece, Prompt, Reading
+from inference_node.engine import Finished, LoadedModel, Piece, Prompt, Reading
 from shared.errors import Code
 
 LENGTH = struct.Struct(">I")
@@ -17,12 +17,6 @@ class Load(Struct, frozen=True, tag="load"):
     """Load this file."""
 
     path: str
-
-
-class Count(Struct, frozen=True, tag="count"):
-    """Count the tokens of a prompt."""
-
-    messages: list[ChatMessage]
 
 
 class Generate(Struct, frozen=True, tag="generate"):
@@ -43,8 +37,8 @@ class Loaded(Struct, frozen=True, tag="loaded"):
     model: LoadedModel
 
 
-class Counted(Struct, frozen=True, tag="counted"):
-    """The prompt's tokens."""
+class TooLong(Struct, frozen=True, tag="too_long"):
+    """The prompt takes this many tokens, which leaves too little room."""
 
     tokens: int
 
@@ -56,10 +50,10 @@ class Failed(Struct, frozen=True, tag="failed"):
     detail: str
 
 
-Task = Load | Count | Generate
-Command = Load | Count | Generate | Stop
-# Each task is answered by exactly one of Loaded, Counted, Finished and Failed, after any Readings and Pieces.
-Report = Loaded | Counted | Reading | Piece | Finished | Failed
+Task = Load | Generate
+Command = Load | Generate | Stop
+# Each task is answered by exactly one of Loaded, Finished, TooLong and Failed, after any Readings and Pieces.
+Report = Loaded | TooLong | Reading | Piece | Finished | Failed
 
 _command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _report_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)

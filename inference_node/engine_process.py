@@ -11,10 +11,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from inference_node.engine import PromptTooLong
 from inference_node.engine_messages import (
     LENGTH,
-    Count,
-    Counted,
     Failed,
     Generate,
     Load,
@@ -22,6 +21,7 @@ from inference_node.engine_messages import (
     Report,
     Stop,
     Task,
+    TooLong,
     pack,
     read_command,
 )
@@ -59,6 +59,8 @@ class EngineProcess:
             number, task = self._tasks.get()
             try:
                 self._do(number, task)
+            except PromptTooLong as error:
+                self._report(TooLong(error.tokens))
             except DomovoiError as error:
                 self._report(Failed(error.code, error.detail))
 
@@ -67,8 +69,6 @@ class EngineProcess:
             case Load(), _:
                 self._engine = LlamaCpp(task.path)
                 self._report(Loaded(self._engine.loaded))
-            case Count(), LlamaCpp() as engine:
-                self._report(Counted(engine.count(task.messages)))
             case Generate(), LlamaCpp() as engine:
                 engine.generate(task.prompt, self._report, lambda: self._stopped == number)
             case _:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import xllamacpp
 from msgspec import Struct
 
-from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt, Reading
+from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt, PromptTooLong, Reading
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 # The model's own context is used up to here; at 8192 tokens a small model's cache already takes 200 MB.
 MOST_CONTEXT = 8192
@@ -78,64 +78,70 @@ class LlamaCpp:
                 raise DomovoiError(Code.MODEL_DAMAGED) from error
         self.loaded = LoadedModel(context=self._context())
 
-    def count(self, messages: Sequence[ChatMessage]) -> int:
-        """Return the prompt's tokens. A prompt that fits is read on the way, so that answering it starts sooner."""
-        chunk = self._ask({"messages": messages, "max_tokens": 0})
-        if chunk.error is not None and chunk.error.n_prompt_tokens is not None:
-            return chunk.error.n_prompt_tokens
-        if chunk.usage is None:
-            raise _failure(chunk)
-        return chunk.usage.prompt_tokens
-
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
-        """Report the events of an answer. Raises DomovoiError `context_too_long`, `engine_failed`."""
-        pieces = 0
-        reason = "stopped"
-        usage = _Usage(0, 0)
-        failed: _Chunk | None = None
-
-        def on_chunk(data: bytes) -> bool:
-            nonlocal pieces, reason, usage, failed
-            chunk = _decoder.decode(data)
-            if chunk.error is not None:
-                failed = chunk
-                return True
-            for choice in chunk.choices:
-                if choice.delta.content:
-                    pieces += 1
-                    report(Piece(choice.delta.content))
-                if choice.finish_reason is not None:
-                    reason = "length" if choice.finish_reason == "length" else "end"
-            if chunk.prompt_progress is not None:
-                usage = _Usage(chunk.prompt_progress.total, 0)
-                report(Reading(chunk.prompt_progress.processed, chunk.prompt_progress.total))
-            usage = chunk.usage or usage
-            return is_stopped() and reason == "stopped"
-
-        self._server.handle_chat_completions(msgspec.json.encode(_request(prompt)), on_chunk)
-        if failed is not None:
-            raise _failure(failed)
-        report(Finished(reason, usage.prompt_tokens, usage.completion_tokens or pieces))
+        """Report the events of an answer. Raises PromptTooLong, DomovoiError `engine_failed`."""
+        generation = _Generation(report, is_stopped, self.loaded.context - prompt.room)
+        self._server.handle_chat_completions(msgspec.json.encode(_request(prompt)), generation.on_chunk)
+        generation.finish()
 
     def _context(self) -> int:
         """Ask with a prompt that surely does not fit: the refusal names the context."""
-        chunk = self._ask({"messages": [ChatMessage("user", " a" * 2 * MOST_CONTEXT)], "max_tokens": 1})
-        return chunk.error.n_ctx if chunk.error is not None and chunk.error.n_ctx else MOST_CONTEXT
-
-    def _ask(self, request: dict[str, object]) -> _Chunk:
         answer: list[bytes] = []
+        request = {"messages": [ChatMessage("user", " a" * 2 * MOST_CONTEXT)], "max_tokens": 1}
         self._server.handle_chat_completions(msgspec.json.encode(request), answer.append)
-        return msgspec.json.decode(answer[0], type=_Answer).chunk()
+        refusal = msgspec.json.decode(answer[0], type=_Refusal).error
+        return refusal.n_ctx if refusal is not None and refusal.n_ctx else MOST_CONTEXT
 
 
-class _Answer(Struct):
-    """A whole answer, of which only the counts matter."""
-
-    usage: _Usage | None = None
+class _Refusal(Struct):
     error: _Error | None = None
 
-    def chunk(self) -> _Chunk:
-        return _Chunk(usage=self.usage, error=self.error)
+
+class _Generation:
+    """One answer as its chunks come in."""
+
+    def __init__(
+        self, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool], most_prompt_tokens: int
+    ) -> None:
+        self._report = report
+        self._is_stopped = is_stopped
+        self._most_prompt_tokens = most_prompt_tokens
+        self._reason: Literal["end", "length", "stopped"] = "stopped"
+        self._pieces = 0
+        self._usage = _Usage(0, 0)
+        self._failure: DomovoiError | None = None
+
+    def on_chunk(self, data: bytes) -> bool:
+        """Report what a chunk says; return whether to end here."""
+        chunk = _decoder.decode(data)
+        if chunk.error is not None:
+            self._failure = _failure(chunk.error)
+        elif chunk.prompt_progress is not None:
+            self._on_progress(chunk.prompt_progress)
+        for choice in chunk.choices:
+            if choice.delta.content:
+                self._pieces += 1
+                self._report(Piece(choice.delta.content))
+            if choice.finish_reason is not None:
+                self._reason = "length" if choice.finish_reason == "length" else "end"
+        self._usage = chunk.usage or self._usage
+        # Once the answer is complete, only its counts are still to come.
+        return self._failure is not None or (self._reason == "stopped" and self._is_stopped())
+
+    def finish(self) -> None:
+        """Report the end. Raises what made the answer fail."""
+        if self._failure is not None:
+            raise self._failure
+        completion_tokens = self._usage.completion_tokens or self._pieces
+        self._report(Finished(self._reason, self._usage.prompt_tokens, completion_tokens))
+
+    def _on_progress(self, progress: _Progress) -> None:
+        """The first one comes before the prompt is read, and says how long it is."""
+        if progress.total > self._most_prompt_tokens:
+            self._failure = PromptTooLong(progress.total)
+        else:
+            self._usage = _Usage(progress.total, 0)
+            self._report(Reading(progress.processed, progress.total))
 
 
 def _parameters(path: str, socket: str) -> xllamacpp.CommonParams:
@@ -181,8 +187,7 @@ def _request(prompt: Prompt) -> dict[str, object]:
     }
 
 
-def _failure(chunk: _Chunk) -> DomovoiError:
-    error = chunk.error or _Error()
+def _failure(error: _Error) -> DomovoiError:
     if error.n_prompt_tokens is not None:
-        return DomovoiError(Code.CONTEXT_TOO_LONG)
+        return PromptTooLong(error.n_prompt_tokens)
     return DomovoiError(Code.ENGINE_FAILED, error.message or None)
