@@ -1,0 +1,145 @@
+"""Keeps an engine loaded and alive: starts it, starts it again after it failed, and changes its model when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.errors import Code, DomovoiError
+
+if TYPE_CHECKING:
+    from inference_node.engine import Engine
+    from inference_node.models import ModelFile, ModelStore
+
+log = logging.getLogger(__name__)
+
+# After the n-th failure in a row the next start waits 0.25·2ⁿ s, 30 s at most.
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 30.0
+# A request waits for this many starts before it is told that there is no engine.
+MOST_STARTS = 3
+# How often a missing or damaged model is looked for again.
+LOOK_AGAIN_S = 2.0
+
+
+class Ready(NamedTuple):
+    """A loaded engine. `context` is in tokens."""
+
+    engine: Engine
+    model: ModelFile
+    context: int
+
+
+class EngineState(NamedTuple):
+    """`state` is one of starting, loading, ready, failed; `code` says why it failed."""
+
+    state: str
+    model: str | None = None
+    code: Code | None = None
+
+
+class Keeper:
+    """Owns the one engine. Who generates holds a turn, so nobody else changes the model meanwhile."""
+
+    def __init__(
+        self, store: ModelStore, make_engine: Callable[[], Engine], model: str | None, on_change: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._make_engine = make_engine
+        self._model = model
+        self._on_change = on_change
+        self._lock = asyncio.Lock()
+        self._ready: Ready | None = None
+        self._failures = 0
+        self._needed = asyncio.Event()
+        self._needed.set()
+        self.state = EngineState("starting")
+
+    @property
+    def store(self) -> ModelStore:
+        """The models that can be asked for."""
+        return self._store
+
+    async def run(self) -> None:
+        """Load the default model, and load again whenever the engine is lost. Ends with its task."""
+        while True:
+            await self._needed.wait()
+            try:
+                await self.ready(None)
+            except DomovoiError:
+                await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def ready(self, name: str | None) -> Ready:
+        """Return an engine that has the model of that name, or the default one, loaded.
+
+        Raises DomovoiError `model_missing`, `model_damaged`, `engine_unavailable`.
+        """
+        async with self._lock:
+            for _ in range(MOST_STARTS):
+                try:
+                    return await self._load(name)
+                except DomovoiError as error:
+                    if error.code != Code.ENGINE_FAILED:
+                        raise
+            raise DomovoiError(Code.ENGINE_UNAVAILABLE)
+
+    def lost(self, ready: Ready) -> None:
+        """Take note that the engine failed while it was used; another one is started."""
+        if self._ready is ready:
+            self._failures += 1
+            self._ready = None
+            self._change(EngineState("starting", code=Code.ENGINE_FAILED))
+            self._needed.set()
+
+    def worked(self) -> None:
+        """Take note that an answer came to its end: earlier failures are forgiven."""
+        self._failures = 0
+
+    async def close(self) -> None:
+        """End the engine."""
+        async with self._lock:
+            await self._unload()
+
+    async def _load(self, name: str | None) -> Ready:
+        try:
+            model = self._store.find(name) if name else self._store.find_configured(self._model)
+        except DomovoiError as error:
+            self._fail_unless_ready(error.code)
+            raise
+        if self._ready is not None and self._ready.model.path == model.path:
+            return self._ready
+        await self._unload()
+        if self._failures:
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**self._failures, LONGEST_PAUSE_S))
+        self._change(EngineState("loading", model.name))
+        engine = self._make_engine()
+        try:
+            loaded = await engine.load(model.path)
+        except BaseException as error:
+            await engine.unload()
+            if isinstance(error, DomovoiError):
+                self._failures += error.code == Code.ENGINE_FAILED
+                self._change(EngineState("failed", model.name, error.code))
+            raise
+        self._needed.clear()
+        self._ready = Ready(engine, model, loaded.context)
+        self._change(EngineState("ready", model.name))
+        return self._ready
+
+    async def _unload(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            await ready.engine.unload()
+
+    def _fail_unless_ready(self, code: Code) -> None:
+        """A request for a model that is not there leaves a working engine as it is."""
+        if self._ready is None:
+            self._change(EngineState("failed", code=code))
+
+    def _change(self, state: EngineState) -> None:
+        if state != self.state:
+            self.state = state
+            log.info("engine %s%s", state.state, f": {state.code}" if state.code else "")
+            self._on_change()

@@ -1,0 +1,73 @@
+"""Making a conversation fit the model: the oldest messages after the system prompt are left out first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from inference_node.engine import ChatMessage, EngineEvent, Prompt, PromptTooLong
+from shared.errors import Code, DomovoiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from inference_node.keeper import Ready
+    from shared.values import Sampling
+
+# Room for the answer, in tokens, unless it is limited to less; never more than a quarter of the context.
+ANSWER_ROOM = 1024
+# The first guess at what to leave out goes by bytes and leaves out too little rather than too much.
+GUESS_MARGIN = 1.1
+
+
+class Dropped(NamedTuple):
+    """How many of the oldest messages were left out. Comes before the engine's events."""
+
+    messages: int
+
+
+async def answer(
+    ready: Ready, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = ()
+) -> AsyncGenerator[Dropped | EngineEvent, None]:
+    """Yield `Dropped`, then the engine's events. The engine itself counts the tokens.
+
+    Raises DomovoiError `context_too_long` when the last message alone is too long, and what the engine raises.
+    """
+    kept = list(messages)
+    room = min(sampling.max_tokens or ANSWER_ROOM, ready.context // 4)
+    while True:
+        events = ready.engine.generate(Prompt(kept, sampling, list(stop), room))
+        try:
+            first = await anext(events)
+        except PromptTooLong as error:
+            shorter = _without_oldest(kept, error.tokens, ready.context - room)
+            if shorter is not None:
+                kept = shorter
+            elif room > 1:
+                # The last message alone: a short answer is better than none.
+                room = 1
+            else:
+                raise DomovoiError(Code.CONTEXT_TOO_LONG) from error
+            continue
+        yield Dropped(len(messages) - len(kept))
+        yield first
+        break
+    try:
+        async for event in events:
+            yield event
+    finally:
+        await events.aclose()
+
+
+def _without_oldest(messages: list[ChatMessage], tokens: int, budget: int) -> list[ChatMessage] | None:
+    """Return the messages without at least one turn, or None when only the last message is left."""
+    start = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
+    sizes = [len(message.content.encode()) for message in messages]
+    excess = sum(sizes) * (1 - GUESS_MARGIN * budget / tokens)
+    end, dropped_bytes = start, 0
+    # What stays begins with a question, or the model would answer an answer.
+    while end < len(messages) - 1 and (
+        end == start or dropped_bytes < excess or messages[end].role != "user"
+    ):
+        dropped_bytes += sizes[end]
+        end += 1
+    return messages[:start] + messages[end:] if end > start else None

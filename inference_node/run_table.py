@@ -1,0 +1,76 @@
+"""The table of runs: the mutex of rule Q1, kept over restarts, and what goes into the log with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from inference_node import replica
+from inference_node.replica import Write
+from shared.change import EntityType, MessageField
+from shared.values import AnswerState, State
+
+if TYPE_CHECKING:
+    from aiosqlite import Connection
+
+    from shared.change import Change
+
+
+class Unfinished(NamedTuple):
+    """A run that is to be ended, with the text it has."""
+
+    account: bytes
+    answer: bytes
+    conversation: bytes
+    text: str
+
+
+async def state(connection: Connection, account: bytes, answer: bytes) -> AnswerState | None:
+    """Return the state of the answer's run, or None when there is none."""
+    query = "SELECT state FROM run WHERE account_id = ? AND answer = ?"
+    async with connection.execute(query, (account, answer)) as cursor:
+        row = await cursor.fetchone()
+    return cast("AnswerState", row["state"]) if row else None
+
+
+async def claim(connection: Connection, account: bytes, answer: bytes, conversation: bytes) -> None:
+    """Take the answer for this node. Raises IntegrityError when it is taken."""
+    query = "INSERT INTO run (account_id, answer, conversation, state) VALUES (?, ?, ?, 'queued')"
+    await connection.execute(query, (account, answer, conversation))
+
+
+async def begin(connection: Connection, account: bytes, answer: bytes, conversation: bytes, running: State) -> None:
+    """Take note, here and in the log, that the engine has begun."""
+    query = "UPDATE run SET state = ? WHERE account_id = ? AND answer = ?"
+    await connection.execute(query, (running.state, account, answer))
+    await replica.write(connection, account, [_state_of(answer, conversation, running)])
+
+
+async def save_text(connection: Connection, account: bytes, answer: bytes, text: str) -> None:
+    """Keep what the run has said, for the case that nobody ends it properly (Q7)."""
+    query = "UPDATE run SET text = ? WHERE account_id = ? AND answer = ?"
+    await connection.execute(query, (text, account, answer))
+
+
+async def finish(connection: Connection, run: Unfinished, final: State) -> list[Change]:
+    """Write the final state, and the body if there is one, here and in the log; return the changes."""
+    query = "UPDATE run SET state = ?, text = '' WHERE account_id = ? AND answer = ?"
+    await connection.execute(query, (final.state, run.account, run.answer))
+    body = Write(EntityType.MESSAGE, run.answer, MessageField.BODY, run.conversation, run.text)
+    writes = [body] if run.text else []
+    writes.append(_state_of(run.answer, run.conversation, final))
+    return await replica.write(connection, run.account, writes)
+
+
+async def running(connection: Connection) -> list[Unfinished]:
+    """Return the runs that have begun and not ended."""
+    query = "SELECT account_id, answer, conversation, text FROM run WHERE state = 'running'"
+    return [Unfinished(*row) for row in await connection.execute_fetchall(query)]
+
+
+async def forget_queued(connection: Connection) -> None:
+    """Free the answers that no engine has begun."""
+    await connection.execute("DELETE FROM run WHERE state = 'queued'")
+
+
+def _state_of(answer: bytes, conversation: bytes, value: State) -> Write:
+    return Write(EntityType.MESSAGE, answer, MessageField.STATE, conversation, value)

@@ -1,0 +1,213 @@
+"""Every run of this node: one generation per answer, detached from whoever watches (rules Q1, Q2, Q5, Q7, S1-S5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inference_node import metrics, replica, run_table
+from inference_node.engine import Finished, Piece, Reading
+from inference_node.prompting import Dropped, answer
+from inference_node.run import Asked, Run
+from shared.errors import Code, DomovoiError
+from shared.limits import REPLAY_KEPT_S
+from shared.runs import Ended, Started
+from shared.values import State
+
+if TYPE_CHECKING:
+    from inference_node.database import Database
+    from inference_node.keeper import Keeper, Ready
+    from inference_node.turns import Ticket, Turns
+    from shared.values import AnswerState
+
+log = logging.getLogger(__name__)
+
+# How much of an answer a power cut may cost, seconds of it.
+CHECKPOINT_S = 2.0
+
+AccountAndAnswer = tuple[bytes, bytes]
+
+
+class Runs:
+    """Starts runs, finds them again, stops them. `on_written` is called with the account after each own change."""
+
+    def __init__(self, database: Database, keeper: Keeper, turns: Turns, on_written: Callable[[bytes], None]) -> None:
+        self._database = database
+        self._keeper = keeper
+        self._turns = turns
+        self._on_written = on_written
+        self._runs: dict[AccountAndAnswer, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
+
+    async def start(self, asked: Asked) -> AnswerState:
+        """Start a run, or attach to the one that the answer has (Q2), and return its state.
+
+        Raises DomovoiError `engine_busy`, `token_invalid` for an account that this node does not serve.
+        """
+        key = (asked.account, asked.answer)
+        async with self._starting:
+            if (run := self._runs.get(key)) is not None:
+                return run.state
+            async with self._database.transaction() as connection:
+                if (state := await run_table.state(connection, *key)) is not None:
+                    return state
+                if await replica.account(connection, asked.account) is None:
+                    raise DomovoiError(Code.TOKEN_INVALID)
+                ticket = self._turns.take(asked.account.hex())
+                try:
+                    await run_table.claim(connection, *key, asked.conversation)
+                except BaseException:
+                    ticket.release()
+                    raise
+            run = self._runs[key] = Run(asked)
+        task = asyncio.create_task(self._run(run, ticket), name=f"run {asked.answer.hex()}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return run.state
+
+    def find(self, account: bytes, answer_id: bytes) -> Run | None:
+        """Return the run while its events are kept."""
+        return self._runs.get((account, answer_id))
+
+    async def state(self, account: bytes, answer_id: bytes) -> AnswerState | None:
+        """Return the state of the answer's run, or None when this node has never run it."""
+        async with self._database.transaction() as connection:
+            return await run_table.state(connection, account, answer_id)
+
+    async def stop(self, account: bytes, answer_id: bytes) -> bool:
+        """Stop the run, wherever it is; the engine is free at once. Returns False when there is no such run."""
+        run = self._runs.get((account, answer_id))
+        if run is None:
+            return False
+        run.stopping.set()
+        if run.engine is not None:
+            await run.engine.stop()
+        return True
+
+    async def settle_orphans(self) -> None:
+        """End what an earlier process of this node has left running (Q7), and forget what it had only queued.
+
+        The log still holds those requests, and they are claimed again.
+        """
+        async with self._database.transaction() as connection:
+            await run_table.forget_queued(connection)
+            for orphan in await run_table.running(connection):
+                state = State(state="interrupted", code=Code.NODE_RESTARTED)
+                await run_table.finish(connection, orphan, state)
+                log.warning("answer %s was interrupted by the end of the node", orphan.answer.hex())
+
+    async def close(self) -> None:
+        """End all runs as interrupted, keeping what they have said."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, run: Run, ticket: Ticket) -> None:
+        try:
+            if await _turn(run, ticket):
+                metrics.runs_started.inc()
+                state = await self._generate(run)
+            else:
+                state = State(state="stopped")
+        except asyncio.CancelledError:
+            state = State(state="interrupted", code=Code.NODE_RESTARTED)
+        finally:
+            run.engine = None
+            ticket.release()
+        await self._end(run, state)
+
+    async def _generate(self, run: Run) -> State:
+        """Make the answer and return what became of it."""
+        asked = run.asked
+        ready: Ready | None = None
+        finished: Finished | None = None
+        dropped = 0
+        code: Code | None = None
+        run.begin()
+        try:
+            ready = await self._keeper.ready(asked.model)
+            await self._write_running(run, ready)
+            run.engine = ready.engine
+            checkpoint = time.monotonic()
+            async for event in answer(ready, asked.path, asked.sampling):
+                match event:
+                    case Dropped(dropped):
+                        run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
+                    case Piece(text):
+                        run.say(text)
+                    case Finished():
+                        finished = event
+                        self._keeper.worked()
+                    case Reading():
+                        pass
+                if run.stopping.is_set() or run.is_full:
+                    # Said again at each event: the stop may have come before there was anything to stop.
+                    await ready.engine.stop()
+                if time.monotonic() - checkpoint > CHECKPOINT_S:
+                    await self._checkpoint(run)
+                    checkpoint = time.monotonic()
+        except DomovoiError as error:
+            code = error.code
+            if code == Code.ENGINE_FAILED and ready is not None:
+                self._keeper.lost(ready)
+        return _outcome(run, ready, finished, dropped, code)
+
+    async def _write_running(self, run: Run, ready: Ready) -> None:
+        asked = run.asked
+        state = State(state="running", model=ready.model.name, engine=ready.engine.name)
+        async with self._database.transaction() as connection:
+            await run_table.begin(connection, asked.account, asked.answer, asked.conversation, state)
+        self._on_written(asked.account)
+
+    async def _checkpoint(self, run: Run) -> None:
+        async with self._database.transaction() as connection:
+            await run_table.save_text(connection, run.asked.account, run.asked.answer, run.text)
+
+    async def _end(self, run: Run, state: State) -> None:
+        """Write body and state as changes of the node's own, and tell the watchers (S5)."""
+        run.flush()
+        asked = run.asked
+        ended = run_table.Unfinished(asked.account, asked.answer, asked.conversation, run.text)
+        async with self._database.transaction() as connection:
+            changes = await run_table.finish(connection, ended, state)
+        run.state = state.state
+        run.replay.append(Ended(state, changes))
+        metrics.runs_ended.labels(state.state).inc()
+        metrics.tokens.inc(run.completion_tokens)
+        self._on_written(asked.account)
+        asyncio.get_running_loop().call_later(REPLAY_KEPT_S, self._runs.pop, (asked.account, asked.answer), None)
+
+
+def _outcome(run: Run, ready: Ready | None, finished: Finished | None, dropped: int, code: Code | None) -> State:
+    name: AnswerState = "done"
+    if code is not None:
+        name = "interrupted" if code == Code.ENGINE_FAILED else "failed"
+    elif finished is None or (finished.reason == "stopped" and not run.is_full):
+        name = "stopped"
+    return State(
+        state=name,
+        code=code,
+        model=ready.model.name if ready else run.asked.model,
+        engine=ready.engine.name if ready else None,
+        prompt_tokens=finished.prompt_tokens if finished else None,
+        completion_tokens=finished.completion_tokens if finished else run.completion_tokens or None,
+        first_token_ms=run.first_token_ms,
+        duration_ms=run.duration_ms,
+        dropped_messages=dropped or None,
+    )
+
+
+async def _turn(run: Run, ticket: Ticket) -> bool:
+    """Wait for the run's turn; return False when it is stopped before."""
+    turn = asyncio.create_task(ticket.wait())
+    stop = asyncio.create_task(run.stopping.wait())
+    try:
+        await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        turn.cancel()
+        stop.cancel()
+    return not run.stopping.is_set()

@@ -1,0 +1,38 @@
+"""What a node has to be told. Built by the command; no part of the node reads files or environment for it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_PORT = 8461
+DEFAULT_SERVER_URL = "http://localhost:8460"
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """Settings of one node.
+
+    `allowed_origins` are the exact origins of the app; `model` is a file name or its stem in `<data>/models`, or
+    the path of a GGUF file; `engine` is the name of an engine. None means the default of each.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    server_url: str = DEFAULT_SERVER_URL
+    allowed_origins: tuple[str, ...] = ()
+    model: str | None = None
+    engine: str | None = None
+    name: str = field(default_factory=platform.node)
+
+    @property
+    def folder(self) -> Path:
+        """Where the node keeps what is its own."""
+        return self.data / "node"
+
+    @property
+    def models(self) -> Path:
+        """Where model files are found."""
+        return self.data / "models"

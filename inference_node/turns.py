@@ -1,0 +1,76 @@
+"""Whose turn it is with the engine: one at a time, accounts in rotation, so that nobody's queue starves another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from shared.errors import Code, DomovoiError
+
+MOST_WAITING = 256
+MOST_WAITING_EACH = 32
+
+
+class Ticket:
+    """A place in the queue. Give it back with `release`, used or not."""
+
+    def __init__(self, turns: Turns, owner: str) -> None:
+        self._turns = turns
+        self.owner = owner
+        self.called = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the turn."""
+        await self.called.wait()
+
+    def release(self) -> None:
+        """Let the next one have the engine, or leave the queue."""
+        self._turns.release(self)
+
+
+class Turns:
+    """The queue before the engine."""
+
+    def __init__(self, most_waiting: int = MOST_WAITING, most_waiting_each: int = MOST_WAITING_EACH) -> None:
+        self._most_waiting = most_waiting
+        self._most_waiting_each = most_waiting_each
+        # Owners in the order of their next turn.
+        self._queues: dict[str, deque[Ticket]] = {}
+        self._current: Ticket | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    def take(self, owner: str) -> Ticket:
+        """Join the queue. Raises DomovoiError `engine_busy` when it is full, altogether or for this owner."""
+        queue = self._queues.get(owner, deque())
+        if self.waiting >= self._most_waiting or len(queue) >= self._most_waiting_each:
+            raise DomovoiError(Code.ENGINE_BUSY)
+        ticket = Ticket(self, owner)
+        self._queues.setdefault(owner, queue).append(ticket)
+        self._call_next()
+        return ticket
+
+    def release(self, ticket: Ticket) -> None:
+        """End the ticket's turn, or its waiting. Releasing it again changes nothing."""
+        if ticket is self._current:
+            self._current = None
+        queue = self._queues.get(ticket.owner)
+        if queue is not None and ticket in queue:
+            queue.remove(ticket)
+            if not queue:
+                del self._queues[ticket.owner]
+        self._call_next()
+
+    def _call_next(self) -> None:
+        if self._current is not None or not self._queues:
+            return
+        owner = next(iter(self._queues))
+        queue = self._queues.pop(owner)
+        self._current = queue.popleft()
+        if queue:
+            # Behind everybody else who waits.
+            self._queues[owner] = queue
+        self._current.called.set()
