@@ -208,7 +208,7 @@ describe('refusals', () => {
   it('C6: clocks ahead of the server are stamped again and taken', async () => {
     const house = new House()
     const engine = await connected(await house.browser().login())
-    house.server.ms -= 3_600_000
+    house.server.aheadMs = -3_600_000
     const sent = await ask(engine)
     await eventually(async () => {
       expect(await engine.db.outbox.count()).toBe(0)
