@@ -46,7 +46,7 @@ bench: python-tests $(APP) ## measure, beside a peer; a table and tests/benchmar
 
 fmt: python-tests $(NODE_MODULES) ## format everything
 	$(RUN) ruff check --fix --quiet . ; $(RUN) ruff format .
-	cd pwa && npx prettier --write --log-level warn . && npx eslint --fix .
+	cd pwa && npm run --silent format
 	$(if $(CARGO),cd accel && cargo fmt)
 
 clean: ## remove what was built and installed here; data folders stay

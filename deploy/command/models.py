@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from inference_node.models import ModelStore
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from deploy.command import configuration
+from inference_node.models import ModelStore
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration

@@ -31,7 +31,12 @@ export function isWaitingHere(
   answer: PendingRecord,
   context: Pick<SummaryContext, 'unacknowledged' | 'live'>,
 ): boolean {
-  return answer.state === 'queued' && context.unacknowledged.has(answer.id) && !context.live.get(answer.id)?.accepted
+  return (
+    answer.state === 'queued' &&
+    !answer.stop &&
+    context.unacknowledged.has(answer.id) &&
+    !context.live.get(answer.id)?.accepted
+  )
 }
 
 function isAnswering({ id, node, state }: PendingRecord, { live, gone }: SummaryContext): boolean {

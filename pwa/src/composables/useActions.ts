@@ -32,10 +32,7 @@ export function useActions(): Actions {
       await local.edit(current().db, message, text, await node())
     },
     withdraw: async (message) => local.withdraw(current().db, message),
-    async stop(answer) {
-      await local.stop(current().db, answer)
-      await current().answers.stop(answer)
-    },
+    stop: async (answer) => local.stop(current().db, answer),
     chooseBranch: async (message) => local.chooseBranch(current().db, message),
     rename: async (conversation, title) => local.rename(current().db, conversation, title),
     pin: async (conversation, pinned) => local.pin(current().db, conversation, pinned),

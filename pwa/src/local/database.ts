@@ -30,7 +30,7 @@ export interface SummaryRecord {
   failed: boolean
 }
 
-/** A request without a final state, of a message that is not deleted. */
+/** A request without a final state. */
 export interface PendingRecord {
   id: string
   conversation: string
@@ -38,6 +38,8 @@ export interface PendingRecord {
   device: string
   node: string | null
   state: 'queued' | 'running'
+  /** A person wants no answer any more: stopped, or deleted (Q6). */
+  stop: boolean
 }
 
 /** How an answer came to this device; known here alone. */

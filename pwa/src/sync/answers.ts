@@ -36,6 +36,8 @@ export class Answers {
   private readonly watches = new Map<string, AbortController>()
   /** Left to the log until routes or answers change. */
   private readonly leftToLog = new Set<string>()
+  /** Answers whose node has been told to stop. */
+  private readonly stopped = new Set<string>()
   private readonly bell = new Bell()
   private streams = new AbortController()
   private pending: readonly PendingRecord[] = []
@@ -68,22 +70,11 @@ export class Answers {
     this.reconsider()
   }
 
-  /** Tells the node at once; the `stop` in the log tells it in any case. */
-  async stop(id: string): Promise<void> {
-    const node = this.pending.find((answer) => answer.id === id)?.node ?? null
-    const route = node === null ? null : this.options.router.best(node)
-    if (route === null) return
-    try {
-      await this.options.nodes.stop(route, id)
-    } catch (error) {
-      if (!(error instanceof ProblemError)) throw error
-    }
-  }
-
   async run(signal: AbortSignal): Promise<void> {
     const subscription = liveQuery(() => readPending(this.options.db)).subscribe(({ device, pending }) => {
       this.device = device
       this.pending = pending
+      for (const answer of pending) if (answer.stop) void this.stop(answer)
       this.reconsider()
     })
     while (isRunning(signal)) {
@@ -112,19 +103,36 @@ export class Answers {
     }
   }
 
-  private isWanted({ id, conversation, node, state, device }: PendingRecord): boolean {
+  private isWanted(answer: PendingRecord): boolean {
+    const { id, conversation, node, stop, device } = answer
     if (node === null || this.watches.has(id) || this.leftToLog.has(id)) return false
     if (this.options.router.best(node) === null) return false
     // Only the device that asked sends its request directly.
-    if (state === 'queued' && device !== this.device) return false
+    if (!this.isStarted(answer) && (stop || device !== this.device)) return false
     return this.openCounts.has(conversation) || (device === this.device && this.options.isLeading())
+  }
+
+  private isStarted({ id, state }: PendingRecord): boolean {
+    return state === 'running' || (this.live.get(id)?.accepted ?? false)
+  }
+
+  /** Tells the node of a watched answer at once; the `stop` in the log tells it in any case. */
+  private async stop(answer: PendingRecord): Promise<void> {
+    const route = answer.node === null ? null : this.options.router.best(answer.node)
+    if (route === null || !this.watches.has(answer.id) || this.stopped.has(answer.id)) return
+    this.stopped.add(answer.id)
+    try {
+      await this.options.nodes.stop(route, answer.id)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+    }
   }
 
   /** Starts the answer if no node runs it yet, and watches it to its end or until the log must do. */
   private async follow(answer: PendingRecord, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(FIRST_RETRY_MS, GREATEST_RETRY_MS)
     let isDone = false
-    let isStarted = answer.state === 'running'
+    let isStarted = this.isStarted(answer)
     while (!isDone && isRunning(signal)) {
       const route = answer.node === null ? null : this.options.router.best(answer.node)
       if (route === null) return

@@ -33,7 +33,7 @@ export class Backoff {
   next(): number {
     const delay = Math.min(this.greatestMs, this.firstMs * 2 ** this.failures)
     this.failures += 1
-    return delay / 2 + (delay / 2) * this.random()
+    return Math.round(delay / 2 + (delay / 2) * this.random())
   }
 
   reset(): void {

@@ -1,21 +1,18 @@
-/// <reference lib="WebWorker" />
 /**
- * Serves the app's own files and its page for navigations, nothing else: requests for the API, the relay or
- * another origin are never answered here.
+ * Serves the app itself when there is no network, and nothing else: what is not in the precache and no navigation
+ * goes to the network untouched, and so do other origins.
  */
 import { cleanupOutdatedCaches, createHandlerBoundToURL, precacheAndRoute } from 'workbox-precaching'
 import { NavigationRoute, registerRoute } from 'workbox-routing'
 
-declare const self: ServiceWorkerGlobalScope & { __WB_MANIFEST: { url: string; revision: string | null }[] }
+declare const self: ServiceWorkerGlobalScope
 
-/** Addresses that belong to the server, even when a person opens them in the browser. */
-const SERVER_PATHS = [/^\/(?:api|relay|tunnel|v1|\.well-known|healthz|readyz|metrics|openapi\.json)(?:\/|$)/]
+const NOT_THE_APP = [/^\/api\//, /^\/relay\//, /^\/tunnel/, /^\/\.well-known\//, /^\/openapi\.json/, /^\/health/]
 
-precacheAndRoute(self.__WB_MANIFEST)
 cleanupOutdatedCaches()
-registerRoute(new NavigationRoute(createHandlerBoundToURL('index.html'), { denylist: SERVER_PATHS }))
+precacheAndRoute(self.__WB_MANIFEST)
+registerRoute(new NavigationRoute(createHandlerBoundToURL('/index.html'), { denylist: NOT_THE_APP }))
 
 self.addEventListener('message', (event) => {
-  // The page sends this when the person has chosen to restart.
-  if ((event.data as { type?: string } | null)?.type === 'SKIP_WAITING') void self.skipWaiting()
+  if ((event.data as { type?: unknown } | null)?.type === 'SKIP_WAITING') void self.skipWaiting()
 })

@@ -139,7 +139,7 @@ describe('taking back', () => {
     const sent = await begin(db)
     const undo = await actions.removeConversation(db, sent.conversation)
     expect(await readSummaries(db)).toEqual([])
-    expect((await readPending(db)).pending).toEqual([])
+    expect((await readPending(db)).pending).toMatchObject([{ id: sent.answer, stop: true }])
     expect((await readThread(db, sent.conversation)).messages.get(sent.answer)?.stop).toBe(true)
     await undo()
     expect(await readSummaries(db)).toMatchObject([{ id: sent.conversation }])

@@ -1,6 +1,6 @@
 import 'fake-indexeddb/auto'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { applyEnded, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
@@ -19,6 +19,16 @@ function pulled(ms: number, eid: string, etype: number, field: number, value: un
 function page(changes: PulledChange[], since = 0): LogPage {
   return { epoch: 1, since, cursor: changes.at(-1)?.[7] ?? since, changes }
 }
+
+const alarm = vi.spyOn(console, 'error')
+
+beforeEach(() => {
+  alarm.mockImplementation(() => undefined)
+})
+
+afterEach(() => {
+  alarm.mockReset()
+})
 
 const anyChange = fc
   .tuple(fc.nat({ max: 3 }), fc.nat({ max: 2 }), fc.constantFrom(1, 2, 3, 99), fc.nat({ max: 3 }), fc.string())
@@ -56,6 +66,14 @@ describe('pulled changes', () => {
     const before = await state()
     await applyPage(db, first)
     expect(await state()).toEqual(before)
+  })
+
+  it('L7: two changes with one clock raise an alarm, a repeated one does not', async () => {
+    const db = await openTestDatabase()
+    await applyPage(db, page([pulled(5, SCOPE, 2, 1, 'a', 1), pulled(5, SCOPE, 2, 1, 'a', 1)]))
+    expect(alarm).not.toHaveBeenCalled()
+    await applyPage(db, page([pulled(5, SCOPE, 2, 1, 'b', 2)]))
+    expect(alarm).toHaveBeenCalledOnce()
   })
 
   it('L13: a page that does not follow the cursor moves it nowhere', async () => {

@@ -196,11 +196,24 @@ describe('streams', () => {
       expect(engine.answers.live.has(sent.answer)).toBe(true)
     })
     await actions.stop(engine.db, sent.answer)
-    await engine.answers.stop(sent.answer)
-    expect(house.node.stops).toEqual([sent.answer])
     await eventually(() => {
+      expect(house.node.stops).toEqual([sent.answer])
       expect(house.server.values(sent.answer).get(MessageField.STOP)).toBe(true)
     })
+  })
+})
+
+it('a conversation that is deleted while its answer streams stops the node, server or not (Q6)', async () => {
+  const house = new House()
+  const engine = await connected(await house.browser().login())
+  const sent = await ask(engine)
+  await eventually(() => {
+    expect(engine.answers.live.has(sent.answer)).toBe(true)
+  })
+  house.server.stop()
+  await actions.removeConversation(engine.db, sent.conversation)
+  await eventually(() => {
+    expect(house.node.stops).toEqual([sent.answer])
   })
 })
 
@@ -208,7 +221,7 @@ describe('refusals', () => {
   it('C6: clocks ahead of the server are stamped again and taken', async () => {
     const house = new House()
     const engine = await connected(await house.browser().login())
-    house.server.ms -= 3_600_000
+    house.server.aheadMs = -3_600_000
     const sent = await ask(engine)
     await eventually(async () => {
       expect(await engine.db.outbox.count()).toBe(0)

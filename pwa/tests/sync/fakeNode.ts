@@ -25,7 +25,7 @@ interface Run {
 
 export class FakeNode {
   isUp = true
-  ms = 1_700_000_000_000
+  private written = 0
   readonly runs = new Map<string, Run>()
   readonly starts: StartAnswer[] = []
   readonly stops: string[] = []
@@ -78,10 +78,18 @@ export class FakeNode {
   }
 
   change(answer: string, field: number, value: unknown): Change {
-    this.ms += 1
+    this.written += 1
     const run = this.runs.get(answer)
     const scope = run?.conversation ?? new Uint8Array(16)
-    return [pack(this.ms, 0, NODE_DEVICE), EntityType.MESSAGE, fromHex(answer), field, scope, 0, encodeValue(value)]
+    return [
+      pack(Date.now(), this.written, NODE_DEVICE),
+      EntityType.MESSAGE,
+      fromHex(answer),
+      field,
+      scope,
+      0,
+      encodeValue(value),
+    ]
   }
 
   /** Breaks every stream of every run. */

@@ -19,8 +19,8 @@ export class FakeServer {
   isUp = true
   isLoggedIn = true
   epoch = 1
-  /** Milliseconds since 1970 of this server, whatever the devices think. */
-  ms = 1_700_000_000_000
+  /** How far this server's clock is from the devices'. */
+  aheadMs = 0
   nodes: Node[] = []
   refuse: string | null = null
   readonly cells = new Map<string, PulledChange>()
@@ -29,6 +29,10 @@ export class FakeServer {
   private readonly devices = new Map<string, Device>()
   private deviceCount = 0
   private head = 0
+
+  get ms(): number {
+    return Date.now() + this.aheadMs
+  }
 
   /** Answers a call, or throws as fetch does when nothing answers. */
   handle(path: string, init: RequestInit): Response {

@@ -5,6 +5,7 @@ import { browserEnvironment } from '../../src/local/database'
 import { createDomovoi, type Domovoi } from '../../src/stores/domovoi'
 import type { Fetch } from '../../src/sync/http'
 import { onTestFinished, vi } from 'vitest'
+import { MemoryStorage } from '../local/memoryStorage'
 import { FakeNode } from './fakeNode'
 import { FakeServer, problem } from './fakeServer'
 
@@ -18,7 +19,6 @@ export class House {
   isDirectOpen = true
 
   constructor() {
-    this.server.ms = this.node.ms = Date.now()
     this.server.nodes = [this.describeNode(true)]
   }
 
@@ -101,35 +101,7 @@ async function deviceOf(response: Response): Promise<string> {
   return (decode(await response.arrayBuffer()) as { device_id: string }).device_id
 }
 
-class MemoryStorage implements Storage {
-  private readonly items = new Map<string, string>()
-
-  get length(): number {
-    return this.items.size
-  }
-
-  clear(): void {
-    this.items.clear()
-  }
-
-  getItem(key: string): string | null {
-    return this.items.get(key) ?? null
-  }
-
-  key(index: number): string | null {
-    return [...this.items.keys()][index] ?? null
-  }
-
-  removeItem(key: string): void {
-    this.items.delete(key)
-  }
-
-  setItem(key: string, value: string): void {
-    this.items.set(key, value)
-  }
-}
-
 /** Waits until `check` no longer throws. */
 export async function eventually(check: () => void | Promise<void>): Promise<void> {
-  await vi.waitFor(check, { timeout: 5_000, interval: 10 })
+  await vi.waitFor(check, { timeout: 4_000, interval: 10 })
 }
