@@ -1,0 +1,46 @@
+import * as local from '../local/actions'
+import { knownNodes } from '../local/reads'
+import { ProblemError } from '../protocol/errors'
+import { useDomovoi } from '../stores/domovoi'
+import type { Engine } from '../sync/engine'
+import { preferredNode } from '../sync/nodes'
+import type { Actions } from './types'
+
+/** What a person can do. Each writes in one transaction; the network follows by itself. */
+export function useActions(): Actions {
+  const domovoi = useDomovoi()
+  const current = (): Engine => {
+    if (domovoi.engine.value === null) throw new ProblemError('token_missing', 'No account is open.')
+    return domovoi.engine.value
+  }
+  const node = async (): Promise<string> => {
+    const { db, router } = current()
+    const chosen = preferredNode(await knownNodes(db), router.state.best)
+    if (chosen === null) throw new ProblemError('node_unknown')
+    return chosen.node_id
+  }
+  return {
+    async send({ conversation, text, parent, model = null }) {
+      const follows = parent === undefined ? {} : { parent }
+      const sent = await local.send(current().db, { conversation, text, model, node: await node(), ...follows })
+      return sent.conversation
+    },
+    async regenerate(answer) {
+      await local.regenerate(current().db, answer, await node())
+    },
+    async edit(message, text) {
+      await local.edit(current().db, message, text, await node())
+    },
+    withdraw: async (message) => local.withdraw(current().db, message),
+    stop: async (answer) => local.stop(current().db, answer),
+    chooseBranch: async (message) => local.chooseBranch(current().db, message),
+    rename: async (conversation, title) => local.rename(current().db, conversation, title),
+    pin: async (conversation, pinned) => local.pin(current().db, conversation, pinned),
+    removeConversation: async (conversation) => local.removeConversation(current().db, conversation),
+    removeMessage: async (message) => local.removeMessage(current().db, message),
+    async tryNow() {
+      current().tryNow()
+      return Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,63 @@
+import { onScopeDispose, ref, watch, type Ref } from 'vue'
+import type { AccountDatabase } from '../local/database'
+import { readDraft, saveDraft } from '../local/drafts'
+import { useDomovoi } from '../stores/domovoi'
+import type { Id } from './types'
+
+const SAVE_AFTER_MS = 300
+
+/** The unsent text of a conversation, kept in IndexedDB. */
+export function useDraft(conversation: Ref<Id | null>): { text: Ref<string>; clear: () => void } {
+  const { engine } = useDomovoi()
+  const text = ref('')
+  let place: { db: AccountDatabase; id: Id | null } | null = null
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let isTyped = true
+
+  const save = () => {
+    clearTimeout(timer)
+    timer = undefined
+    if (place !== null) void saveDraft(place.db, place.id, text.value)
+  }
+  const saveIfWaiting = () => {
+    if (timer !== undefined) save()
+  }
+  const show = (kept: string) => {
+    isTyped = false
+    text.value = kept
+    isTyped = true
+  }
+  const load = async (db: AccountDatabase, id: Id | null) => {
+    const kept = await readDraft(db, id)
+    // What a person has typed meanwhile counts more.
+    if (place?.db === db && place.id === id && text.value === '') show(kept)
+  }
+  watch(
+    () => [engine.value?.db, conversation.value] as const,
+    ([db, id]) => {
+      saveIfWaiting()
+      const isFirst = place === null
+      place = db === undefined ? null : { db, id }
+      if (!isFirst) show('')
+      if (db !== undefined) void load(db, id)
+    },
+    { immediate: true, flush: 'sync' },
+  )
+  watch(
+    text,
+    () => {
+      clearTimeout(timer)
+      timer = undefined
+      if (isTyped) timer = setTimeout(save, SAVE_AFTER_MS)
+    },
+    { flush: 'sync' },
+  )
+  onScopeDispose(saveIfWaiting)
+  return {
+    text,
+    clear() {
+      show('')
+      save()
+    },
+  }
+}

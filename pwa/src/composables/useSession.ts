@@ -1,0 +1,34 @@
+import { computed } from 'vue'
+import { useDomovoi } from '../stores/domovoi'
+import type { SessionActions, SessionView } from './types'
+
+/** Who is logged in on this device, and logging in and out. */
+export function useSession(): SessionView & SessionActions {
+  const domovoi = useDomovoi()
+  const { session } = domovoi
+  return {
+    known: computed(() => session.state.account !== null),
+    username: computed(() => session.state.account?.username ?? ''),
+    ended: computed(() => session.state.ended),
+    async register({ username, password, deviceName, setupCode, invitation }) {
+      await session.register({
+        username,
+        password,
+        device_name: deviceName,
+        setup_code: setupCode ?? null,
+        invitation: invitation ?? null,
+      })
+      await domovoi.opened()
+    },
+    async login({ username, password, deviceName }) {
+      await session.login({ username, password, device_name: deviceName })
+      await domovoi.opened()
+    },
+    async logout({ wipe }) {
+      const accountId = session.state.account?.accountId
+      await session.logout()
+      domovoi.close()
+      if (wipe && accountId !== undefined) await domovoi.forget(accountId)
+    },
+  }
+}

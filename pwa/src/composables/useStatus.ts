@@ -1,0 +1,90 @@
+import { computed, type ComputedRef } from 'vue'
+import { useLiveQuery } from './liveQuery'
+import { readSync } from '../local/log'
+import type { Node } from '../protocol/generated'
+import { useDomovoi } from '../stores/domovoi'
+import type { Engine } from '../sync/engine'
+import type { LiveAnswer } from '../sync/liveAnswer'
+import { preferredNode } from '../sync/nodes'
+import { isWaitingHere } from './summaryView'
+import { useNodes, usePending, useUnacknowledged } from './situation'
+import type { RouteKind, Status, StatusKind } from './types'
+
+/** Where an answer would come from now, and what waits. */
+export function useStatus(): ComputedRef<Status> {
+  const { engine, session } = useDomovoi()
+  const nodes = useNodes()
+  const pending = usePending()
+  const unacknowledged = useUnacknowledged()
+  const sync = useLiveQuery(() => {
+    const db = engine.value?.db
+    return db === undefined ? null : () => readSync(db)
+  })
+  return computed(() => {
+    const connection = engine.value === null ? UNCONNECTED : describeConnection(engine.value, nodes.value)
+    const live = engine.value?.answers.live ?? NO_ANSWERS
+    const requests = unacknowledged.value.requests
+    const { ended } = session.state
+    return {
+      ...connection,
+      queued: pending.value.filter((answer) => isWaitingHere(answer, { unacknowledged: requests, live })).length,
+      unsynced: unacknowledged.value.changes,
+      inStepAt: sync.value?.inStepAt ?? null,
+      problem: engine.value?.link.problem ?? (ended ? 'login_ended' : null),
+    }
+  })
+}
+
+type Connection = Omit<Status, 'queued' | 'unsynced' | 'inStepAt' | 'problem'>
+
+const NO_ANSWERS: ReadonlyMap<string, LiveAnswer> = new Map()
+
+const UNCONNECTED: Connection = {
+  kind: 'connecting',
+  latencyMs: null,
+  serverMs: null,
+  nodeMs: null,
+  nodeId: null,
+  nodeName: null,
+  nodeAwake: false,
+  nodeSince: null,
+  model: null,
+  engine: null,
+  nextTryAt: null,
+}
+
+function describeConnection({ link, router }: Engine, nodes: readonly Node[] | null): Connection {
+  const node = preferredNode(nodes ?? [], router.state.best)
+  const best = node === null ? undefined : router.state.best.get(node.node_id)
+  const route = best?.route.kind ?? null
+  const { serverMs } = router.state
+  const latencyMs = best?.roundTripMs ?? null
+  const isServerUp = link.connection === 'up' || serverMs !== null
+  const { probed } = router.state
+  const isNodeKnown = node === null ? nodes !== null : (probed?.has(node.node_id) ?? false)
+  const isKnown = probed !== null && (isNodeKnown || !isServerUp)
+  return {
+    kind: isKnown ? kindOf(isServerUp, nodes ?? [], route, link.connection === 'connecting') : 'connecting',
+    latencyMs,
+    serverMs,
+    nodeMs: route === 'relay' && latencyMs !== null ? Math.max(0, latencyMs - (serverMs ?? 0)) : latencyMs,
+    nodeId: node?.node_id ?? null,
+    nodeName: node?.name ?? null,
+    nodeAwake: best !== undefined || (isServerUp && (node?.awake ?? false)),
+    nodeSince: node?.since_ms ?? null,
+    model: node?.status?.model ?? null,
+    engine: node?.status?.engine ?? null,
+    nextTryAt: isServerUp ? null : link.nextTryAt,
+  }
+}
+
+function kindOf(
+  isServerUp: boolean,
+  nodes: readonly Node[],
+  route: RouteKind | null,
+  isConnecting: boolean,
+): StatusKind {
+  if (!isServerUp) return route === 'direct' ? 'server_down' : isConnecting ? 'connecting' : 'offline'
+  if (route !== null) return route
+  return nodes.length === 0 ? 'no_node' : 'asleep'
+}

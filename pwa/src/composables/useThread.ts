@@ -1,0 +1,78 @@
+import { computed, shallowRef, watch, type Ref } from 'vue'
+import { readThread } from '../local/reads'
+import { useDomovoi } from '../stores/domovoi'
+import { useLiveQuery } from './liveQuery'
+import { useGoneNodes, useNodes, usePending, useUnacknowledged } from './situation'
+import { viewSummary } from './summaryView'
+import { followedLeaf, shownBranch, viewMessage } from './threadView'
+import type { ConversationSummary, Id, Thread, ThreadMessage } from './types'
+
+/** One conversation on the screen: its shown branch, growing while an answer streams. */
+export function useThread(conversation: Ref<Id | null>): Thread {
+  const { engine } = useDomovoi()
+  const stored = useLiveQuery(() => {
+    const db = engine.value?.db
+    const id = conversation.value
+    return db === undefined || id === null ? null : () => readThread(db, id)
+  })
+  const leaf = useFollowedLeaf(stored)
+  const nodes = useNodes()
+  const gone = useGoneNodes(nodes)
+  useWatchedAnswers(conversation)
+
+  const branch = computed(() => (stored.value === null ? null : shownBranch(stored.value, leaf.value)))
+  const nodeNames = computed(() => new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])))
+  // A computed for each message: while one answer streams, the others keep their identity and render nothing.
+  const views = computed(() =>
+    (branch.value?.path ?? []).map((message) =>
+      computed((): ThreadMessage | null => {
+        if (branch.value === null || engine.value === null) return null
+        const { link, answers } = engine.value
+        const context = { nodeNames: nodeNames.value, gone: gone.value, live: answers.live, link }
+        return viewMessage(message, branch.value, context)
+      }),
+    ),
+  )
+  const messages = computed(() => views.value.map((view) => view.value).filter((message) => message !== null))
+  const pending = usePending()
+  const unacknowledged = useUnacknowledged()
+  const summary = computed((): ConversationSummary | null => {
+    const record = stored.value?.summary ?? null
+    if (record === null || record.deleted || engine.value === null) return null
+    const { live } = engine.value.answers
+    const { requests } = unacknowledged.value
+    return viewSummary(record, { pending: pending.value, unacknowledged: requests, gone: gone.value, live })
+  })
+  return {
+    conversation: summary,
+    messages,
+    loading: computed(() => conversation.value !== null && stored.value === null),
+    answering: computed(() => messages.value.some((message) => message.answer?.state === 'running')),
+  }
+}
+
+type Stored = Readonly<Ref<Awaited<ReturnType<typeof readThread>> | null>>
+
+function useFollowedLeaf(stored: Stored): Readonly<Ref<Id | null>> {
+  const leaf = shallowRef<Id | null>(null)
+  watch(
+    stored,
+    (thread) => {
+      leaf.value = thread === null ? null : followedLeaf(leaf.value, thread)
+    },
+    { immediate: true, flush: 'sync' },
+  )
+  return leaf
+}
+
+/** Answers of the conversation on the screen are watched by this tab. */
+function useWatchedAnswers(conversation: Ref<Id | null>): void {
+  const { engine } = useDomovoi()
+  watch(
+    () => [engine.value?.answers, conversation.value] as const,
+    ([answers, id], _previous, onCleanup) => {
+      if (answers !== undefined && id !== null) onCleanup(answers.open(id))
+    },
+    { immediate: true },
+  )
+}

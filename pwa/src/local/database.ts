@@ -1,0 +1,162 @@
+/** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
+import Dexie, { type EntityTable, type Table } from 'dexie'
+import type { StoredChange } from '../protocol/change'
+import type { Change, Node } from '../protocol/generated'
+
+/** One entity with its cells by field. Ids are lower-case hex. */
+export interface EntityRecord {
+  etype: number
+  eid: string
+  scope: string
+  fields: Record<number, StoredChange>
+}
+
+/** A change that the server has not acknowledged. */
+export interface OutboxRecord {
+  dseq: number
+  change: Change
+}
+
+/** What the list of conversations shows: worked out from the cells in the transaction that writes them. */
+export interface SummaryRecord {
+  id: string
+  title: string
+  snippet: string
+  updatedAt: number
+  pinned: boolean
+  deleted: boolean
+  /** It has a title or a message to show. */
+  listed: boolean
+  failed: boolean
+}
+
+/** A request without a final state. */
+export interface PendingRecord {
+  id: string
+  conversation: string
+  /** The device that asked. */
+  device: string
+  node: string | null
+  state: 'queued' | 'running'
+  /** A person wants no answer any more: stopped, or deleted (Q6). */
+  stop: boolean
+}
+
+/** How an answer came to this device; known here alone. */
+export interface ArrivalRecord {
+  id: string
+  route: 'direct' | 'relay'
+}
+
+export interface DraftRecord {
+  /** '' is the draft of a conversation that does not exist yet. */
+  conversation: string
+  text: string
+}
+
+/** Who this device is to the server. Kept apart from `OwnLog`, which every write changes. */
+export interface DeviceIdentity {
+  id: string
+  /** The server holds another history of this device: the next login asks for a new one. */
+  isForked: boolean
+}
+
+/** This device's own log: its clock and its place in the chain (rules L5, L15). */
+export interface OwnLog {
+  /** The greatest clock made or seen. */
+  clock: Uint8Array
+  /** The greatest clock that others know of: pulled, or pushed and acknowledged. */
+  sharedClock: Uint8Array
+  nextDseq: number
+  ackedDseq: number
+  /** The chain's value at `ackedDseq`. */
+  ackedHash: Uint8Array
+}
+
+/** How far this device has read the account's log. `offsetMs` is the server's time less this device's. */
+export interface SyncState {
+  epoch: number | null
+  cursor: number
+  offsetMs: number
+  inStepAt: number | null
+}
+
+export interface NodeToken {
+  token: string
+  /** Milliseconds since 1970. */
+  expiresAt: number
+}
+
+/** Single values, by key. */
+export interface MetaValues {
+  device: DeviceIdentity
+  ownLog: OwnLog
+  sync: SyncState
+  nodes: Node[]
+  summaryVersion: number
+  nodeTokens: Record<string, NodeToken>
+}
+
+interface MetaRecord {
+  key: string
+  value: unknown
+}
+
+/** Time, randomness and storage, given from outside so that tests can hold them. */
+export interface Environment {
+  indexedDB: IDBFactory
+  now: () => number
+  randomBytes: (size: number) => Uint8Array
+}
+
+export const browserEnvironment: Environment = {
+  indexedDB: globalThis.indexedDB,
+  now: () => Date.now(),
+  randomBytes: (size) => crypto.getRandomValues(new Uint8Array(size)),
+}
+
+export class AccountDatabase extends Dexie {
+  declare readonly entity: Table<EntityRecord, [number, string]>
+  declare readonly outbox: EntityTable<OutboxRecord, 'dseq'>
+  declare readonly summary: EntityTable<SummaryRecord, 'id'>
+  declare readonly pending: EntityTable<PendingRecord, 'id'>
+  declare readonly arrival: EntityTable<ArrivalRecord, 'id'>
+  declare readonly draft: EntityTable<DraftRecord, 'conversation'>
+  declare private readonly meta: EntityTable<MetaRecord, 'key'>
+
+  constructor(
+    readonly accountId: string,
+    readonly environment: Environment = browserEnvironment,
+  ) {
+    // Strict: what a person wrote is on the disk when its transaction is complete, power cut or not.
+    const { indexedDB } = environment
+    super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
+    this.version(1).stores({
+      entity: '[etype+eid], [etype+scope]',
+      outbox: 'dseq',
+      summary: 'id',
+      pending: 'id, conversation',
+      arrival: 'id',
+      draft: 'conversation',
+      meta: 'key',
+    })
+    // Another tab has a newer version of the app: give way, so that its upgrade is not blocked.
+    this.on('versionchange', () => {
+      this.close()
+    })
+  }
+
+  async getMeta<Key extends keyof MetaValues>(key: Key): Promise<MetaValues[Key] | undefined> {
+    return (await this.meta.get(key))?.value as MetaValues[Key] | undefined
+  }
+
+  async putMeta<Key extends keyof MetaValues>(key: Key, value: MetaValues[Key]): Promise<void> {
+    await this.meta.put({ key, value })
+  }
+
+  /** Runs `work` in one transaction over the log and all that is worked out from it. */
+  async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
+    // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
+    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
+  }
+}

@@ -1,0 +1,113 @@
+/** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
+import { compareBytes, fromHex, toHex } from '../protocol/bytes'
+import { foldHashes } from '../protocol/canonical'
+import { later, tick } from '../protocol/clock'
+import { limits, type Change, type Push } from '../protocol/generated'
+import type { AccountDatabase, EntityRecord, OutboxRecord, OwnLog } from './database'
+import { FIRST_LOG, readDevice, readOwnLog, readSync, serverTime } from './log'
+import { refreshSummaries } from './summaries'
+
+// A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
+const CHANGE_OVERHEAD_BYTES = 64
+const BATCH_OVERHEAD_BYTES = 128
+
+/** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
+export async function nextPush(db: AccountDatabase): Promise<Push | null> {
+  return db.transaction('r', db.tables, async () => {
+    const { isForked } = await readDevice(db)
+    const { ackedDseq, ackedHash } = await readOwnLog(db)
+    const { epoch } = await readSync(db)
+    const rows = await db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray()
+    if (rows.length === 0 || epoch === null || isForked) return null
+    return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(rows) }
+  })
+}
+
+function fitting(rows: readonly OutboxRecord[]): Change[] {
+  let room = limits.MAX_PUSH_BYTES - BATCH_OVERHEAD_BYTES
+  const changes: Change[] = []
+  for (const { change } of rows) {
+    room -= change[6].length + CHANGE_OVERHEAD_BYTES
+    if (room < 0) break
+    changes.push(change)
+  }
+  return changes
+}
+
+/** Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing. */
+export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promise<void> {
+  await db.logTransaction(async () => {
+    const log = await readOwnLog(db)
+    const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
+    const last = rows.at(-1)
+    if (last === undefined) return
+    const changes = rows.map((row) => row.change)
+    const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
+    await db.outbox.bulkDelete(rows.map((row) => row.dseq))
+    await db.putMeta('ownLog', {
+      ...log,
+      ackedDseq: last.dseq,
+      ackedHash: hashes.at(-1) ?? log.ackedHash,
+      sharedClock: later(log.sharedClock, last.change[0]),
+    })
+  })
+}
+
+/** Gives every unacknowledged change a new clock: its old one was refused as ahead of the server's time (C6). */
+export async function restamp(db: AccountDatabase): Promise<void> {
+  await db.logTransaction(async () => {
+    const log = await readOwnLog(db)
+    await stampAgain(db, { ...log, clock: log.sharedClock })
+  })
+}
+
+/** Makes this database write as `deviceId`. As another device than before, the outbox begins a new chain. */
+export async function adoptDevice(db: AccountDatabase, deviceId: string): Promise<void> {
+  await db.logTransaction(async () => {
+    const device = await db.getMeta('device')
+    if (device?.id === deviceId && !device.isForked) return
+    await db.putMeta('device', { id: deviceId, isForked: false })
+    const { clock, sharedClock } = await readOwnLog(db)
+    await stampAgain(db, { ...FIRST_LOG, clock, sharedClock })
+  })
+}
+
+/** The server holds another history of this device: nothing is pushed until a login brings a new device id. */
+export async function markForked(db: AccountDatabase): Promise<void> {
+  await db.logTransaction(async () => {
+    await db.putMeta('device', { ...(await readDevice(db)), isForked: true })
+  })
+}
+
+async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
+  const rows = await db.outbox.orderBy('dseq').toArray()
+  const device = fromHex((await readDevice(db)).id)
+  const now = await serverTime(db)
+  let { clock } = log
+  const stamped = rows.map(({ change }, index): OutboxRecord => {
+    clock = tick(clock, now, device)
+    const [, ...rest] = change
+    return { dseq: log.ackedDseq + 1 + index, change: [clock, ...rest] }
+  })
+  await db.outbox.clear()
+  await db.outbox.bulkAdd(stamped)
+  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
+  const pairs = rows.map((row, index) => ({ old: row.change, next: stamped[index]?.change ?? row.change }))
+  await replaceCells(db, pairs)
+}
+
+/** Exchanges the stamped changes in the cells where the old ones still stand. */
+async function replaceCells(db: AccountDatabase, pairs: readonly { old: Change; next: Change }[]): Promise<void> {
+  const records = new Map<string, EntityRecord>()
+  for (const { old, next } of pairs) {
+    const [, etype, eid, field] = old
+    const key = `${String(etype)}:${toHex(eid)}`
+    const record = records.get(key) ?? (await db.entity.get([etype, toHex(eid)]))
+    if (record === undefined) continue
+    records.set(key, record)
+    const holder = record.fields[field]
+    if (holder !== undefined && compareBytes(holder[0], old[0]) === 0) record.fields[field] = next
+  }
+  await db.entity.bulkPut([...records.values()])
+  await refreshSummaries(db, new Set([...records.values()].map((record) => record.scope)))
+}

@@ -1,0 +1,106 @@
+/** What the screen and the network read. Each is one read transaction, fit for a live query. */
+import { liveQuery } from 'dexie'
+import { toHex } from '../protocol/bytes'
+import { EntityType, MessageField, type Node, type PathMessage, type Request } from '../protocol/generated'
+import { isRunnable, pathTo, type Message } from '../protocol/messages'
+import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
+import { loadConversation, type Conversation } from './summaries'
+
+const FIRST_NODES_WAIT_MS = 3_000
+
+/** A conversation as it is stored here, with what is only known on this device. */
+export interface StoredThread {
+  conversation: Conversation
+  summary: SummaryRecord | null
+  messages: Map<string, Message>
+  device: string
+  /** The last dseq of each entity that has unacknowledged changes. */
+  unacknowledged: Map<string, number>
+  routes: Map<string, 'direct' | 'relay'>
+}
+
+export async function readThread(db: AccountDatabase, id: string): Promise<StoredThread> {
+  return db.transaction('r', db.tables, async () => {
+    const [{ conversation, messages }, summary, device, rows] = await Promise.all([
+      loadConversation(db, id),
+      db.summary.get(id),
+      db.getMeta('device'),
+      db.outbox.orderBy('dseq').toArray(),
+    ])
+    const arrivals = await db.arrival.bulkGet([...messages.keys()])
+    return {
+      conversation,
+      summary: summary ?? null,
+      messages,
+      device: device?.id ?? '',
+      unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
+      routes: new Map(
+        arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route]),
+      ),
+    }
+  })
+}
+
+/** Conversations to list, pinned ones first, then the newest. */
+export async function readSummaries(db: AccountDatabase): Promise<SummaryRecord[]> {
+  const all = await db.summary.toArray()
+  return all
+    .filter((summary) => summary.listed && !summary.deleted)
+    .sort((left, right) => Number(right.pinned) - Number(left.pinned) || right.updatedAt - left.updatedAt)
+}
+
+/** Requests without an end, and which device this is. */
+export async function readPending(db: AccountDatabase): Promise<{ device: string; pending: PendingRecord[] }> {
+  return { device: (await db.getMeta('device'))?.id ?? '', pending: await db.pending.toArray() }
+}
+
+export async function readNodes(db: AccountDatabase): Promise<Node[] | null> {
+  return (await db.getMeta('nodes')) ?? null
+}
+
+/** Returns the account's nodes; right after the first login it waits a moment for the first list. */
+export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> {
+  const list = await readNodes(db)
+  if (list !== null) return list
+  return new Promise((resolve) => {
+    const finish = (nodes: Node[]) => {
+      clearTimeout(timer)
+      subscription.unsubscribe()
+      resolve(nodes)
+    }
+    const timer = setTimeout(() => {
+      finish([])
+    }, FIRST_NODES_WAIT_MS)
+    const subscription = liveQuery(() => readNodes(db)).subscribe((nodes) => {
+      if (nodes !== null) finish(nodes)
+    })
+  })
+}
+
+/** Ids of the answers whose requests the server has not acknowledged, and how many changes there are in all. */
+export async function readUnacknowledged(db: AccountDatabase): Promise<{ requests: Set<string>; changes: number }> {
+  const rows = await db.outbox.toArray()
+  const requests = rows
+    .filter(({ change }) => change[1] === EntityType.MESSAGE && change[3] === MessageField.REQUEST)
+    .map(({ change }) => toHex(change[2]))
+  return { requests: new Set(requests), changes: rows.length }
+}
+
+/** Everything a node needs to answer without the log. */
+export interface SelfContainedRequest {
+  request: Request
+  path: PathMessage[]
+}
+
+/** Returns the request with its path, or null when the answer may not start yet (Q3) or is over. */
+export async function readRequestPath(
+  db: AccountDatabase,
+  pending: PendingRecord,
+): Promise<SelfContainedRequest | null> {
+  const { conversation, messages } = await loadConversation(db, pending.conversation)
+  const answer = messages.get(pending.id)
+  const isWanted = answer !== undefined && !answer.deleted && !answer.stop && !conversation.deleted
+  if (!isWanted || answer.request === null || answer.state !== null || !isRunnable(messages, answer)) return null
+  const path = pathTo(messages, answer.parent) ?? []
+  return { request: answer.request, path: path.map(({ role, body }) => ({ role, text: body })) }
+}

@@ -1,0 +1,22 @@
+/** Errors by code: the closed set of shared/errors.py, and `offline` for a network that gives no answer. */
+import type { ErrorCode, Problem } from './generated'
+
+export type FailureCode = ErrorCode | 'offline'
+
+/** Thrown by every layer; `code` is what the interface translates. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError'
+
+  constructor(
+    readonly code: FailureCode,
+    detail: string = code,
+    readonly problem: Problem | null = null,
+  ) {
+    super(detail)
+  }
+}
+
+/** Says whether `error` is a problem with one of these codes. */
+export function hasCode(error: unknown, ...codes: FailureCode[]): error is ProblemError {
+  return error instanceof ProblemError && codes.includes(error.code)
+}

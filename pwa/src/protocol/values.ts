@@ -1,0 +1,131 @@
+/**
+ * Typed values of the fields that people and nodes write (rules V1-V4). A value is MessagePack in a change.
+ * A reader returns null for what this version does not understand (V3) and passes over unknown keys (V2).
+ */
+import { decode as unpack, encode as pack } from '@msgpack/msgpack'
+import { ProblemError } from './errors'
+import { ANSWER_STATES, limits, type Header, type Request, type Sampling, type State } from './generated'
+
+export type Role = Header['role']
+type Members = Record<string, unknown>
+
+const FINAL_STATES: ReadonlySet<string> = new Set(['done', 'stopped', 'interrupted', 'failed'])
+/** The next request of a branch runs only after an answer that ended in one of these (Q3). */
+const CONTINUABLE_STATES: ReadonlySet<string> = new Set(['done', 'stopped'])
+
+export function isFinal(state: State | null): boolean {
+  return state !== null && FINAL_STATES.has(state.state)
+}
+
+export function isContinuable(state: State | null): boolean {
+  return state !== null && CONTINUABLE_STATES.has(state.state)
+}
+
+/** Returns the MessagePack of a value. Optional members that are undefined are left out. */
+export function encodeValue(value: unknown): Uint8Array {
+  return pack(value, { ignoreUndefined: true })
+}
+
+/** Returns the MessagePack of a person's text; throws ProblemError for lone surrogates and over-long text (V4). */
+export function encodeText(text: string): Uint8Array {
+  if (/\p{Surrogate}/u.test(text)) throw new ProblemError('bad_request', 'The text holds half a character.')
+  if (text.length > limits.MAX_MESSAGE_CHARACTERS && Array.from(text).length > limits.MAX_MESSAGE_CHARACTERS) {
+    throw new ProblemError('body_too_large', 'The message is too long.')
+  }
+  return encodeValue(text)
+}
+
+function decode(data: Uint8Array): unknown {
+  try {
+    return unpack(data)
+  } catch (error) {
+    if (error instanceof Error) return undefined
+    throw error
+  }
+}
+
+function decodeMap(data: Uint8Array): Members | null {
+  const value = decode(data)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+    ? (value as Members)
+    : null
+}
+
+/** The decoder lets malformed UTF-8 through, so the text is written again and must give the same bytes. */
+export function readText(data: Uint8Array): string | null {
+  const value = decode(data)
+  if (typeof value !== 'string') return null
+  const written = new TextEncoder().encode(value)
+  const start = data.length - written.length
+  return start >= 0 && written.every((byte, index) => data[start + index] === byte) ? value : null
+}
+
+export function readFlag(data: Uint8Array): boolean | null {
+  const value = decode(data)
+  return typeof value === 'boolean' ? value : null
+}
+
+export function readId(data: Uint8Array): Uint8Array | null {
+  const value = decode(data)
+  return isId(value) ? value : null
+}
+
+export function readHeader(data: Uint8Array): Header | null {
+  const members = decodeMap(data)
+  if (members === null) return null
+  const { role, parent = null } = members
+  if (role !== 'system' && role !== 'user' && role !== 'assistant') return null
+  return parent === null || isId(parent) ? { role, parent } : null
+}
+
+export function readRequest(data: Uint8Array): Request | null {
+  const members = decodeMap(data)
+  if (members === null) return null
+  const { node, model = null, sampling = {} } = members
+  if (node !== null && !isId(node)) return null
+  if (model !== null && typeof model !== 'string') return null
+  return isSampling(sampling) ? { node, model, sampling } : null
+}
+
+const STATE_NUMBERS = [
+  'prompt_tokens',
+  'completion_tokens',
+  'first_token_ms',
+  'duration_ms',
+  'dropped_messages',
+] as const
+const STATE_TEXTS = ['code', 'model', 'engine'] as const
+
+export function readState(data: Uint8Array): State | null {
+  const members = decodeMap(data)
+  if (members === null || !ANSWER_STATES.some((name) => name === members['state'])) return null
+  const texts = STATE_TEXTS.every((key) => isAbsent(members[key]) || typeof members[key] === 'string')
+  const numbers = STATE_NUMBERS.every((key) => isAbsent(members[key]) || Number.isInteger(members[key]))
+  return texts && numbers ? (members as unknown as State) : null
+}
+
+const SAMPLING_RANGES: Record<keyof Sampling, [least: number, greatest: number, whole: boolean]> = {
+  temperature: [0, 5, false],
+  top_p: [Number.MIN_VALUE, 1, false],
+  min_p: [0, 1, false],
+  top_k: [0, 1000, true],
+  max_tokens: [1, 131_072, true],
+  seed: [0, 2 ** 32 - 1, true],
+}
+
+function isSampling(value: unknown): value is Sampling {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.entries(SAMPLING_RANGES).every(([key, [least, greatest, whole]]) => {
+    const member = (value as Members)[key]
+    if (isAbsent(member)) return true
+    return typeof member === 'number' && member >= least && member <= greatest && (!whole || Number.isInteger(member))
+  })
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null
+}
+
+function isId(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === limits.ENTITY_ID_BYTES
+}

@@ -1,0 +1,125 @@
+/** The app's composition root below the components: it alone knows what is made of what. */
+import { inject, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
+import { AccountRegistry } from '../local/accounts'
+import { AccountDatabase, browserEnvironment, type Environment } from '../local/database'
+import { Engine } from '../sync/engine'
+import type { Fetch } from '../sync/http'
+import { openAccount, Session } from '../sync/session'
+import { Tabs } from '../sync/tabs'
+
+export interface DomovoiOptions {
+  fetcher: Fetch
+  /** Origin of the server; '' for the page's own. */
+  origin: string
+  pageHost: string
+  storage: Storage
+  locks: LockManager | undefined
+  environment: Environment
+  isVisible: () => boolean
+}
+
+export interface Domovoi {
+  session: Session
+  registry: AccountRegistry
+  /** The open account; null before the first login and while a database opens. */
+  engine: Readonly<ShallowRef<Engine | null>>
+  /** Resolves once the account in use is open. */
+  opened(): Promise<void>
+  /** Closes the account's data in this tab. */
+  close(): void
+  /** Removes an account's data from this device. */
+  forget(accountId: string): Promise<void>
+}
+
+const KEY: InjectionKey<Domovoi> = Symbol('domovoi')
+
+/** Builds everything and opens the account in use, if there is one. Nothing waits for a network. */
+export function createDomovoi(options: DomovoiOptions): Domovoi {
+  const { fetcher, origin, pageHost, environment, isVisible } = options
+  const registry = new AccountRegistry(options.storage)
+  const tabs = new Tabs(options.locks)
+  const session = new Session({ fetcher, origin, registry, environment, tabs })
+  const engine = shallowRef<Engine | null>(null)
+
+  const close = () => {
+    engine.value?.stop()
+    engine.value?.db.close()
+    engine.value = null
+  }
+  const open = async (accountId: string) => {
+    const db = await openAccount(accountId, environment)
+    if (session.state.account?.accountId !== accountId) {
+      db.close()
+      return
+    }
+    const opened = new Engine({ db, session, tabs, fetcher, origin, pageHost, isVisible })
+    engine.value = opened
+    await opened.run()
+  }
+  watch(
+    () => session.state.account?.accountId,
+    (accountId) => {
+      close()
+      if (accountId !== undefined) void open(accountId)
+    },
+    { immediate: true, flush: 'sync' },
+  )
+  const opened = async () => {
+    if (engine.value !== null) return
+    await new Promise<void>((resolve) => {
+      watch(
+        engine,
+        () => {
+          resolve()
+        },
+        { once: true, flush: 'sync' },
+      )
+    })
+  }
+  const forget = async (accountId: string) => {
+    registry.forget(accountId)
+    await new AccountDatabase(accountId, environment).delete()
+  }
+  return { session, registry, engine, opened, close, forget }
+}
+
+/** Gives the app its Domovoi and lets the page's own events wake it. */
+export function installDomovoi(app: App): Domovoi {
+  const domovoi = createDomovoi({
+    fetcher: (input, init) => fetch(input, init),
+    origin: '',
+    pageHost: location.hostname,
+    storage: localStorage,
+    // Missing on plain http origins other than localhost, whatever the types say.
+    locks: (navigator as { locks?: LockManager }).locks,
+    environment: browserEnvironment,
+    isVisible: () => document.visibilityState === 'visible',
+  })
+  const wake = () => {
+    domovoi.engine.value?.tryNow()
+  }
+  addEventListener('online', wake)
+  addEventListener('pageshow', (event) => {
+    if (event.persisted) wake()
+  })
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') wake()
+  })
+  domovoi.registry.watch(() => {
+    domovoi.session.follow()
+  })
+  app.provide(KEY, domovoi)
+  return domovoi
+}
+
+/** Provides a Domovoi made by hand: for tests and other hosts. */
+export function provideDomovoi(app: App, domovoi: Domovoi): void {
+  app.provide(KEY, domovoi)
+}
+
+/** Returns the app's Domovoi; only inside `setup`. Throws Error where none was installed. */
+export function useDomovoi(): Domovoi {
+  const domovoi = inject(KEY)
+  if (domovoi === undefined) throw new Error('installDomovoi has not been called')
+  return domovoi
+}

@@ -1,0 +1,111 @@
+/** Everything that one open account runs in this tab. */
+import { liveQuery } from 'dexie'
+import { shallowReactive, watch } from 'vue'
+import type { AccountDatabase } from '../local/database'
+import { readNodes } from '../local/reads'
+import { Answers } from './answers'
+import type { Fetch } from './http'
+import { FIRST_LINK_STATE, Link, type LinkState } from './link'
+import { NodeClient } from './nodeClient'
+import { Router } from './router'
+import { Server } from './server'
+import type { Session } from './session'
+import { SharedState, type Tabs } from './tabs'
+
+export interface EngineOptions {
+  db: AccountDatabase
+  session: Session
+  tabs: Tabs
+  fetcher: Fetch
+  /** Origin of the server; '' for the page's own. */
+  origin: string
+  pageHost: string
+  isVisible: () => boolean
+}
+
+export class Engine {
+  readonly db: AccountDatabase
+  readonly router: Router
+  readonly answers: Answers
+  readonly link: LinkState = shallowReactive({ ...FIRST_LINK_STATE })
+  private readonly shared: SharedState<LinkState>
+  private readonly connection: Link
+  private readonly stopping = new AbortController()
+  private isLeading = false
+
+  constructor(private readonly options: EngineOptions) {
+    const { db, session, fetcher, origin, pageHost, isVisible } = options
+    const server = new Server(session, fetcher, origin)
+    this.db = db
+    this.shared = new SharedState(`domovoi-link-${db.accountId}`, this.link, () => {
+      this.connection.restart()
+    })
+    this.connection = new Link({ db, server, session, shared: this.shared })
+    this.router = new Router({ fetcher, server, pageHost, isVisible })
+    this.answers = new Answers({
+      db,
+      router: this.router,
+      nodes: new NodeClient(db, server, fetcher),
+      isLeading: () => this.isLeading,
+    })
+  }
+
+  /** Runs until `stop`. Rejects when a part of it fails unexpectedly. */
+  async run(): Promise<void> {
+    const { signal } = this.stopping
+    const stopWatching = this.watchSituation()
+    try {
+      await Promise.all([this.router.run(signal), this.answers.run(signal), this.lead(signal)])
+    } finally {
+      stopWatching()
+      this.shared.close()
+    }
+  }
+
+  stop(): void {
+    this.stopping.abort()
+  }
+
+  /** Tries everything now: connection, routes, streams. */
+  tryNow(): void {
+    this.shared.wake()
+    this.router.probeNow()
+    this.answers.resume()
+  }
+
+  private async lead(signal: AbortSignal): Promise<void> {
+    await this.options.tabs.lead(`domovoi-link-${this.db.accountId}`, signal, async () => {
+      this.isLeading = true
+      await this.connection.run(signal)
+    })
+  }
+
+  /** Nodes, routes, the link and the login change; each change makes something else worth trying. */
+  private watchSituation(): () => void {
+    const nodes = liveQuery(() => readNodes(this.db)).subscribe((list) => {
+      this.router.setNodes(list ?? [])
+    })
+    const routes = watch(
+      () => [...this.router.state.best.values()].map(({ route }) => route.base).join(' '),
+      () => {
+        this.answers.reconsider()
+      },
+    )
+    const link = watch(
+      () => this.link.connection,
+      () => {
+        this.router.probeNow()
+      },
+    )
+    const login = watch(
+      () => this.options.session.state.ended,
+      (ended) => {
+        if (!ended) this.shared.wake()
+      },
+    )
+    return () => {
+      nodes.unsubscribe()
+      for (const stop of [routes, link, login]) stop()
+    }
+  }
+}

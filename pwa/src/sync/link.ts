@@ -1,0 +1,158 @@
+/** The leading tab's conversation with the server: event stream, pulls and pushes, and trying again (L13). */
+import { liveQuery } from 'dexie'
+import type { AccountDatabase } from '../local/database'
+import { noteServer, readDevice } from '../local/log'
+import { decodeLogNews } from '../protocol/codec'
+import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
+import type { Hello, Node, Nodes } from '../protocol/generated'
+import { Puller } from './puller'
+import { Pusher } from './pusher'
+import type { Server } from './server'
+import type { Session } from './session'
+import type { SharedState } from './tabs'
+import { Backoff, Bell, isRunning } from './wait'
+
+const FIRST_RETRY_MS = 1_000
+const GREATEST_RETRY_MS = 15_000
+/** What was refused is tried again after this long, or as soon as something else is written. */
+const POLL_MS = 60_000
+const ENDS_CONNECTION: readonly FailureCode[] = [
+  'offline',
+  'login_ended',
+  'device_revoked',
+  'device_forked',
+  'token_missing',
+  'epoch_changed',
+]
+
+export interface LinkState {
+  connection: 'connecting' | 'up' | 'down'
+  /** Last dseq of the push in flight. */
+  pushing: number | null
+  /** Milliseconds since 1970. */
+  nextTryAt: number | null
+  /** What keeps sync from going on, as an error code. */
+  problem: string | null
+}
+
+export const FIRST_LINK_STATE: LinkState = { connection: 'connecting', pushing: null, nextTryAt: null, problem: null }
+
+export interface LinkOptions {
+  db: AccountDatabase
+  server: Server
+  session: Session
+  shared: SharedState<LinkState>
+}
+
+export class Link {
+  private readonly puller: Puller
+  private readonly pusher: Pusher
+  private readonly retry = new Bell()
+  private readonly outbox = new Bell()
+  private readonly backoff = new Backoff(FIRST_RETRY_MS, GREATEST_RETRY_MS)
+  private connection = new AbortController()
+
+  constructor(private readonly options: LinkOptions) {
+    const { db, server, shared } = options
+    this.puller = new Puller(db, server)
+    this.pusher = new Pusher(db, server, (pushing) => {
+      shared.update({ pushing })
+    })
+  }
+
+  /** Cuts the connection, if any, and makes a new one at once: after a wake from sleep the old one may be dead. */
+  restart(): void {
+    this.backoff.reset()
+    this.retry.ring()
+    this.connection.abort()
+  }
+
+  /** Stays connected until `signal` is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { db, shared } = this.options
+    const subscription = liveQuery(() => db.outbox.orderBy('dseq').last()).subscribe(() => {
+      this.outbox.ring()
+    })
+    shared.lead()
+    while (isRunning(signal)) {
+      this.connection = new AbortController()
+      const problem = await this.connect(AbortSignal.any([signal, this.connection.signal]))
+      if (isRunning(this.connection.signal) && isRunning(signal)) await this.pause(problem, signal)
+    }
+    subscription.unsubscribe()
+  }
+
+  /** Tells why the connection ended and waits for the next try. */
+  private async pause(problem: ProblemError, signal: AbortSignal): Promise<void> {
+    const { db, shared, session } = this.options
+    // A device that the browser has forgotten needs a new id, as a forked one does, and that takes the password.
+    const isEnded = hasCode(problem, 'device_forked', 'device_revoked', 'login_ended', 'token_missing')
+    if (isEnded) session.end()
+    const delay = isEnded ? POLL_MS : this.backoff.next()
+    shared.update({
+      connection: 'down',
+      nextTryAt: db.environment.now() + delay,
+      problem: problem.code === 'offline' ? null : problem.code,
+    })
+    await this.retry.wait(delay, signal)
+  }
+
+  /** Returns why the connection ended. */
+  private async connect(signal: AbortSignal): Promise<ProblemError> {
+    const both = new AbortController()
+    const inner = AbortSignal.any([signal, both.signal])
+    try {
+      if ((await readDevice(this.options.db)).isForked) return new ProblemError('device_forked')
+      await Promise.race([this.listen(inner), this.drainForever(inner)])
+      return new ProblemError('offline')
+    } catch (error) {
+      if (error instanceof ProblemError) return error
+      // Whatever it is (a full disk, a malformed event), the next try may go better, and somebody should see it.
+      if (!signal.aborted) console.error(error)
+      return new ProblemError('internal')
+    } finally {
+      both.abort()
+    }
+  }
+
+  private async listen(signal: AbortSignal): Promise<void> {
+    const { db, server, shared } = this.options
+    for await (const { event, data } of server.events(signal)) {
+      if (event === 'hello') {
+        await noteServer(db, (JSON.parse(data) as Hello).server_ms, false)
+        await this.storeNodes(await server.nodes(signal))
+        await this.puller.pull(signal)
+        this.backoff.reset()
+        shared.update({ connection: 'up', nextTryAt: null })
+        this.outbox.ring()
+      } else if (event === 'log') {
+        await this.puller.take(decodeLogNews(data), signal)
+      } else if (event === 'presence') {
+        await this.storeNodes((JSON.parse(data) as Nodes).nodes)
+      }
+    }
+  }
+
+  private async drainForever(signal: AbortSignal): Promise<void> {
+    const { shared } = this.options
+    while (isRunning(signal)) {
+      await this.outbox.wait(POLL_MS, signal)
+      if (shared.state.connection === 'up' && isRunning(signal)) shared.update({ problem: await this.drain(signal) })
+    }
+  }
+
+  /** Drains the outbox; returns the code of a refusal that leaves the connection as it is. */
+  private async drain(signal: AbortSignal): Promise<string | null> {
+    try {
+      await this.pusher.drain(signal)
+      return null
+    } catch (error) {
+      if (!(error instanceof ProblemError) || ENDS_CONNECTION.includes(error.code)) throw error
+      return error.code
+    }
+  }
+
+  private async storeNodes(nodes: Node[]): Promise<void> {
+    await this.options.db.putMeta('nodes', nodes)
+  }
+}

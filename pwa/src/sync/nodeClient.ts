@@ -1,0 +1,108 @@
+/** Calls to a node on a route: start, watch and stop an answer. The node's token opens that node alone (K3). */
+import type { AccountDatabase, NodeToken } from '../local/database'
+import { decodeRunEvent } from '../protocol/codec'
+import { hasCode, ProblemError } from '../protocol/errors'
+import { parseEventId, eventId } from '../protocol/events'
+import type { AnswerStarted, RunEvent, StartAnswer } from '../protocol/generated'
+import { readEvents } from './eventStream'
+import { call, type Fetch } from './http'
+import type { Route } from './router'
+import type { Server } from './server'
+
+/** A node's token is renewed when less than this is left of its day, so that the server may be away for a while. */
+const RENEW_BEFORE_MS = 12 * 3_600_000
+
+export class NodeClient {
+  constructor(
+    private readonly db: AccountDatabase,
+    private readonly server: Server,
+    private readonly fetcher: Fetch,
+  ) {}
+
+  /** Starts an answer, or attaches to its run (Q2). */
+  async start(route: Route, body: StartAnswer, signal: AbortSignal): Promise<AnswerStarted> {
+    const started = await this.withToken(route, (headers) =>
+      call(this.fetcher, `${route.base}/v1/answers`, { method: 'POST', body, headers, signal }),
+    )
+    return started as AnswerStarted
+  }
+
+  async stop(route: Route, answer: string): Promise<void> {
+    await this.withToken(route, (headers) =>
+      call(this.fetcher, `${route.base}/v1/answers/${answer}/stop`, { method: 'POST', headers }),
+    )
+  }
+
+  /** Yields the answer's events after number `after`. Throws ProblemError when the stream is refused or breaks. */
+  async *events(
+    route: Route,
+    answer: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<{ number: number; event: RunEvent }> {
+    const headers: Record<string, string> = await this.headers(route)
+    if (after > 0) headers['Last-Event-ID'] = eventId(answer, after)
+    const url = `${route.base}/v1/answers/${answer}/events`
+    try {
+      for await (const { id, data } of readEvents(this.fetcher, { url, headers, signal })) {
+        const number = parseEventId(id ?? '', answer)
+        if (number === null) throw new ProblemError('offline', 'an event without its number')
+        yield { number, event: decodeRunEvent(data) }
+      }
+    } catch (error) {
+      if (isTokenProblem(error)) await this.dropTokens(route)
+      throw error
+    }
+  }
+
+  private async withToken<Result>(
+    route: Route,
+    work: (headers: Record<string, string>) => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await work(await this.headers(route))
+    } catch (error) {
+      if (!isTokenProblem(error)) throw error
+      await this.dropTokens(route)
+      return work(await this.headers(route))
+    }
+  }
+
+  private async headers(route: Route): Promise<Record<string, string>> {
+    const token = await this.token(route.nodeId)
+    if (route.kind === 'direct') return { Authorization: `Bearer ${token}` }
+    return { ...(await this.server.authorization()), 'Domovoi-Node-Token': token }
+  }
+
+  /** Kept in IndexedDB, so that Direct goes on while the server is away. */
+  private async token(nodeId: string): Promise<string> {
+    const kept = (await this.db.getMeta('nodeTokens'))?.[nodeId]
+    const leftMs = (kept?.expiresAt ?? 0) - this.db.environment.now()
+    if (kept !== undefined && leftMs > RENEW_BEFORE_MS) return kept.token
+    try {
+      const { access_token: token, expires_at: expiresAtS } = await this.server.nodeToken(nodeId)
+      await this.keepToken(nodeId, { token, expiresAt: expiresAtS * 1000 })
+      return token
+    } catch (error) {
+      if (kept !== undefined && leftMs > 0 && hasCode(error, 'offline', 'login_ended')) return kept.token
+      throw error
+    }
+  }
+
+  /** A relayed call carries two tokens, and the refusal does not say which one it means. */
+  private async dropTokens(route: Route): Promise<void> {
+    if (route.kind === 'relay') this.server.forgetToken()
+    await this.keepToken(route.nodeId, { token: '', expiresAt: 0 })
+  }
+
+  private async keepToken(nodeId: string, token: NodeToken): Promise<void> {
+    await this.db.logTransaction(async () => {
+      const tokens = (await this.db.getMeta('nodeTokens')) ?? {}
+      await this.db.putMeta('nodeTokens', { ...tokens, [nodeId]: token })
+    })
+  }
+}
+
+function isTokenProblem(error: unknown): error is ProblemError {
+  return hasCode(error, 'token_missing', 'token_invalid', 'token_expired')
+}

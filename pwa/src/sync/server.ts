@@ -1,0 +1,82 @@
+/** The sync server, spoken to as this device: every call carries a fresh access token. */
+import { hasCode, ProblemError } from '../protocol/errors'
+import type { AccessToken, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
+import { readEvents, type StreamRequest } from './eventStream'
+import { call, type Call, type Fetch } from './http'
+import type { Session } from './session'
+
+const HEALTH_TIMEOUT_MS = 3_000
+
+export class Server {
+  constructor(
+    private readonly session: Session,
+    private readonly fetcher: Fetch,
+    /** '' for the origin of the page. */
+    readonly origin: string,
+  ) {}
+
+  async push(push: Push, signal: AbortSignal): Promise<Pushed> {
+    return (await this.authorized('/api/v1/sync/push', { method: 'POST', body: push, signal })) as Pushed
+  }
+
+  async pull(since: number, epoch: number | null, signal: AbortSignal): Promise<Pulled> {
+    const query = new URLSearchParams({ since: String(since) })
+    if (epoch !== null) query.set('epoch', String(epoch))
+    return (await this.authorized(`/api/v1/sync/pull?${query.toString()}`, { signal })) as Pulled
+  }
+
+  async nodes(signal: AbortSignal): Promise<Node[]> {
+    return ((await this.authorized('/api/v1/nodes', { signal })) as Nodes).nodes
+  }
+
+  async nodeToken(nodeId: string): Promise<AccessToken> {
+    const body = { audience: `node:${nodeId}` }
+    return (await this.authorized('/api/v1/auth/token', { method: 'POST', body })) as AccessToken
+  }
+
+  /** Opens the device's one event stream. */
+  async *events(signal: AbortSignal): AsyncGenerator<{ event?: string | undefined; data: string }> {
+    const headers = await this.authorization()
+    const request: StreamRequest = { url: `${this.origin}/api/v1/events`, headers, signal }
+    try {
+      yield* readEvents(this.fetcher, request)
+    } catch (error) {
+      if (isTokenProblem(error)) this.session.forgetToken()
+      throw error
+    }
+  }
+
+  /** Returns the round trip in ms. */
+  async ping(): Promise<number> {
+    const started = performance.now()
+    await call(this.fetcher, `${this.origin}/healthz`, { timeoutMs: HEALTH_TIMEOUT_MS })
+    return performance.now() - started
+  }
+
+  forgetToken(): void {
+    this.session.forgetToken()
+  }
+
+  async authorization(): Promise<Record<string, string>> {
+    return { Authorization: `Bearer ${await this.session.token()}` }
+  }
+
+  /** A token may have run out on the way, or its key may have changed: it is renewed once. */
+  private async authorized(path: string, options: Call): Promise<unknown> {
+    try {
+      return await this.once(path, options)
+    } catch (error) {
+      if (!isTokenProblem(error)) throw error
+      this.session.forgetToken()
+      return this.once(path, options)
+    }
+  }
+
+  private async once(path: string, options: Call): Promise<unknown> {
+    return call(this.fetcher, `${this.origin}${path}`, { ...options, headers: await this.authorization() })
+  }
+}
+
+function isTokenProblem(error: unknown): error is ProblemError {
+  return hasCode(error, 'token_expired', 'token_invalid')
+}

@@ -1,0 +1,154 @@
+/**
+ * Who is logged in on this device. The access token lives in memory alone and is renewed silently with the
+ * HttpOnly refresh cookie; local data opens without either.
+ */
+import { shallowReactive } from 'vue'
+import { AccountRegistry, type KnownAccount } from '../local/accounts'
+import { AccountDatabase, type Environment } from '../local/database'
+import { adoptDevice } from '../local/outbox'
+import { noteServer } from '../local/log'
+import { rebuildSummaries } from '../local/summaries'
+import { hasCode, ProblemError } from '../protocol/errors'
+import type { Login, Registration, Session as SessionBody } from '../protocol/generated'
+import { call, type Fetch } from './http'
+import type { Tabs } from './tabs'
+
+/** A token is renewed when this much of its life is left, s. */
+const RENEW_BEFORE_S = 300
+
+export interface SessionState {
+  account: KnownAccount | null
+  /** The server has ended the login; a password is needed. */
+  ended: boolean
+}
+
+export interface SessionOptions {
+  fetcher: Fetch
+  origin: string
+  registry: AccountRegistry
+  environment: Environment
+  tabs: Tabs
+}
+
+export class Session {
+  readonly state: SessionState
+  private accessToken: { text: string; expiresAt: number } | null = null
+  private renewal: Promise<string> | null = null
+
+  constructor(private readonly options: SessionOptions) {
+    this.state = shallowReactive({ account: options.registry.current(), ended: false })
+  }
+
+  async register(body: Registration): Promise<void> {
+    await this.begin('register', body)
+  }
+
+  /** Logs in; this device stays the device that it was if its data is still here. */
+  async login(body: Login): Promise<void> {
+    const deviceId = await this.previousDevice(body.username)
+    await this.begin('login', deviceId === null ? body : { ...body, device_id: deviceId })
+  }
+
+  /** Ends the login. Without a network the cookie stays until it runs out, but this device no longer uses it. */
+  async logout(): Promise<void> {
+    try {
+      await call(this.options.fetcher, this.url('logout'), { method: 'POST' })
+    } catch (error) {
+      if (!hasCode(error, 'offline', 'login_ended', 'token_missing', 'token_invalid')) throw error
+    }
+    this.accessToken = null
+    this.options.registry.leave()
+    this.state.account = null
+    this.state.ended = false
+  }
+
+  /** Another tab has logged in or out. */
+  follow(): void {
+    this.accessToken = null
+    this.state.account = this.options.registry.current()
+    this.state.ended = false
+  }
+
+  /** Returns an access token. Throws ProblemError: `login_ended`, or `offline`. */
+  async token(): Promise<string> {
+    const token = this.accessToken
+    if (token !== null && token.expiresAt - RENEW_BEFORE_S > this.options.environment.now() / 1000) return token.text
+    if (this.state.ended) throw new ProblemError('login_ended')
+    // Refresh tokens are single use: one renewal at a time, in this tab and across tabs.
+    this.renewal ??= this.options.tabs
+      .exclusively('domovoi-refresh', () => this.renew())
+      .finally(() => {
+        this.renewal = null
+      })
+    return this.renewal
+  }
+
+  forgetToken(): void {
+    this.accessToken = null
+  }
+
+  /** The server said that this login is over. */
+  end(): void {
+    this.accessToken = null
+    this.state.ended = true
+  }
+
+  private async renew(): Promise<string> {
+    try {
+      const session = (await call(this.options.fetcher, this.url('refresh'), { method: 'POST' })) as SessionBody
+      if (session.account_id !== this.state.account?.accountId) throw new ProblemError('login_ended')
+      return this.keep(session)
+    } catch (error) {
+      if (hasCode(error, 'login_ended', 'token_missing', 'token_invalid', 'token_expired', 'device_revoked')) {
+        this.end()
+        throw new ProblemError('login_ended')
+      }
+      throw error
+    }
+  }
+
+  private async begin(action: 'login' | 'register', body: Login | Registration): Promise<void> {
+    const session = (await call(this.options.fetcher, this.url(action), { method: 'POST', body })) as SessionBody
+    const db = await openAccount(session.account_id, this.options.environment)
+    try {
+      await adoptDevice(db, session.device_id)
+      await noteServer(db, session.server_ms, false)
+    } finally {
+      db.close()
+    }
+    const account = { accountId: session.account_id, username: session.username }
+    this.options.registry.use(account, this.options.environment.now())
+    this.keep(session)
+    this.state.ended = false
+    if (this.state.account?.accountId !== account.accountId) this.state.account = account
+  }
+
+  private keep(session: SessionBody): string {
+    this.accessToken = { text: session.access_token, expiresAt: session.expires_at }
+    return session.access_token
+  }
+
+  private async previousDevice(username: string): Promise<string | null> {
+    const account = this.options.registry.byUsername(username)
+    if (account === null) return null
+    const db = await openAccount(account.accountId, this.options.environment)
+    try {
+      const device = await db.getMeta('device')
+      return device === undefined || device.isForked ? null : device.id
+    } finally {
+      db.close()
+    }
+  }
+
+  private url(action: string): string {
+    return `${this.options.origin}/api/v1/auth/${action}`
+  }
+}
+
+/** Opens an account's data, ready to be read. */
+export async function openAccount(accountId: string, environment: Environment): Promise<AccountDatabase> {
+  const db = new AccountDatabase(accountId, environment)
+  await db.open()
+  await rebuildSummaries(db)
+  return db
+}

@@ -1,0 +1,122 @@
+/** Runs the language-neutral vectors that shared/ makes and holds. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { fromHex, toHex } from '../../src/protocol/bytes'
+import { canonicalBytes, foldHashes } from '../../src/protocol/canonical'
+import type { StoredChange } from '../../src/protocol/change'
+import { observe, tick } from '../../src/protocol/clock'
+import { parseEventId } from '../../src/protocol/events'
+import { ConversationField, EntityType, type Change } from '../../src/protocol/generated'
+import { merge } from '../../src/protocol/merge'
+import { fold, isRunnable, Tree } from '../../src/protocol/messages'
+import { readFlag, readHeader, readId, readState, readText } from '../../src/protocol/values'
+
+interface JsonChange {
+  clk: string
+  etype: number
+  eid: string
+  field: number
+  scope: string
+  kid: number
+  value: string
+}
+
+interface Vector {
+  id: string
+  comment: string
+  input: never
+  result: unknown
+}
+
+const folder = new URL('../../../shared/vectors/', import.meta.url)
+
+function change({ clk, etype, eid, field, scope, kid, value }: JsonChange): Change {
+  return [fromHex(clk), etype, fromHex(eid), field, fromHex(scope), kid, fromHex(value)]
+}
+
+function json([clk, etype, eid, field, scope, kid, value]: StoredChange): JsonChange {
+  return { clk: toHex(clk), etype, eid: toHex(eid), field, scope: toHex(scope), kid, value: toHex(value) }
+}
+
+interface TickInput {
+  last: string
+  now_ms: number
+  device: string
+}
+
+interface ObserveInput {
+  last: string
+  seen: string
+  now_ms: number
+  max_ahead_ms: number
+}
+
+interface BytesInput {
+  dseq: number
+  change: JsonChange
+}
+
+interface ChainInput {
+  previous: string
+  first_dseq: number
+  changes: JsonChange[]
+}
+
+const runners: Record<string, (input: never) => unknown> = {
+  clock(input: TickInput | ObserveInput) {
+    const last = fromHex(input.last)
+    return 'seen' in input
+      ? toHex(observe(last, fromHex(input.seen), input.now_ms, input.max_ahead_ms))
+      : toHex(tick(last, input.now_ms, fromHex(input.device)))
+  },
+  canonical(input: BytesInput | ChainInput) {
+    return 'dseq' in input
+      ? toHex(canonicalBytes(input.dseq, change(input.change)))
+      : foldHashes(fromHex(input.previous), input.first_dseq, input.changes.map(change)).map(toHex)
+  },
+  merge(input: JsonChange[]) {
+    const cells = new Map<string, StoredChange>()
+    merge(cells, input.map(change))
+    const order = ({ etype, eid, field }: JsonChange) => `${String(etype).padStart(5, '0')}${eid}${String(field)}`
+    return [...cells.values()].map(json).sort((left, right) => (order(left) < order(right) ? -1 : 1))
+  },
+  values({ kind, bytes }: { kind: string; bytes: string }) {
+    const data = fromHex(bytes)
+    if (kind === 'text') return readText(data)
+    if (kind === 'flag') return readFlag(data)
+    if (kind === 'state') return readState(data)?.state ?? null
+    const header = readHeader(data)
+    return header && { role: header.role, parent: header.parent ? toHex(header.parent) : null }
+  },
+  messages(input: JsonChange[]) {
+    const cells = input.map(change)
+    const messages = fold(cells)
+    const tree = new Tree(messages)
+    const leaf = cells.find(
+      ([, etype, , field]) => etype === EntityType.CONVERSATION && field === ConversationField.ACTIVE_LEAF,
+    )
+    const activeLeaf = leaf === undefined ? null : readId(leaf[6])
+    const answers = [...messages.values()].filter((message) => message.role === 'assistant')
+    return {
+      messages: [...messages.keys()].sort(),
+      path: tree.activePath(activeLeaf && toHex(activeLeaf)).map((message) => message.id),
+      roots: tree.children(null).map((message) => message.id),
+      runnable: answers
+        .filter((message) => isRunnable(messages, message))
+        .map((message) => message.id)
+        .sort(),
+    }
+  },
+  events({ text, answer }: { text: string; answer: string }) {
+    return parseEventId(text, answer)
+  },
+}
+
+describe.each(readdirSync(folder).filter((name) => name.endsWith('.json')))('%s', (name) => {
+  const { vectors } = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as { vectors: Vector[] }
+  const run = runners[name.replace('.json', '')]
+
+  it.each(vectors)('$id $comment', ({ input, result }) => {
+    expect(run?.(input)).toEqual(result)
+  })
+})
