@@ -1,0 +1,80 @@
+import { gzipSync } from 'node:zlib'
+import { fileURLToPath } from 'node:url'
+import vue from '@vitejs/plugin-vue'
+import icons from 'unplugin-icons/vite'
+import type { Plugin } from 'vite'
+import { VitePWA } from 'vite-plugin-pwa'
+import { defineConfig } from 'vitest/config'
+import { manifest } from './manifest.ts'
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
+
+/** Writes a .gz beside everything worth it, so that neither server nor proxy compresses on each request. */
+function gzipBeside(): Plugin {
+  return {
+    name: 'gzip-beside',
+    apply: 'build',
+    generateBundle(_options, bundle) {
+      for (const [fileName, file] of Object.entries(bundle)) {
+        if (!/\.(?:js|css|svg|webmanifest)$/.test(fileName)) continue
+        const source = gzipSync(file.type === 'chunk' ? file.code : file.source, { level: 9 })
+        this.emitFile({ type: 'asset', fileName: `${fileName}.gz`, source })
+      }
+    },
+  }
+}
+
+export default defineConfig(({ mode }) => ({
+  resolve: {
+    alias: [
+      ...(mode === 'drawing'
+        ? [
+            { find: /^@\/composables$/, replacement: path('./dev/composables.ts') },
+            { find: /^@\/stores\/domovoi$/, replacement: path('./dev/domovoi.ts') },
+          ]
+        : []),
+      { find: '@', replacement: path('./src') },
+    ],
+  },
+  define: {
+    __VUE_OPTIONS_API__: false,
+    __VUE_PROD_DEVTOOLS__: false,
+    __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: false,
+    __VUE_I18N_FULL_INSTALL__: false,
+    __VUE_I18N_LEGACY_API__: false,
+    __INTLIFY_PROD_DEVTOOLS__: false,
+    __INTLIFY_DROP_MESSAGE_COMPILER__: false,
+    // Messages are interpreted, never compiled to functions: script-src 'self' forbids eval.
+    __INTLIFY_JIT_COMPILATION__: true,
+  },
+  plugins: [
+    vue(),
+    icons({
+      compiler: 'vue3',
+      defaultClass: 'i',
+      iconCustomizer: (_collection, _icon, properties) => {
+        delete properties['width']
+        delete properties['height']
+        properties['aria-hidden'] = 'true'
+      },
+    }),
+    VitePWA({
+      strategies: 'injectManifest',
+      srcDir: 'src/worker',
+      filename: 'serviceWorker.ts',
+      registerType: 'prompt',
+      injectRegister: false,
+      manifest,
+      injectManifest: { globPatterns: ['**/*.{js,css,html,svg,png,webmanifest}'] },
+    }),
+    gzipBeside(),
+  ],
+  build: {
+    target: ['chrome123', 'safari17.5', 'firefox120'],
+    // A data: address would need its own permission in the content security policy.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: { proxy: { '/api': 'http://localhost:8460', '/.well-known': 'http://localhost:8460' } },
+  test: { environment: 'node', include: ['tests/**/*.test.ts'], restoreMocks: true },
+}))
