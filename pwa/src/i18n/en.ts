@@ -10,6 +10,7 @@ export const en = {
     save: 'Save',
     copy: 'Copy',
     copied: 'Copied',
+    copyRefused: 'The browser does not allow copying here.',
     opensElsewhere: 'opens a new tab',
     undo: 'Undo',
     delete: 'Delete',

@@ -12,6 +12,7 @@ export const ru: Messages = {
     save: 'Сохранить',
     copy: 'Копировать',
     copied: 'Скопировано',
+    copyRefused: 'Браузер не разрешает здесь копировать.',
     opensElsewhere: 'откроется в новой вкладке',
     undo: 'Вернуть',
     delete: 'Удалить',
