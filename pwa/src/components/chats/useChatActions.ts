@@ -1,0 +1,36 @@
+/** What a person does to a whole chat, with its notices. */
+import { useRoute, useRouter } from 'vue-router'
+import { useActions, type ConversationSummary } from '@/composables'
+import { failure, offerUndo } from '@/interface/toasts'
+import { useWords } from '@/interface/useWords'
+
+export function useChatActions() {
+  const actions = useActions()
+  const { t, explain } = useWords()
+  const route = useRoute()
+  const router = useRouter()
+
+  const attempt = async (deed: () => Promise<void>) => {
+    try {
+      await deed()
+    } catch (error) {
+      failure(explain(error))
+    }
+  }
+  return {
+    pin: (chat: ConversationSummary) => attempt(() => actions.pin(chat.id, !chat.pinned)),
+    rename: (chat: ConversationSummary, title: string) => attempt(() => actions.rename(chat.id, title)),
+    remove: (chat: ConversationSummary) =>
+      attempt(async () => {
+        const undo = await actions.removeConversation(chat.id)
+        const wasShown = route.params['id'] === chat.id
+        if (wasShown) await router.replace('/chats')
+        offerUndo(t('chats.deleted'), t('common.undo'), () =>
+          attempt(async () => {
+            await undo()
+            if (wasShown) await router.push(`/chats/${chat.id}`)
+          }),
+        )
+      }),
+  }
+}

@@ -1,0 +1,40 @@
+/** The state of the way home, in words. */
+import { computed, type ComputedRef } from 'vue'
+import { useStatus, type Status } from '@/composables'
+import { useWords } from '@/interface/useWords'
+
+export interface StatusWords {
+  status: ComputedRef<Status>
+  /** Direct · 4 ms */
+  line: ComputedRef<string>
+  /** Relay · 61 ms · 1 queued; Offline, 2 queued */
+  full: ComputedRef<string>
+  /** In step, just now */
+  step: ComputedRef<string>
+  nodeName: ComputedRef<string>
+}
+
+const JUST_NOW_MS = 60_000
+
+export function useStatusWords(now: () => number = Date.now): StatusWords {
+  const { t, count, format } = useWords()
+  const status = useStatus()
+  const line = computed(() => {
+    const { kind, latencyMs } = status.value
+    const isMeasured = (kind === 'direct' || kind === 'relay') && latencyMs !== null
+    return isMeasured ? t(`status.${kind}Ms`, { ms: format.value.number(latencyMs) }) : t(`status.${kind}`)
+  })
+  const full = computed(() => {
+    const { queued, kind } = status.value
+    if (queued === 0) return line.value
+    return count(kind === 'offline' ? 'status.withQueued' : 'status.andQueued', queued, { line: line.value })
+  })
+  const step = computed(() => {
+    const { inStepAt, kind } = status.value
+    if (inStepAt === null) return t('status.never')
+    const isNow = now() - inStepAt < JUST_NOW_MS && kind !== 'offline' && kind !== 'server_down'
+    return isNow ? t('status.justNow') : format.value.moment(inStepAt, now())
+  })
+  const nodeName = computed(() => status.value.nodeName ?? t('status.noNodeName'))
+  return { status, line, full, step, nodeName }
+}
