@@ -1,10 +1,18 @@
-/** What the polite status region says: the growing answer itself is no live region. */
+/** What is said aloud. The growing answer itself is no live region. */
 import { readonly, ref } from 'vue'
 
-const words = ref('')
+const politely = ref('')
+const atOnce = ref('')
 
-export const announcement = readonly(words)
+export const announcement = readonly(politely)
+export const alarm = readonly(atOnce)
 
+/** Said when the reader pauses. */
 export function announce(text: string): void {
-  words.value = text
+  politely.value = text
+}
+
+/** Said at once: for failures only. */
+export function announceFailure(text: string): void {
+  atOnce.value = text
 }
