@@ -30,6 +30,7 @@ MIGRATIONS = (
         PRIMARY KEY (account_id, etype, eid, field)
     ) WITHOUT ROWID""",
     "CREATE INDEX cell_by_scope ON cell (account_id, scope, etype)",
+    "CREATE INDEX cell_not_given_out ON cell (account_id) WHERE seq = 0",
     # The node's own log. What the server has acknowledged keeps its hash, so that the chain can be taken up again
     # at any point (L8), and loses its change.
     """CREATE TABLE own_change (

@@ -7,12 +7,15 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from msgspec import Struct
 
 from shared.errors import Code, DomovoiError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +54,7 @@ async def download(client: httpx.AsyncClient, url: str, artefact: Artefact, part
         await _fetch_all(client, url, artefact, part, progress)
         if await asyncio.to_thread(is_intact, part, artefact):
             return
-        part.unlink()
+        _forget(part)
         log.warning("what came of %s has the wrong checksum", artefact.name)
     raise DomovoiError(
         Code.MODEL_DAMAGED, f"{artefact.name} from {httpx.URL(url).host} is not the file that it should be."
@@ -76,9 +79,7 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-async def _fetch_all(
-    client: httpx.AsyncClient, url: str, artefact: Artefact, part: Path, progress: Progress
-) -> None:
+async def _fetch_all(client: httpx.AsyncClient, url: str, artefact: Artefact, part: Path, progress: Progress) -> None:
     tries = 0
     while _size(part) != artefact.size:
         before = _size(part)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inference_node.engine import Engine
     from inference_node.models import ModelFile, ModelStore
 

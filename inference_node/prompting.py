@@ -65,9 +65,7 @@ def _without_oldest(messages: list[ChatMessage], tokens: int, budget: int) -> li
     excess = sum(sizes) * (1 - GUESS_MARGIN * budget / tokens)
     end, dropped_bytes = start, 0
     # What stays begins with a question, or the model would answer an answer.
-    while end < len(messages) - 1 and (
-        end == start or dropped_bytes < excess or messages[end].role != "user"
-    ):
+    while end < len(messages) - 1 and (end == start or dropped_bytes < excess or messages[end].role != "user"):
         dropped_bytes += sizes[end]
         end += 1
     return messages[:start] + messages[end:] if end > start else None

@@ -41,6 +41,23 @@ async def account(connection: Connection, account_id: bytes) -> Row | None:
         return await cursor.fetchone()
 
 
+async def serve(connection: Connection, account_id: bytes, device_id: bytes, offset_ms: int) -> None:
+    """Serve the account as this device from now on.
+
+    A device that the server has not seen before begins its log anew, with what was still to be pushed (L8).
+    """
+    row = await account(connection, account_id)
+    if row is None:
+        query = "INSERT INTO account (account_id, device_id, is_granted, last_clock, offset_ms) VALUES (?, ?, 1, ?, ?)"
+        await connection.execute(query, (account_id, device_id, hybrid_clock.ZERO, offset_ms))
+        return
+    query = "UPDATE account SET is_granted = 1, device_id = ?, offset_ms = ? WHERE account_id = ?"
+    await connection.execute(query, (device_id, offset_ms, account_id))
+    if row["device_id"] != device_id:
+        changes = await restamp(connection, account_id, await waiting(connection, account_id))
+        await replace_after(connection, account_id, 0, changes)
+
+
 async def write(connection: Connection, account_id: bytes, writes: Sequence[Write]) -> list[Change]:
     """Make changes of the node's own: stamped, merged into the cells, and put into the outbox.
 
@@ -103,7 +120,8 @@ async def outbox(connection: Connection, account_id: bytes, limit: int, limit_by
     rows = list(await connection.execute_fetchall(query, (account_id, limit)))
     if not rows:
         return None
-    taken, size = [], 0
+    taken: list[Change] = []
+    size = 0
     for row in rows:
         size += len(row["change"])
         if taken and size > limit_bytes:
@@ -146,10 +164,12 @@ async def replace_after(connection: Connection, account_id: bytes, dseq: int, ch
 
 async def restamp(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> list[Change]:
     """Return the changes with new clocks of this device, replacing theirs in the cells where they still stand."""
-    last_clock, device_id, now_ms = await _stamp(connection, account_id)
-    # The clock that was too far ahead must not be the floor of the new ones.
-    if hybrid_clock.milliseconds(last_clock) > now_ms + MAX_CLOCK_AHEAD_MS:
-        last_clock = hybrid_clock.ZERO
+    _, device_id, now_ms = await _stamp(connection, account_id)
+    # The new clocks follow what the server has, not the clock that was too far ahead for it.
+    query = "SELECT max(clk) AS clk FROM cell WHERE account_id = ? AND seq > 0"
+    async with connection.execute(query, (account_id,)) as cursor:
+        row = await cursor.fetchone()
+    last_clock = row["clk"] if row and row["clk"] else hybrid_clock.ZERO
     stamped = []
     for change in changes:
         last_clock = hybrid_clock.tick(last_clock, now_ms, device_id)
@@ -159,6 +179,24 @@ async def restamp(connection: Connection, account_id: bytes, changes: Iterable[C
         await connection.execute(f"UPDATE cell SET clk = ? {where}", (last_clock, *key))  # noqa: S608  # constant
     await _set_clock(connection, account_id, last_clock)
     return stamped
+
+
+async def begin_history(connection: Connection, account_id: bytes) -> None:
+    """Forget what the server is known to have: its history is another one now (L14)."""
+    await connection.execute("UPDATE account SET cursor = 0, epoch = NULL WHERE account_id = ?", (account_id,))
+    await connection.execute("UPDATE cell SET seq = 0 WHERE account_id = ?", (account_id,))
+
+
+async def offer_missing(connection: Connection, account_id: bytes) -> bool:
+    """Put every cell that the server has not given out, and that does not wait to be pushed, into the outbox.
+
+    Returns whether the outbox holds anything to push. Clocks stay as they are, so that no order changes.
+    """
+    query = "SELECT * FROM cell WHERE account_id = ? AND seq = 0"
+    missing = [to_change(row) for row in await connection.execute_fetchall(query, (account_id,))]
+    held = frozenset(await waiting(connection, account_id))
+    await append(connection, account_id, [change for change in missing if change not in held])
+    return bool(held or missing)
 
 
 async def _stamp(connection: Connection, account_id: bytes) -> tuple[bytes, bytes, int]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from inference_node import replica
 from inference_node.replica import Write
 from shared.change import EntityType, MessageField
-from shared.values import AnswerState, State
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
     from shared.change import Change
+    from shared.values import AnswerState, State
 
 
 class Unfinished(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import metrics, replica, run_table
 from inference_node.engine import Finished, Piece, Reading
@@ -18,6 +18,8 @@ from shared.runs import Ended, Started
 from shared.values import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inference_node.database import Database
     from inference_node.keeper import Keeper, Ready
     from inference_node.turns import Ticket, Turns
@@ -31,10 +33,17 @@ CHECKPOINT_S = 2.0
 AccountAndAnswer = tuple[bytes, bytes]
 
 
-class Runs:
-    """Starts runs, finds them again, stops them. `on_written` is called with the account after each own change."""
+class Place(NamedTuple):
+    """A conversation of an account."""
 
-    def __init__(self, database: Database, keeper: Keeper, turns: Turns, on_written: Callable[[bytes], None]) -> None:
+    account: bytes
+    conversation: bytes
+
+
+class Runs:
+    """Starts runs, finds them again, stops them. `on_written` is called after each change of the node's own."""
+
+    def __init__(self, database: Database, keeper: Keeper, turns: Turns, on_written: Callable[[Place], None]) -> None:
         self._database = database
         self._keeper = keeper
         self._turns = turns
@@ -88,6 +97,15 @@ class Runs:
             await run.engine.stop()
         return True
 
+    async def settle(self, account: bytes, answer_id: bytes, conversation: bytes, state: State) -> None:
+        """Write the final state of an answer that has no run here, and will not get one."""
+        async with self._starting, self._database.transaction() as connection:
+            if await run_table.state(connection, account, answer_id) is not None:
+                return
+            await run_table.claim(connection, account, answer_id, conversation)
+            await run_table.finish(connection, run_table.Unfinished(account, answer_id, conversation, ""), state)
+        self._on_written(Place(account, conversation))
+
     async def settle_orphans(self) -> None:
         """End what an earlier process of this node has left running (Q7), and forget what it had only queued.
 
@@ -115,6 +133,10 @@ class Runs:
                 state = State(state="stopped")
         except asyncio.CancelledError:
             state = State(state="interrupted", code=Code.NODE_RESTARTED)
+        except Exception:
+            # Whatever went wrong, the answer must not stay "running" before people's eyes.
+            log.exception("answer %s failed", run.asked.answer.hex())
+            state = State(state="failed", code=Code.INTERNAL)
         finally:
             run.engine = None
             ticket.release()
@@ -133,23 +155,24 @@ class Runs:
             await self._write_running(run, ready)
             run.engine = ready.engine
             checkpoint = time.monotonic()
-            async for event in answer(ready, asked.path, asked.sampling):
-                match event:
-                    case Dropped(dropped):
-                        run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
-                    case Piece(text):
-                        run.say(text)
-                    case Finished():
-                        finished = event
-                        self._keeper.worked()
-                    case Reading():
-                        pass
-                if run.stopping.is_set() or run.is_full:
-                    # Said again at each event: the stop may have come before there was anything to stop.
-                    await ready.engine.stop()
-                if time.monotonic() - checkpoint > CHECKPOINT_S:
-                    await self._checkpoint(run)
-                    checkpoint = time.monotonic()
+            async with aclosing(answer(ready, asked.path, asked.sampling)) as events:
+                async for event in events:
+                    match event:
+                        case Dropped(dropped):
+                            run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
+                        case Piece(text):
+                            run.say(text)
+                        case Finished():
+                            finished = event
+                            self._keeper.worked()
+                        case Reading():
+                            pass
+                    if run.stopping.is_set() or run.is_full:
+                        # Said again at each event: the stop may have come before there was anything to stop.
+                        await ready.engine.stop()
+                    if time.monotonic() - checkpoint > CHECKPOINT_S:
+                        await self._checkpoint(run)
+                        checkpoint = time.monotonic()
         except DomovoiError as error:
             code = error.code
             if code == Code.ENGINE_FAILED and ready is not None:
@@ -161,7 +184,7 @@ class Runs:
         state = State(state="running", model=ready.model.name, engine=ready.engine.name)
         async with self._database.transaction() as connection:
             await run_table.begin(connection, asked.account, asked.answer, asked.conversation, state)
-        self._on_written(asked.account)
+        self._on_written(Place(asked.account, asked.conversation))
 
     async def _checkpoint(self, run: Run) -> None:
         async with self._database.transaction() as connection:
@@ -178,7 +201,7 @@ class Runs:
         run.replay.append(Ended(state, changes))
         metrics.runs_ended.labels(state.state).inc()
         metrics.tokens.inc(run.completion_tokens)
-        self._on_written(asked.account)
+        self._on_written(Place(asked.account, asked.conversation))
         asyncio.get_running_loop().call_later(REPLAY_KEPT_S, self._runs.pop, (asked.account, asked.answer), None)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_PORT = 8461
 DEFAULT_SERVER_URL = "http://localhost:8460"

@@ -51,6 +51,8 @@ def steps(*, rust: bool) -> list[Step]:
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
     ]
+    # Builds it, or says that there is no toolchain.
+    listed.append(Step("accel", TEST, ("make", "accel")))
     if rust:
         listed += [
             Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
@@ -63,6 +65,7 @@ def steps(*, rust: bool) -> list[Step]:
         *listed,
         Step("app checks", CHECK, ("npm", "run", "--silent", "check"), PWA),
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
+        Step("app build", TEST, ("make", "pwa/dist/index.html")),
         Step("python tests", TEST, (*RUN, "python", "-m", "pytest", "-q", "--ignore=tests/end_to_end")),
         Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end")),
     ]
@@ -79,7 +82,7 @@ def main() -> int:
     chosen = [step for step in steps(rust=options.rust) if options.only in (None, step.kind)]
     prepare = [
         Step("packages", TEST, ()),
-        Step("install", TEST, ("make", "python-tests", "pwa/dist/index.html", "accel")),
+        Step("install", TEST, ("make", "python-tests", "pwa/node_modules/.package-lock.json")),
     ]
     for step in [*prepare, *chosen] if options.only is None else chosen:
         started = time.monotonic()

@@ -1,28 +1,27 @@
 import { createApp, effectScope, watch } from 'vue'
 import App from './App.vue'
-import { createWords } from './i18n'
+import { createWords, speak } from './i18n'
 import { applyTheme, language } from './interface/preferences'
 import { createAppRouter } from './router'
 import { installDomovoi } from '@/stores/domovoi'
 import { registerWorker } from './worker/register'
 import './styles/index.css'
 
-const words = createWords(language.value)
+const words = createWords()
 const app = createApp(App)
 const domovoi = installDomovoi(app)
 
+async function speakChosen(): Promise<void> {
+  await speak(words, language.value)
+  document.documentElement.lang = language.value
+}
+
 effectScope().run(() => {
   applyTheme(document)
-  watch(
-    language,
-    (chosen) => {
-      words.global.locale.value = chosen
-      document.documentElement.lang = chosen
-    },
-    { immediate: true },
-  )
+  watch(language, () => void speakChosen())
 })
 
+await speakChosen()
 app.use(words)
 app.use(createAppRouter(() => domovoi.session.state.account !== null))
 app.mount('#app')

@@ -1,14 +1,17 @@
 import { createI18n } from 'vue-i18n'
-import { en, type Messages } from './en'
+import type { Messages } from './en'
 import { pluralRule } from './plurals'
-import { ru } from './ru'
 
 export type Language = 'en' | 'ru'
 
-export const messages: Record<Language, Messages> = { en, ru }
-export const languages = Object.keys(messages) as Language[]
 /** Each language in its own words. */
 export const languageNames: Record<Language, string> = { en: 'English', ru: 'Русский' }
+export const languages: readonly Language[] = ['en', 'ru']
+
+const LOADERS: Record<Language, () => Promise<Messages>> = {
+  en: async () => (await import('./en')).en,
+  ru: async () => (await import('./ru')).ru,
+}
 
 /** Returns the first of the wished languages that Domovoi speaks, else English. */
 export function chooseLanguage(wished: readonly string[]): Language {
@@ -16,12 +19,21 @@ export function chooseLanguage(wished: readonly string[]): Language {
   return spoken.map((tag) => languages.find((language) => language === tag)).find(Boolean) ?? 'en'
 }
 
-export function createWords(language: Language) {
+/** A vue-i18n without words yet. */
+export function createWords() {
   return createI18n({
     legacy: false,
-    locale: language,
-    fallbackLocale: 'en',
-    messages,
+    locale: 'en',
+    fallbackLocale: [],
     pluralRules: { en: pluralRule('en'), ru: pluralRule('ru') },
   })
+}
+
+export type Words = ReturnType<typeof createWords>
+
+/** Fetches a language if need be and speaks it from then on. */
+export async function speak(words: Words, language: Language): Promise<void> {
+  const { global } = words
+  if (!global.availableLocales.includes(language)) global.setLocaleMessage(language, await LOADERS[language]())
+  global.locale.value = language
 }

@@ -1,6 +1,5 @@
 /** The top-level blocks of a text. Rendered one after the other they are the whole. */
-import type MarkdownIt from 'markdown-it'
-import type Token from 'markdown-it/lib/token.mjs'
+import type { MarkdownIt, Token } from 'markdown-it'
 import type { RenderEnvironment } from './parser'
 
 export interface Block {
@@ -36,11 +35,11 @@ export function renderBlocks(parser: MarkdownIt, source: string, isGrowing: bool
   const lines = source.split('\n')
   const parsed = parseBlocks(parser, source)
   return parsed.map(({ tokens, line }, index) => {
-    const environment: RenderEnvironment = { isGrowing, languages: new Set() }
+    const rendering: RenderEnvironment = { isGrowing, languages: new Set() }
     return {
       source: lines.slice(line, parsed[index + 1]?.line).join('\n'),
-      html: parser.renderer.render(tokens, parser.options, environment),
-      languages: environment.languages,
+      html: parser.renderer.render(tokens, parser.options, { rendering }),
+      languages: rendering.languages,
     }
   })
 }

@@ -5,7 +5,7 @@
  * another block has begun after a blank line, since what follows a blank line never reaches back over it, except
  * into the block it continues (a list, an open fence), and that one is then still the last.
  */
-import type MarkdownIt from 'markdown-it'
+import type { MarkdownIt } from 'markdown-it'
 import { parseBlocks } from './blocks'
 
 const BLANK = /^[ \t]*$/

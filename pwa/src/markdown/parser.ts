@@ -1,6 +1,5 @@
 /** Markdown as Domovoi shows it. What comes out has still to pass `sanitize`. */
-import MarkdownIt from 'markdown-it'
-import type Token from 'markdown-it/lib/token.mjs'
+import createMarkdown, { type MarkdownIt, type Token } from 'markdown-it'
 
 export interface MarkdownLabels {
   copy: string
@@ -21,7 +20,7 @@ export type Highlighter = (code: string, language: string) => string | null
 const SAFE_LINK = /^(?:https?:\/\/|mailto:)/i
 
 export function createParser(labels: MarkdownLabels, highlight: Highlighter): MarkdownIt {
-  const parser = new MarkdownIt({ html: false, linkify: true, breaks: true })
+  const parser = createMarkdown({ html: false, linkify: true, breaks: true })
   // A definition could change blocks far above it, which are frozen by then; answers hardly use them.
   parser.disable('reference')
   // Without a scheme, rename_photos.py would become a link to Paraguay.
@@ -42,12 +41,12 @@ export function createParser(labels: MarkdownLabels, highlight: Highlighter): Ma
     const name = escapeHtml(tokens[index]?.content.trim() || address)
     return isInsideLink(tokens, index) ? name : `${openLink(address)}${name}${closeLink}`
   }
-  rules['fence'] = (tokens, index, _options, environment: RenderEnvironment) => {
+  rules['fence'] = (tokens, index, _options, environment) => {
     const language = tokens[index]?.info.trim().split(/\s+/)[0] ?? ''
-    return codeBlock(tokens[index]?.content ?? '', language, environment)
+    return codeBlock(tokens[index]?.content ?? '', language, environment?.['rendering'] as RenderEnvironment)
   }
-  rules['code_block'] = (tokens, index, _options, environment: RenderEnvironment) =>
-    codeBlock(tokens[index]?.content ?? '', '', environment)
+  rules['code_block'] = (tokens, index, _options, environment) =>
+    codeBlock(tokens[index]?.content ?? '', '', environment?.['rendering'] as RenderEnvironment)
   rules['table_open'] = () => '<div class="table-box" tabindex="0"><table>\n'
   rules['table_close'] = () => '</table></div>\n'
   rules['th_open'] = rules['td_open'] = (tokens, index) => {
@@ -63,9 +62,9 @@ export function createParser(labels: MarkdownLabels, highlight: Highlighter): Ma
     }
   }
 
-  function codeBlock(code: string, language: string, environment: RenderEnvironment): string {
-    if (language !== '' && !environment.isGrowing) environment.languages.add(language)
-    const coloured = environment.isGrowing ? null : highlight(code, language)
+  function codeBlock(code: string, language: string, { isGrowing, languages }: RenderEnvironment): string {
+    if (language !== '' && !isGrowing) languages.add(language)
+    const coloured = isGrowing ? null : highlight(code, language)
     return (
       `<div class="code" dir="ltr"><div class="code-head"><span>${escapeHtml(language)}</span>` +
       `<button type="button" class="copy">${escapeHtml(labels.copy)}</button></div>` +
@@ -76,7 +75,7 @@ export function createParser(labels: MarkdownLabels, highlight: Highlighter): Ma
 }
 
 function attribute(tokens: Token[], index: number, name: string): string {
-  return tokens[index]?.attrGet(name) ?? ''
+  return String(tokens[index]?.attrGet(name) ?? '')
 }
 
 function isInsideLink(tokens: Token[], index: number): boolean {

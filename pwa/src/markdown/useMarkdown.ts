@@ -1,5 +1,5 @@
 /** An answer as blocks of HTML: finished ones stay untouched in the page while the last one grows. */
-import type MarkdownIt from 'markdown-it'
+import type { MarkdownIt } from 'markdown-it'
 import { onScopeDispose, shallowRef, watch, type ShallowRef } from 'vue'
 import { normalise, renderBlocks, type Block } from './blocks'
 import { BlockFreezer } from './freezer'

@@ -1,0 +1,98 @@
+"""The node's two ASGI applications: *loopback* for this PC, *remote* for what comes through the tunnel.
+
+LAN and relay never see the first, so nothing that takes an API key or shows metrics is reachable from outside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from inference_node import metrics
+from inference_node.answers import Answers
+from inference_node.content import HANDLERS, respond
+from inference_node.door import bearer, relayed
+from inference_node.guard import Guard
+from inference_node.openapi import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from inference_node.answers import Authenticate
+    from inference_node.claims import Claims
+    from inference_node.door import Door
+    from inference_node.openai_api import OpenAiApi
+    from inference_node.runs import Runs
+    from inference_node.status import Status
+
+
+class Services(NamedTuple):
+    """What the endpoints use."""
+
+    node_id: bytes
+    runs: Runs
+    claims: Claims
+    door: Door
+    status: Status
+    openai: OpenAiApi
+
+
+def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
+    """Return the application for this PC, which answers to these hosts and to pages of these origins."""
+
+    async def account(request: Request) -> bytes:
+        return await services.door.account(bearer(request))
+
+    routes = [
+        *_shared_routes(services, account),
+        *services.openai.routes(),
+        Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+    ]
+    return Guard(Starlette(routes=routes, exception_handlers=HANDLERS), hosts, origins)
+
+
+def remote(services: Services) -> ASGIApp:
+    """Return the application for the tunnel; the server at its other end checks hosts and origins."""
+
+    async def account(request: Request) -> bytes:
+        return await services.door.account(relayed(request))
+
+    return Starlette(routes=_shared_routes(services, account), exception_handlers=HANDLERS)
+
+
+def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route]:
+    async def healthz(request: Request) -> Response:
+        return respond(request, services.status.require_healthy())
+
+    async def status(request: Request) -> Response:
+        await authenticate(request)
+        return respond(request, services.status.now())
+
+    answers = Answers(services.runs, services.claims, services.node_id, authenticate)
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/v1/status", status, methods=["GET"]),
+        *answers.routes(),
+    ]
+
+
+class _Metrics:
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    async def show(self, request: Request) -> Response:
+        self._status.measure()
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _openapi(request: Request) -> Response:
+    return Response(document(), media_type="application/json")

@@ -1,0 +1,192 @@
+"""The node's composition root: the one module here that knows every concrete part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from inference_node import applications
+from inference_node.api_keys import ApiKeys
+from inference_node.applications import Services
+from inference_node.child_engine import ChildEngine
+from inference_node.claims import Claims
+from inference_node.database import Database
+from inference_node.door import Door
+from inference_node.grants import Grants
+from inference_node.identity import Identity, ensure_identity
+from inference_node.keeper import Keeper
+from inference_node.keyset import KeyRing
+from inference_node.models import ModelStore
+from inference_node.openai_api import OpenAiApi
+from inference_node.runs import Place, Runs
+from inference_node.server_api import ServerApi
+from inference_node.status import ENGINE, Status
+from inference_node.syncing import Syncing
+from inference_node.tunnel import Tunnel
+from inference_node.turns import Turns
+from shared.errors import StartupError
+from shared.tokens import node_audience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inference_node.settings import NodeSettings
+
+log = logging.getLogger(__name__)
+
+# After a stop signal, open requests have this long to finish, seconds.
+GRACE_S = 3
+
+
+async def serve(settings: NodeSettings, ready: Callable[[str], None] | None = None) -> None:
+    """Run the node until it is cancelled or told to stop by a signal; call `ready` with its loopback address.
+
+    Raises StartupError with what to do when it can't start.
+    """
+    if settings.engine not in {None, ENGINE}:
+        raise StartupError(f"There is no engine {settings.engine!r}. Known: {ENGINE}. Unset DOMOVOI_ENGINE.")
+    identity = ensure_identity(settings.data, settings.name)
+    with _listen(settings) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        database = await Database.open(settings.folder / "node.db")
+        try:
+            await _Node(settings, identity, database).serve(listener, ready)
+        finally:
+            await database.close()
+
+
+class _Node:
+    """All parts, wired together."""
+
+    def __init__(self, settings: NodeSettings, identity: Identity, database: Database) -> None:
+        self._settings = settings
+        self._server = ServerApi(settings.server_url)
+        keys = KeyRing(settings.folder / "keyset.json", self._server, node_audience(identity.node_id))
+        self._grants = Grants(database, self._server, identity, keys, self._on_grants)
+        store = ModelStore(settings.models)
+        self._keeper = Keeper(store, ChildEngine, settings.model, self._on_status)
+        turns = Turns()
+        self._runs = Runs(database, self._keeper, turns, self._on_written)
+        node_id = bytes.fromhex(identity.node_id)
+        self._claims = Claims(database, self._runs, node_id)
+        self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
+        self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
+        openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
+        self._services = Services(node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai)
+        self._tunnel = Tunnel(
+            settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
+        )
+
+    async def serve(self, listener: socket.socket, ready: Callable[[str], None] | None) -> None:
+        """Serve until cancelled or signalled, then end runs, engine and connections in that order."""
+        settings = self._settings
+        await self._grants.load()
+        await self._runs.settle_orphans()
+        hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
+        configuration = uvicorn.Config(
+            applications.loopback(self._services, hosts, settings.allowed_origins),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = _Server(configuration, self._runs)
+        background = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self._keeper, self._claims, self._syncing, self._tunnel)
+        ]
+        try:
+            if ready is not None:
+                ready(f"http://localhost:{settings.port}")
+            await _until_stopped(server, listener, background)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._runs.close()
+            await self._keeper.close()
+            await self._server.close()
+
+    def _on_grants(self) -> None:
+        self._syncing.grants_changed()
+        self._syncing.wake()
+
+    def _on_status(self) -> None:
+        self._tunnel.status_changed()
+
+    def _on_written(self, place: Place) -> None:
+        self._claims.note_end(place)
+        self._syncing.wake(place.account)
+        self._tunnel.status_changed()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which ends the runs first when it stops: their watchers get the last event and hang up."""
+
+    def __init__(self, configuration: uvicorn.Config, runs: Runs) -> None:
+        super().__init__(configuration)
+        self._runs = runs
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as a wish to stop. uvicorn itself would raise them again, before our own cleanup is done."""
+        previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the runs, then what is still connected."""
+        await self._runs.close()
+        await super().shutdown(sockets)
+
+
+async def _until_stopped(server: uvicorn.Server, listener: socket.socket, background: list[asyncio.Task[None]]) -> None:
+    """Serve; a part that fails stops the node, and a cancelled task stops it as gracefully as a signal."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        done, _ = await asyncio.wait({serving, *background}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise
+    server.should_exit = True
+    await serving
+    for task in done:
+        await task
+
+
+def _listen(settings: NodeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Named as TCP, or asyncio leaves Nagle's algorithm on and every event takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            # A restarted node takes its port back at once; on Windows the same option would share it.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            message = (
+                f"Port {settings.port} is taken by another program. Stop it, or choose another port with --node-port "
+                "or DOMOVOI_NODE_PORT."
+            )
+        else:
+            message = f"The node can't listen on {settings.host}:{settings.port} ({error.strerror}). Check --node-port."
+        raise StartupError(message) from error
+    return listener

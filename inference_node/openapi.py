@@ -1,0 +1,100 @@
+"""GET /openapi.json: the loopback application for programs and people with curl."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import msgspec
+
+from inference_node.openai_wire import ChatRequest, Completion, ErrorAnswer, ModelCards
+from shared.errors import Problem
+from shared.runs import Ended, Notice, Started, Text
+from shared.wire import AnswerStarted, NodeStatus, StartAnswer
+
+REFERENCE = "#/components/schemas/{name}"
+
+
+class _Call(NamedTuple):
+    method: str
+    path: str
+    summary: str
+    security: str | None
+    body: type | None = None
+    answer: type | None = None
+    media_type: str = "application/json"
+
+
+_CALLS = (
+    _Call("get", "/healthz", "Whether an engine is loaded and alive.", None, answer=NodeStatus),
+    _Call("get", "/v1/status", "How the node is.", "nodeToken", answer=NodeStatus),
+    _Call("post", "/v1/answers", "Start an answer, or attach to its run.", "nodeToken", StartAnswer, AnswerStarted),
+    _Call(
+        "get",
+        "/v1/answers/{answer}/events",
+        "The run's events after Last-Event-ID: started, text, notice, ended.",
+        "nodeToken",
+        media_type="text/event-stream",
+    ),
+    _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken"),
+    _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
+    _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, Completion),
+    _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),
+    _Call("get", "/openapi.json", "This document.", None, media_type="application/json"),
+)
+
+
+@cache
+def document() -> bytes:
+    """Return the OpenAPI 3.1 document as JSON."""
+    types = {kind for call in _CALLS for kind in (call.body, call.answer) if kind is not None}
+    types |= {Problem, ErrorAnswer, Started, Text, Notice, Ended}
+    _, schemas = msgspec.json.schema_components(sorted(types, key=lambda kind: kind.__name__), ref_template=REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for call in _CALLS:
+        paths.setdefault(call.path, {})[call.method] = _operation(call)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Domovoi inference node", "version": version("domovoi")},
+            "paths": paths,
+            "components": {
+                "schemas": schemas,
+                "securitySchemes": {
+                    "nodeToken": {"type": "http", "scheme": "bearer", "description": "A token for this node."},
+                    "apiKey": {"type": "http", "scheme": "bearer", "description": "A key made on this PC."},
+                },
+            },
+        }
+    )
+
+
+def _operation(call: _Call) -> dict[str, Any]:
+    problem = ErrorAnswer if call.security == "apiKey" else Problem
+    problem_type = "application/json" if call.security == "apiKey" else "application/problem+json"
+    success: dict[str, Any] = {"description": "As asked."}
+    if call.answer is not None or call.media_type != "application/json":
+        success["content"] = {call.media_type: {"schema": _schema(call.answer)}}
+    operation: dict[str, Any] = {
+        "summary": call.summary,
+        "responses": {
+            "200" if call.path != "/v1/answers/{answer}/stop" else "204": success,
+            "default": {
+                "description": "What went wrong and what to do.",
+                "content": {problem_type: {"schema": _schema(problem)}},
+            },
+        },
+    }
+    if call.security is not None:
+        operation["security"] = [{call.security: []}]
+    if "{answer}" in call.path:
+        answer = {"name": "answer", "in": "path", "required": True, "schema": {"type": "string"}}
+        operation["parameters"] = [answer]
+    if call.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(call.body)}}}
+    return operation
+
+
+def _schema(kind: type | None) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(name=kind.__name__)} if kind is not None else {}

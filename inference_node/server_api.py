@@ -1,0 +1,97 @@
+"""Calls of the node to the sync server, in MessagePack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+import msgspec
+
+from shared.errors import Code, DomovoiError, Problem
+from shared.limits import DEFAULT_PULL_CHANGES
+from shared.wire import KeySet, NodeLogin, NodeSession, Pulled, Push, Pushed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
+
+MESSAGE_PACK = "application/msgpack"
+TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+
+
+class ServerApi:
+    """One server. Every method raises DomovoiError with the server's code, and Unreachable without any."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT, headers={"Accept": MESSAGE_PACK}, trust_env=_is_remote(url)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def log_in(self, assertion: str) -> NodeSession:
+        """Return the accounts that the node serves, with their tokens."""
+        return await self._call("POST", "/api/v1/auth/node", NodeSession, body=NodeLogin(assertion))
+
+    async def key_set(self) -> KeySet:
+        """Return the keys that sign tokens."""
+        return await self._call("GET", "/.well-known/jwks.json", KeySet)
+
+    async def push(self, token: str, batch: Push) -> Pushed:
+        """Push changes of the token's device."""
+        return await self._call("POST", "/api/v1/sync/push", Pushed, token=token, body=batch)
+
+    async def pull(self, token: str, since: int, epoch: int | None) -> Pulled:
+        """Return what the account's log has after `since`."""
+        query = {"since": str(since), "limit": str(DEFAULT_PULL_CHANGES)}
+        if epoch is not None:
+            query["epoch"] = str(epoch)
+        return await self._call("GET", "/api/v1/sync/pull", Pulled, token=token, query=query)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[_T],
+        *,
+        token: str | None = None,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> _T:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = MESSAGE_PACK
+            content = msgspec.msgpack.encode(body)
+        try:
+            response = await self._client.request(method, path, headers=headers, content=content, params=query)
+        except httpx.TransportError as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        try:
+            if response.is_success:
+                return _decoded(response, kind)
+            problem = _decoded(response, Problem)
+            code = Code(problem.code)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            # A proxy's error page, or a server of another age.
+            raise Unreachable(f"{path} answered {response.status_code} with something else") from error
+        extra = {name: value for name in ("last_dseq", "epoch", "server_ms") if (value := getattr(problem, name))}
+        raise DomovoiError(code, problem.detail, **extra)
+
+
+class Unreachable(Exception):
+    """The server does not answer, or what answers is not our server."""
+
+
+def _decoded(response: httpx.Response, kind: type[_T]) -> _T:
+    if "msgpack" in response.headers.get("Content-Type", ""):
+        return msgspec.msgpack.decode(response.content, type=kind)
+    return msgspec.json.decode(response.content, type=kind)
+
+
+def _is_remote(url: str) -> bool:
+    """Whether the environment's proxies apply: never for a server on this machine."""
+    return httpx.URL(url).host not in {"localhost", "127.0.0.1", "::1"}
