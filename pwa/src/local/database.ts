@@ -1,14 +1,14 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type EntityTable, type Table } from 'dexie'
-import type { StoredChange } from '../protocol/change'
 import type { Change, Node } from '../protocol/generated'
 
-/** One entity with its cells by field. Ids are lower-case hex. */
+/** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
   etype: number
   eid: string
   scope: string
-  fields: Record<number, StoredChange>
+  /** MessagePack of the array of its cells. */
+  cells: Uint8Array
 }
 
 /** A change that the server has not acknowledged. */
@@ -45,6 +45,7 @@ export interface PendingRecord {
 /** How an answer came to this device; known here alone. */
 export interface ArrivalRecord {
   id: string
+  conversation: string
   route: 'direct' | 'relay'
 }
 
@@ -136,7 +137,7 @@ export class AccountDatabase extends Dexie {
       outbox: 'dseq',
       summary: 'id',
       pending: 'id, conversation',
-      arrival: 'id',
+      arrival: 'id, conversation',
       draft: 'conversation',
       meta: 'key',
     })

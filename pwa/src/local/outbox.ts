@@ -1,9 +1,10 @@
 /** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
-import { compareBytes, fromHex, toHex } from '../protocol/bytes'
+import { compareBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
-import type { AccountDatabase, EntityRecord, OutboxRecord, OwnLog } from './database'
+import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
+import { loadEntities, saveEntities } from './entities'
 import { FIRST_LOG, readDevice, readOwnLog, readSync, serverTime } from './log'
 import { refreshSummaries } from './summaries'
 
@@ -92,22 +93,25 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   await db.outbox.clear()
   await db.outbox.bulkAdd(stamped)
   await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
-  const pairs = rows.map((row, index) => ({ old: row.change, next: stamped[index]?.change ?? row.change }))
-  await replaceCells(db, pairs)
+  await replaceCells(
+    db,
+    rows.map((row) => row.change),
+    stamped.map((row) => row.change),
+  )
 }
 
 /** Exchanges the stamped changes in the cells where the old ones still stand. */
-async function replaceCells(db: AccountDatabase, pairs: readonly { old: Change; next: Change }[]): Promise<void> {
-  const records = new Map<string, EntityRecord>()
-  for (const { old, next } of pairs) {
-    const [, etype, eid, field] = old
-    const key = `${String(etype)}:${toHex(eid)}`
-    const record = records.get(key) ?? (await db.entity.get([etype, toHex(eid)]))
-    if (record === undefined) continue
-    records.set(key, record)
-    const holder = record.fields[field]
-    if (holder !== undefined && compareBytes(holder[0], old[0]) === 0) record.fields[field] = next
+async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped: readonly Change[]): Promise<void> {
+  const entities = await loadEntities(db, old)
+  for (const [index, change] of old.entries()) {
+    const [clk, , , field] = change
+    const entity = entities[index]
+    const holder = entity?.fields[field]
+    const next = stamped[index]
+    if (entity === undefined || holder === undefined || next === undefined) continue
+    if (compareBytes(holder[0], clk) === 0) entity.fields[field] = next
   }
-  await db.entity.bulkPut([...records.values()])
-  await refreshSummaries(db, new Set([...records.values()].map((record) => record.scope)))
+  const touched = new Set(entities)
+  await saveEntities(db, touched)
+  await refreshSummaries(db, new Set([...touched].map((entity) => entity.scope)))
 }

@@ -21,22 +21,20 @@ export interface StoredThread {
 
 export async function readThread(db: AccountDatabase, id: string): Promise<StoredThread> {
   return db.transaction('r', db.tables, async () => {
-    const [{ conversation, messages }, summary, device, rows] = await Promise.all([
+    const [{ conversation, messages }, summary, device, rows, arrivals] = await Promise.all([
       loadConversation(db, id),
       db.summary.get(id),
       db.getMeta('device'),
       db.outbox.orderBy('dseq').toArray(),
+      db.arrival.where('conversation').equals(id).toArray(),
     ])
-    const arrivals = await db.arrival.bulkGet([...messages.keys()])
     return {
       conversation,
       summary: summary ?? null,
       messages,
       device: device?.id ?? '',
       unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
-      routes: new Map(
-        arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route]),
-      ),
+      routes: new Map(arrivals.map((arrival) => [arrival.id, arrival.route])),
     }
   })
 }
