@@ -14,6 +14,10 @@ export interface EntityRecord {
 /** A change that the server has not acknowledged. */
 export interface OutboxRecord {
   dseq: number
+  /** The conversation, to find what waits in it. */
+  scope: string
+  /** The answer, where the change is its request. */
+  request?: string
   change: Change
 }
 
@@ -134,7 +138,7 @@ export class AccountDatabase extends Dexie {
     super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
     this.version(1).stores({
       entity: '[etype+eid], [etype+scope]',
-      outbox: 'dseq',
+      outbox: 'dseq, scope, request',
       summary: 'id',
       pending: 'id, conversation',
       arrival: 'id, conversation',

@@ -4,9 +4,9 @@ import { FIRST_HASH } from '../protocol/canonical'
 import type { StoredChange } from '../protocol/change'
 import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
-import { limits, type Change, type PulledChange } from '../protocol/generated'
+import { EntityType, limits, MessageField, type Change, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceIdentity, OwnLog, SyncState } from './database'
+import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
 import { loadEntities, saveEntities, type Entity } from './entities'
 import { refreshSummaries } from './summaries'
 
@@ -64,10 +64,16 @@ export async function write(db: AccountDatabase, drafts: readonly Draft[]): Prom
       clock = tick(clock, now, device)
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
-    await db.outbox.bulkAdd(changes.map((change, index) => ({ dseq: log.nextDseq + index, change })))
+    await db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change)))
     await db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length })
     await storeCells(db, changes)
   })
+}
+
+export function outboxRecord(dseq: number, change: Change): OutboxRecord {
+  const [, etype, eid, field, scope] = change
+  const isRequest = etype === EntityType.MESSAGE && field === MessageField.REQUEST
+  return { dseq, scope: toHex(scope), change, ...(isRequest ? { request: toHex(eid) } : {}) }
 }
 
 /** A page of the log, as pulled or as carried by news. */

@@ -5,7 +5,7 @@ import { later, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
 import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
 import { loadEntities, saveEntities } from './entities'
-import { FIRST_LOG, readDevice, readOwnLog, readSync, serverTime } from './log'
+import { FIRST_LOG, outboxRecord, readDevice, readOwnLog, readSync, serverTime } from './log'
 import { refreshSummaries } from './summaries'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
@@ -88,7 +88,7 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   const stamped = rows.map(({ change }, index): OutboxRecord => {
     clock = tick(clock, now, device)
     const [, ...rest] = change
-    return { dseq: log.ackedDseq + 1 + index, change: [clock, ...rest] }
+    return outboxRecord(log.ackedDseq + 1 + index, [clock, ...rest])
   })
   await db.outbox.clear()
   await db.outbox.bulkAdd(stamped)
