@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
-from inference_node.settings import NodeSettings
 
+from inference_node.settings import NodeSettings
 from sync_server.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -1,3 +1,74 @@
 """`domovoi users`: who may come in."""
 
 from __future__ import annotations
+
+import asyncio
+import datetime
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.command import configuration
+from shared.errors import DomovoiError, StartupError
+from sync_server import invitations
+from sync_server.database import Database
+from sync_server.dialect import dialect_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from deploy.command.configuration import Configuration
+
+application = typer.Typer(no_args_is_help=True)
+console = Console()
+
+Data = Annotated[Path | None, typer.Option(help="Data folder of the server.")]
+
+
+@application.command("invite")
+def invite(data: Data = None) -> None:
+    """Print a link with which one more person can make an account. It works once, for seven days."""
+    settings = configuration.load({"data": data})
+    code = asyncio.run(_invite(settings))
+    address = settings.public_url or settings.local_url
+    console.print(f"{address}/welcome?invitation={code}", soft_wrap=True, highlight=False)
+
+
+@application.command("list")
+def list_invitations(data: Data = None) -> None:
+    """Show the invitations, and which were used."""
+    table = Table("made", "good until", "used")
+    for made, until, used in asyncio.run(_invitations(configuration.load({"data": data}))):
+        table.add_row(_day(made), _day(until), _day(used) if used else "no")
+    console.print(table)
+
+
+async def _invite(settings: Configuration) -> str:
+    async with _database(settings) as database:
+        return await invitations.invite(database)
+
+
+async def _invitations(settings: Configuration) -> list[invitations.Invitation]:
+    async with _database(settings) as database:
+        return await invitations.list_invitations(database)
+
+
+@asynccontextmanager
+async def _database(settings: Configuration) -> AsyncIterator[Database]:
+    dialect = dialect_for(settings.database_url, settings.data)
+    database = Database(dialect)
+    try:
+        await database.open()
+        yield database
+    except DomovoiError as error:
+        raise StartupError(f"The server's database can't be used. {dialect.advice} Has the server run here?") from error
+    finally:
+        await database.close()
+
+
+def _day(milliseconds: int) -> str:
+    return datetime.datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%d %b %Y, %H:%M")

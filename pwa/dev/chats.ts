@@ -3,7 +3,8 @@ import { ref } from 'vue'
 import type { AnswerView, ConversationSummary, Delivery, Id, ThreadMessage } from '../src/composables/types'
 
 const HOUR = 3_600_000
-const at = (days: number, hours: number, minutes: number) => new Date().setHours(hours, minutes, 0, 0) - days * 24 * HOUR
+const at = (days: number, hours: number, minutes: number) =>
+  new Date().setHours(hours, minutes, 0, 0) - days * 24 * HOUR
 const idOf = (n: number): Id => n.toString(16).padStart(32, '0')
 
 function chat(n: number, title: string, snippet: string, updatedAt: number, more: Partial<ConversationSummary> = {}) {
@@ -14,7 +15,10 @@ function chat(n: number, title: string, snippet: string, updatedAt: number, more
 }
 
 export const chats: ConversationSummary[] = [
-  chat(1, 'Borodinsky rye', 'Double everything, and bake for 70 minutes.', at(0, 0, 12), { pinned: true, answering: true }),
+  chat(1, 'Borodinsky rye', 'Double everything, and bake for 70 minutes.', at(0, 0, 12), {
+    pinned: true,
+    answering: true,
+  }),
   chat(2, 'Boiler: pressure drops at night', 'And a short text in Russian for the plumber', at(0, 0, 40), {
     pinned: true,
     queued: 2,

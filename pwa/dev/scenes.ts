@@ -31,7 +31,10 @@ const home: Status = {
 const plain: Scene = { isKnown: true, isEmpty: false, status: home, refusal: 'password_too_common' }
 const scenes: Record<string, Scene> = {
   home: plain,
-  relay: { ...plain, status: { ...home, kind: 'relay', latencyMs: 61, serverMs: 34, nodeMs: 27, queued: 1, unsynced: 4 } },
+  relay: {
+    ...plain,
+    status: { ...home, kind: 'relay', latencyMs: 61, serverMs: 34, nodeMs: 27, queued: 1, unsynced: 4 },
+  },
   offline: {
     ...plain,
     status: {
@@ -40,7 +43,10 @@ const scenes: Record<string, Scene> = {
       ...{ inStepAt: now - 15 * MINUTE, nextTryAt: now + 12_000 },
     },
   },
-  asleep: { ...plain, status: { ...home, kind: 'asleep', nodeAwake: false, latencyMs: null, nodeSince: now - 96 * MINUTE } },
+  asleep: {
+    ...plain,
+    status: { ...home, kind: 'asleep', nodeAwake: false, latencyMs: null, nodeSince: now - 96 * MINUTE },
+  },
   server_down: { ...plain, status: { ...home, kind: 'server_down', serverMs: null, unsynced: 3 } },
   no_node: {
     ...plain,

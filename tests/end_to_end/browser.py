@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import BrowserContext, Page, Playwright, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Playwright, expect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 60_000
+PASSWORD = "three plain words"
 
 # Without these, Chromium looks for its makers' hosts at every start.
 QUIET = (
@@ -96,32 +97,60 @@ class Profile:
     def goto(self, path: str = "/") -> None:
         self.page.goto(self.url + path)
 
+    def make_first_account(self, setup_code: str, name: str = "Vera", password: str = PASSWORD) -> None:
+        """Follow the link that the terminal shows."""
+        self.goto(f"/welcome?setup={setup_code}")
+        self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_label("Password", exact=True).fill(password)
+        self.page.get_by_role("button", name="Make account").click()
+        expect(self.composer).to_be_visible()
+
+    def log_in(self, name: str = "Vera", password: str = PASSWORD) -> None:
+        self.goto("/login")
+        self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_label("Password", exact=True).fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+        expect(self.page).not_to_have_url(re.compile("/login"))
+
+    def write(self, text: str) -> None:
+        """Type a message and send it."""
+        self.composer.fill(text)
+        self.composer.press("Enter")
+        expect(self.questions.filter(has_text=text).last).to_be_visible()
+
+    def open_conversation(self, title: str) -> None:
+        self.page.get_by_role("link", name=title).first.click()
+        expect(self.composer).to_be_visible()
+
+    def press(self, name: str) -> None:
+        """Press the last button of that name: the one nearest to the composer."""
+        self.page.get_by_role("button", name=name, exact=True).last.click()
+
+    # What a person sees.
+
+    @property
+    def composer(self) -> Locator:
+        return self.page.locator("textarea").last
+
+    @property
+    def questions(self) -> Locator:
+        return self.page.locator("article[data-role=user]")
+
+    @property
+    def answers(self) -> Locator:
+        return self.page.locator("article[data-role=assistant]")
+
+    def expect_answer(self, state: str = "done", number: int = -1) -> Locator:
+        """Wait until an answer is in `state` and return its text's place."""
+        answer = self.answers.nth(number)
+        expect(answer).to_have_attribute("data-state", state, timeout=ANSWER_WITHIN_MS)
+        return answer.locator("[data-part=body]")
+
+    def expect_words(self, number: int = -1) -> None:
+        """Wait until an answer has begun to grow."""
+        expect(self.answers.nth(number).locator("[data-part=body]")).to_have_text(re.compile(r"\w"), timeout=30_000)
+
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at; out of git."""
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-    def write(self, text: str) -> None:
-        """Type a message and send it."""
-        composer = self.composer
-        composer.fill(text)
-        composer.press("Enter")
-        expect(self.questions.filter(has_text=text).last).to_be_visible()
-
-    @property
-    def composer(self):  # type: ignore[no-untyped-def]  # Locator; Playwright's own name says it all
-        return self.page.locator("textarea").last
-
-    @property
-    def questions(self):  # type: ignore[no-untyped-def]
-        return self.page.locator("article[data-role=user]")
-
-    @property
-    def answers(self):  # type: ignore[no-untyped-def]
-        return self.page.locator("article[data-role=assistant]")
-
-    def wait_for_answer(self, number: int = -1, state: str = "done") -> str:
-        """Wait until the answer is in `state` and return its text."""
-        answer = self.answers.nth(number)
-        expect(answer).to_have_attribute("data-state", state, timeout=ANSWER_WITHIN_MS)
-        return answer.locator("[data-part=body]").inner_text()

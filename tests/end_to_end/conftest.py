@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PASSWORD = "three plain words"
-
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:

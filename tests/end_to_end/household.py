@@ -6,14 +6,19 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+
+from shared import values
+from shared.change import EntityType, MessageField
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +62,10 @@ class Household:
     def node_url(self) -> str:
         return f"http://localhost:{self.node_port}"
 
+    @property
+    def full_environment(self) -> dict[str, str]:
+        return os.environ | self.environment
+
     def add_model(self, model: Path) -> None:
         """Put a model file into the data folder, as a download would."""
         models = self.data / "models"
@@ -76,7 +85,7 @@ class Household:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.command", part, *self.flags(), *arguments],
                 cwd=ROOT,
-                env=os.environ | self.environment,
+                env=self.full_environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -119,6 +128,19 @@ class Household:
     def stop_all(self) -> None:
         for part in list(self.processes):
             self.stop(part)
+
+    def finished_answers(self) -> int:
+        """Return how many answers have a final state in the server's database."""
+        with closing(sqlite3.connect(self.data / "server.db")) as database:
+            rows = database.execute(
+                "SELECT value FROM cell WHERE etype = ? AND field = ?", (EntityType.MESSAGE, MessageField.STATE)
+            ).fetchall()
+        states = [values.decode(row[0], values.State) for row in rows]
+        return sum(state is not None and state.state in values.FINAL_STATES for state in states)
+
+    def wait_for_finished_answers(self, count: int) -> None:
+        """Wait until the server has committed that many finished answers."""
+        wait_until(lambda: self.finished_answers() >= count, f"the end of {count} answers")
 
     @property
     def setup_code(self) -> str:

@@ -16,7 +16,7 @@ class CuttingProxy:
     """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until told to cut."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -47,7 +47,7 @@ class CuttingProxy:
         while not self._closed:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 continue
             with self._lock:

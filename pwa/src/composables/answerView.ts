@@ -21,7 +21,7 @@ export function viewAnswer(message: Message, context: AnswerContext): AnswerView
   const live = context.live.get(message.id) ?? null
   const state = isFinal(message.state) ? message.state : (live?.ended?.state ?? message.state)
   const node = message.request?.node ? toHex(message.request.node) : null
-  const name = stateName(state, live, node !== null && context.gone.has(node))
+  const name = stateName(message, state, live, node !== null && context.gone.has(node))
   return {
     state: name,
     blocked: name === 'queued' && isBlocked(message, context.messages),
@@ -40,10 +40,10 @@ export function viewAnswer(message: Message, context: AnswerContext): AnswerView
   }
 }
 
-function stateName(state: State | null, live: LiveAnswer | null, isNodeGone: boolean): AnswerState {
+function stateName(message: Message, state: State | null, live: LiveAnswer | null, isNodeGone: boolean): AnswerState {
   if (isFinal(state)) return state?.state ?? 'queued'
   const isRunning = state?.state === 'running' || (live?.lastEvent ?? 0) > 0
-  if (!isRunning) return 'queued'
+  if (!isRunning) return message.stop ? 'stopped' : 'queued'
   return isNodeGone ? 'interrupted' : 'running'
 }
 

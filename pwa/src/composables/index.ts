@@ -1,5 +1,5 @@
-/** What components may import: the composables and their types, nothing below. */
-export type * from './types'
+/** All that components may import from below. */
+export * from './types'
 export { useActions } from './useActions'
 export { useConversations } from './useConversations'
 export { useDraft } from './useDraft'

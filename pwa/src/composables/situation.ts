@@ -1,5 +1,6 @@
 /** What several composables read of the open account: nodes, requests under way, what is unacknowledged. */
 import { computed, type ComputedRef } from 'vue'
+import { readSync } from '../local/log'
 import { readNodes, readPending, readUnacknowledged } from '../local/reads'
 import type { PendingRecord } from '../local/database'
 import type { Node } from '../protocol/generated'
@@ -24,10 +25,19 @@ export function useNodes(): ComputedRef<readonly Node[] | null> {
 export function useGoneNodes(nodes: ComputedRef<readonly Node[] | null>): ComputedRef<ReadonlySet<string>> {
   const { engine } = useDomovoi()
   const now = useNow(GONE_CHECK_MS)
-  return computed(() => {
+  const sync = useLiveQuery(() => {
+    const db = engine.value?.db
+    return db === undefined ? null : () => readSync(db)
+  })
+  return computed((before: ReadonlySet<string> = new Set()) => {
     // Without the server nobody can say how long a node has been gone.
-    if (engine.value?.link.connection !== 'up') return new Set<string>()
-    return goneNodes(nodes.value ?? [], engine.value.router.state.best, now.value)
+    const isKnown = engine.value?.link.connection === 'up'
+    const best = engine.value?.router.state.best ?? new Map()
+    const gone = isKnown
+      ? goneNodes(nodes.value ?? [], best, now.value + (sync.value?.offsetMs ?? 0))
+      : new Set<string>()
+    // The same set again, so that nothing is rendered anew every few seconds.
+    return gone.size === before.size && [...gone].every((id) => before.has(id)) ? before : gone
   })
 }
 

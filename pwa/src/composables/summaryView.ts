@@ -27,9 +27,15 @@ export function viewSummary(summary: SummaryRecord, context: SummaryContext): Co
 }
 
 /** Says whether a request still waits on this device: neither the server nor a node has it. */
-export function isWaitingHere(answer: PendingRecord, context: Pick<SummaryContext, 'unacknowledged' | 'live'>): boolean {
+export function isWaitingHere(
+  answer: PendingRecord,
+  context: Pick<SummaryContext, 'unacknowledged' | 'live'>,
+): boolean {
   return (
-    answer.state === 'queued' && context.unacknowledged.has(answer.id) && !context.live.get(answer.id)?.accepted
+    answer.state === 'queued' &&
+    !answer.stop &&
+    context.unacknowledged.has(answer.id) &&
+    !context.live.get(answer.id)?.accepted
   )
 }
 

@@ -24,11 +24,22 @@ export interface ThreadContext extends Omit<AnswerContext, 'messages' | 'routes'
   link: Pick<LinkState, 'pushing' | 'problem'>
 }
 
-/** Returns the messages of the branch through `leaf`, root first. */
-export function viewThread(thread: StoredThread, leaf: Id | null, context: ThreadContext): ThreadMessage[] {
+/** The branch to show, with the tree it was found in. */
+export interface ShownBranch {
+  thread: StoredThread
+  tree: Tree
+  path: Message[]
+}
+
+/** Returns the branch through `leaf`, root first; nothing of a deleted conversation. */
+export function shownBranch(thread: StoredThread, leaf: Id | null): ShownBranch {
   const tree = new Tree(thread.messages)
-  const answers: AnswerContext = { ...context, messages: thread.messages, routes: thread.routes }
-  return tree.activePath(leaf).map((message) => ({
+  return { thread, tree, path: thread.conversation.deleted ? [] : tree.activePath(leaf) }
+}
+
+/** Returns one message of the branch. */
+export function viewMessage(message: Message, { thread, tree }: ShownBranch, context: ThreadContext): ThreadMessage {
+  return {
     id: message.id,
     role: message.role,
     parent: message.parent,
@@ -36,8 +47,8 @@ export function viewThread(thread: StoredThread, leaf: Id | null, context: Threa
     createdAt: millisecondsOf(message.created),
     delivery: deliveryOf(message, tree, thread, context),
     siblings: tree.children(message.parent).map((sibling) => sibling.id),
-    answer: viewAnswer(message, answers),
-  }))
+    answer: viewAnswer(message, { ...context, messages: thread.messages, routes: thread.routes }),
+  }
 }
 
 function textOf(message: Message, { live }: ThreadContext): string {

@@ -1,5 +1,5 @@
 import * as local from '../local/actions'
-import { readNodes } from '../local/reads'
+import { knownNodes } from '../local/reads'
 import { ProblemError } from '../protocol/errors'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
@@ -13,9 +13,11 @@ export function useActions(): Actions {
     if (domovoi.engine.value === null) throw new ProblemError('token_missing', 'No account is open.')
     return domovoi.engine.value
   }
-  const node = async (): Promise<string | null> => {
+  const node = async (): Promise<string> => {
     const { db, router } = current()
-    return preferredNode((await readNodes(db)) ?? [], router.state.best)?.node_id ?? null
+    const chosen = preferredNode(await knownNodes(db), router.state.best)
+    if (chosen === null) throw new ProblemError('node_unknown')
+    return chosen.node_id
   }
   return {
     async send({ conversation, text, parent, model = null }) {
@@ -30,10 +32,7 @@ export function useActions(): Actions {
       await local.edit(current().db, message, text, await node())
     },
     withdraw: async (message) => local.withdraw(current().db, message),
-    async stop(answer) {
-      await local.stop(current().db, answer)
-      await current().answers.stop(answer)
-    },
+    stop: async (answer) => local.stop(current().db, answer),
     chooseBranch: async (message) => local.chooseBranch(current().db, message),
     rename: async (conversation, title) => local.rename(current().db, conversation, title),
     pin: async (conversation, pinned) => local.pin(current().db, conversation, pinned),

@@ -4,6 +4,7 @@ import { readSync } from '../local/log'
 import type { Node } from '../protocol/generated'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
+import type { LiveAnswer } from '../sync/liveAnswer'
 import { preferredNode } from '../sync/nodes'
 import { isWaitingHere } from './summaryView'
 import { useNodes, usePending, useUnacknowledged } from './situation'
@@ -21,7 +22,7 @@ export function useStatus(): ComputedRef<Status> {
   })
   return computed(() => {
     const connection = engine.value === null ? UNCONNECTED : describeConnection(engine.value, nodes.value)
-    const live = engine.value?.answers.live ?? new Map()
+    const live = engine.value?.answers.live ?? NO_ANSWERS
     const requests = unacknowledged.value.requests
     const { ended } = session.state
     return {
@@ -35,6 +36,8 @@ export function useStatus(): ComputedRef<Status> {
 }
 
 type Connection = Omit<Status, 'queued' | 'unsynced' | 'inStepAt' | 'problem'>
+
+const NO_ANSWERS: ReadonlyMap<string, LiveAnswer> = new Map()
 
 const UNCONNECTED: Connection = {
   kind: 'connecting',
@@ -57,7 +60,9 @@ function describeConnection({ link, router }: Engine, nodes: readonly Node[] | n
   const { serverMs } = router.state
   const latencyMs = best?.roundTripMs ?? null
   const isServerUp = link.connection === 'up' || serverMs !== null
-  const isKnown = router.state.hasProbed && (nodes !== null || !isServerUp)
+  const { probed } = router.state
+  const isNodeKnown = node === null ? nodes !== null : (probed?.has(node.node_id) ?? false)
+  const isKnown = probed !== null && (isNodeKnown || !isServerUp)
   return {
     kind: isKnown ? kindOf(isServerUp, nodes ?? [], route, link.connection === 'connecting') : 'connecting',
     latencyMs,

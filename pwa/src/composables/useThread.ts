@@ -4,7 +4,7 @@ import { useDomovoi } from '../stores/domovoi'
 import { useLiveQuery } from './liveQuery'
 import { useGoneNodes, useNodes, usePending, useUnacknowledged } from './situation'
 import { viewSummary } from './summaryView'
-import { followedLeaf, viewThread } from './threadView'
+import { followedLeaf, shownBranch, viewMessage } from './threadView'
 import type { ConversationSummary, Id, Thread, ThreadMessage } from './types'
 
 /** One conversation on the screen: its shown branch, growing while an answer streams. */
@@ -20,22 +20,28 @@ export function useThread(conversation: Ref<Id | null>): Thread {
   const gone = useGoneNodes(nodes)
   useWatchedAnswers(conversation)
 
-  const live = computed(() => engine.value?.answers.live ?? new Map())
-  const messages = computed((): ThreadMessage[] => {
-    if (stored.value === null || engine.value === null) return []
-    return viewThread(stored.value, leaf.value, {
-      nodeNames: new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])),
-      gone: gone.value,
-      live: live.value,
-      link: engine.value.link,
-    })
-  })
+  const branch = computed(() => (stored.value === null ? null : shownBranch(stored.value, leaf.value)))
+  const nodeNames = computed(() => new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])))
+  // A computed for each message: while one answer streams, the others keep their identity and render nothing.
+  const views = computed(() =>
+    (branch.value?.path ?? []).map((message) =>
+      computed((): ThreadMessage | null => {
+        if (branch.value === null || engine.value === null) return null
+        const { link, answers } = engine.value
+        const context = { nodeNames: nodeNames.value, gone: gone.value, live: answers.live, link }
+        return viewMessage(message, branch.value, context)
+      }),
+    ),
+  )
+  const messages = computed(() => views.value.map((view) => view.value).filter((message) => message !== null))
   const pending = usePending()
   const unacknowledged = useUnacknowledged()
   const summary = computed((): ConversationSummary | null => {
-    if (!stored.value?.summary) return null
-    const context = { pending: pending.value, unacknowledged: unacknowledged.value.requests, gone: gone.value }
-    return viewSummary(stored.value.summary, { ...context, live: live.value })
+    const record = stored.value?.summary ?? null
+    if (record === null || record.deleted || engine.value === null) return null
+    const { live } = engine.value.answers
+    const { requests } = unacknowledged.value
+    return viewSummary(record, { pending: pending.value, unacknowledged: requests, gone: gone.value, live })
   })
   return {
     conversation: summary,

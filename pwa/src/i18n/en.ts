@@ -156,8 +156,10 @@ export const en = {
       direct: 'You are at home: {node} answers straight from your own network.',
       relay: 'Away from home, so answers come from {node} by way of your server.',
       asleep: '{node} does not answer. What you write waits on the server until it wakes.',
-      offline: 'Nothing answers from here. Keep reading, searching and writing. What you write waits on this device and goes out once, by itself.',
-      server_down: '{node} answers directly, the server does not. Answers are kept here and reach your other devices later.',
+      offline:
+        'Nothing answers from here. Keep reading, searching and writing. What you write waits on this device and goes out once, by itself.',
+      server_down:
+        '{node} answers directly, the server does not. Answers are kept here and reach your other devices later.',
       no_node: 'Your account has no PC yet. Start Domovoi on the PC that shall answer; what you write waits for it.',
       connecting: 'Looking for the shortest way home.',
     },
@@ -269,7 +271,8 @@ export const en = {
     wipeHint: 'Wiping logs you out and clears this device only. Chats on the server stay.',
     wipeTitle: 'Wipe this device?',
     wipeText: 'You are logged out and every chat is removed from this device. Chats on the server stay.',
-    wipeLost: '{n} change has not reached the server and would be lost. | {n} changes have not reached the server and would be lost.',
+    wipeLost:
+      '{n} change has not reached the server and would be lost. | {n} changes have not reached the server and would be lost.',
     keepIt: 'Keep it',
     wipeDo: 'Wipe',
     logOutTitle: 'Log out?',

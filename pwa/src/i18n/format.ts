@@ -61,7 +61,8 @@ export function createFormat(language: string): Format {
       return (isThisYear(at, now) ? date : dateWithYear).format(at)
     },
     day: (at, now) => capital(near(at, now) ?? (isThisYear(at, now) ? longDate : dateWithYear).format(at)),
-    moment: (at, now) => `${near(at, now) ?? (isThisYear(at, now) ? date : dateWithYear).format(at)}, ${time.format(at)}`,
+    moment: (at, now) =>
+      `${near(at, now) ?? (isThisYear(at, now) ? date : dateWithYear).format(at)}, ${time.format(at)}`,
     distance(at, now) {
       const { value, unit } = inUnits(at - now)
       return relative.format(value, unit)

@@ -13,7 +13,7 @@ export class AccountRegistry {
 
   /** The account in use, if a person has logged in and not logged out. */
   current(): KnownAccount | null {
-    const id = this.storage.getItem(CURRENT_KEY)
+    const id = this.currentId()
     return this.all().find((account) => account.accountId === id) ?? null
   }
 
@@ -21,10 +21,11 @@ export class AccountRegistry {
     return this.all().find((account) => account.username === username) ?? null
   }
 
-  use(account: KnownAccount): void {
+  /** Notes a login at `nowMs`, which other tabs hear of even when it is the same account again. */
+  use(account: KnownAccount, nowMs: number): void {
     const others = this.all().filter((other) => other.accountId !== account.accountId)
     this.storage.setItem(ALL_KEY, JSON.stringify([...others, account]))
-    this.storage.setItem(CURRENT_KEY, account.accountId)
+    this.storage.setItem(CURRENT_KEY, `${account.accountId} ${String(nowMs)}`)
   }
 
   /** Ends the use of the current account; its data stays for the next login. */
@@ -34,7 +35,7 @@ export class AccountRegistry {
 
   forget(accountId: string): void {
     this.storage.setItem(ALL_KEY, JSON.stringify(this.all().filter((other) => other.accountId !== accountId)))
-    if (this.storage.getItem(CURRENT_KEY) === accountId) this.leave()
+    if (this.currentId() === accountId) this.leave()
   }
 
   /** Calls `changed` when another tab logs in or out; returns the function that ends this. */
@@ -46,6 +47,10 @@ export class AccountRegistry {
     return () => {
       removeEventListener('storage', listener)
     }
+  }
+
+  private currentId(): string | undefined {
+    return this.storage.getItem(CURRENT_KEY)?.split(' ')[0]
   }
 
   private all(): KnownAccount[] {

@@ -114,8 +114,7 @@ export async function pin(db: AccountDatabase, conversation: string, pinned: boo
 
 /** Deletes a conversation and stops what runs in it. */
 export async function removeConversation(db: AccountDatabase, conversation: string): Promise<Undo> {
-  const deleted = (value: boolean) =>
-    conversationField(conversation, ConversationField.DELETED, encodeValue(value))
+  const deleted = (value: boolean) => conversationField(conversation, ConversationField.DELETED, encodeValue(value))
   await db.logTransaction(async () => {
     const { messages } = await loadConversation(db, conversation)
     await write(db, [deleted(true), ...stops([...messages.values()])])
@@ -153,9 +152,8 @@ async function shownLeaf(db: AccountDatabase, id: string | null): Promise<string
 
 function branchOf(tree: Tree, root: Message): Message[] {
   const branch = [root]
-  for (let index = 0; index < branch.length; index += 1) {
-    branch.push(...tree.children(branch[index]?.id ?? root.id))
-  }
+  // The loop goes on over what it appends.
+  for (const message of branch) branch.push(...tree.children(message.id))
   return branch
 }
 

@@ -30,7 +30,7 @@ export interface SummaryRecord {
   failed: boolean
 }
 
-/** A request without a final state, of a message that is not deleted. */
+/** A request without a final state. */
 export interface PendingRecord {
   id: string
   conversation: string
@@ -38,6 +38,8 @@ export interface PendingRecord {
   device: string
   node: string | null
   state: 'queued' | 'running'
+  /** A person wants no answer any more: stopped, or deleted (Q6). */
+  stop: boolean
 }
 
 /** How an answer came to this device; known here alone. */
@@ -52,9 +54,15 @@ export interface DraftRecord {
   text: string
 }
 
-/** This device's place in the log (rules L5, L15). */
-export interface DeviceState {
+/** Who this device is to the server. Kept apart from `OwnLog`, which every write changes. */
+export interface DeviceIdentity {
   id: string
+  /** The server holds another history of this device: the next login asks for a new one. */
+  isForked: boolean
+}
+
+/** This device's own log: its clock and its place in the chain (rules L5, L15). */
+export interface OwnLog {
   /** The greatest clock made or seen. */
   clock: Uint8Array
   /** The greatest clock that others know of: pulled, or pushed and acknowledged. */
@@ -63,8 +71,6 @@ export interface DeviceState {
   ackedDseq: number
   /** The chain's value at `ackedDseq`. */
   ackedHash: Uint8Array
-  /** The server holds another history of this device: the next login asks for a new one. */
-  isForked: boolean
 }
 
 /** How far this device has read the account's log. `offsetMs` is the server's time less this device's. */
@@ -83,7 +89,8 @@ export interface NodeToken {
 
 /** Single values, by key. */
 export interface MetaValues {
-  device: DeviceState
+  device: DeviceIdentity
+  ownLog: OwnLog
   sync: SyncState
   nodes: Node[]
   summaryVersion: number
@@ -95,13 +102,15 @@ interface MetaRecord {
   value: unknown
 }
 
-/** Time and randomness, given from outside so that tests can hold them. */
+/** Time, randomness and storage, given from outside so that tests can hold them. */
 export interface Environment {
+  indexedDB: IDBFactory
   now: () => number
   randomBytes: (size: number) => Uint8Array
 }
 
 export const browserEnvironment: Environment = {
+  indexedDB: globalThis.indexedDB,
   now: () => Date.now(),
   randomBytes: (size) => crypto.getRandomValues(new Uint8Array(size)),
 }
@@ -120,7 +129,8 @@ export class AccountDatabase extends Dexie {
     readonly environment: Environment = browserEnvironment,
   ) {
     // Strict: what a person wrote is on the disk when its transaction is complete, power cut or not.
-    super(databaseName(accountId), { chromeTransactionDurability: 'strict' })
+    const { indexedDB } = environment
+    super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
     this.version(1).stores({
       entity: '[etype+eid], [etype+scope]',
       outbox: 'dseq',
@@ -146,14 +156,7 @@ export class AccountDatabase extends Dexie {
 
   /** Runs `work` in one transaction over the log and all that is worked out from it. */
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], work)
+    // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
+    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
   }
-}
-
-export function databaseName(accountId: string): string {
-  return `domovoi-${accountId}`
-}
-
-export async function databaseExists(accountId: string): Promise<boolean> {
-  return Dexie.exists(databaseName(accountId))
 }

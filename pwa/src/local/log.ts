@@ -6,7 +6,7 @@ import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
 import { limits, type Change, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceState, EntityRecord, SyncState } from './database'
+import type { AccountDatabase, DeviceIdentity, EntityRecord, OwnLog, SyncState } from './database'
 import { refreshSummaries } from './summaries'
 
 /** A change before it has a clock. */
@@ -20,24 +20,24 @@ export interface Draft {
 
 const FIRST_SYNC: SyncState = { epoch: null, cursor: 0, offsetMs: 0, inStepAt: null }
 
-/** Returns a device that has written nothing yet. */
-export function newDevice(id: string): DeviceState {
-  return {
-    id,
-    clock: ZERO_CLOCK,
-    sharedClock: ZERO_CLOCK,
-    nextDseq: 1,
-    ackedDseq: 0,
-    ackedHash: FIRST_HASH,
-    isForked: false,
-  }
+/** The log of a device that has written nothing yet. */
+export const FIRST_LOG: OwnLog = {
+  clock: ZERO_CLOCK,
+  sharedClock: ZERO_CLOCK,
+  nextDseq: 1,
+  ackedDseq: 0,
+  ackedHash: FIRST_HASH,
 }
 
-/** Returns this device's place in the log. Throws ProblemError `token_missing` before the first login. */
-export async function readDevice(db: AccountDatabase): Promise<DeviceState> {
+/** Returns which device this is. Throws ProblemError `token_missing` before the first login. */
+export async function readDevice(db: AccountDatabase): Promise<DeviceIdentity> {
   const device = await db.getMeta('device')
   if (device === undefined) throw new ProblemError('token_missing')
   return device
+}
+
+export async function readOwnLog(db: AccountDatabase): Promise<OwnLog> {
+  return (await db.getMeta('ownLog')) ?? FIRST_LOG
 }
 
 export async function readSync(db: AccountDatabase): Promise<SyncState> {
@@ -55,16 +55,16 @@ export async function serverTime(db: AccountDatabase): Promise<number> {
  */
 export async function write(db: AccountDatabase, drafts: readonly Draft[]): Promise<void> {
   await db.logTransaction(async () => {
-    const device = await readDevice(db)
-    const deviceId = fromHex(device.id)
+    const device = fromHex((await readDevice(db)).id)
+    const log = await readOwnLog(db)
     const now = await serverTime(db)
-    let { clock } = device
+    let { clock } = log
     const changes = drafts.map(({ etype, eid, field, scope, value }): Change => {
-      clock = tick(clock, now, deviceId)
+      clock = tick(clock, now, device)
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
-    await db.outbox.bulkAdd(changes.map((change, index) => ({ dseq: device.nextDseq + index, change })))
-    await db.putMeta('device', { ...device, clock, nextDseq: device.nextDseq + changes.length })
+    await db.outbox.bulkAdd(changes.map((change, index) => ({ dseq: log.nextDseq + index, change })))
+    await db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length })
     await storeCells(db, changes)
   })
 }
@@ -113,11 +113,11 @@ export async function noteServer(db: AccountDatabase, serverMs: number, isInStep
 
 async function storeForeign(db: AccountDatabase, changes: readonly StoredChange[]): Promise<void> {
   await storeCells(db, changes)
-  const device = await readDevice(db)
+  const log = await readOwnLog(db)
   const now = await serverTime(db)
   const seen = (last: Uint8Array) =>
     changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
-  await db.putMeta('device', { ...device, clock: seen(device.clock), sharedClock: seen(device.sharedClock) })
+  await db.putMeta('ownLog', { ...log, clock: seen(log.clock), sharedClock: seen(log.sharedClock) })
 }
 
 /** Merges changes into their cells and renews what is worked out from them. Runs inside a log transaction. */

@@ -3,8 +3,8 @@ import { compareBytes, fromHex, toHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
-import type { AccountDatabase, DeviceState, EntityRecord, OutboxRecord } from './database'
-import { newDevice, readDevice, readSync, serverTime } from './log'
+import type { AccountDatabase, EntityRecord, OutboxRecord, OwnLog } from './database'
+import { FIRST_LOG, readDevice, readOwnLog, readSync, serverTime } from './log'
 import { refreshSummaries } from './summaries'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
@@ -14,7 +14,8 @@ const BATCH_OVERHEAD_BYTES = 128
 /** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
 export async function nextPush(db: AccountDatabase): Promise<Push | null> {
   return db.transaction('r', db.tables, async () => {
-    const { ackedDseq, ackedHash, isForked } = await readDevice(db)
+    const { isForked } = await readDevice(db)
+    const { ackedDseq, ackedHash } = await readOwnLog(db)
     const { epoch } = await readSync(db)
     const rows = await db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray()
     if (rows.length === 0 || epoch === null || isForked) return null
@@ -36,21 +37,18 @@ function fitting(rows: readonly OutboxRecord[]): Change[] {
 /** Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing. */
 export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promise<void> {
   await db.logTransaction(async () => {
-    const device = await readDevice(db)
+    const log = await readOwnLog(db)
     const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
     const last = rows.at(-1)
     if (last === undefined) return
-    const hashes = foldHashes(
-      device.ackedHash,
-      device.ackedDseq + 1,
-      rows.map((row) => row.change),
-    )
+    const changes = rows.map((row) => row.change)
+    const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
     await db.outbox.bulkDelete(rows.map((row) => row.dseq))
-    await db.putMeta('device', {
-      ...device,
+    await db.putMeta('ownLog', {
+      ...log,
       ackedDseq: last.dseq,
-      ackedHash: hashes.at(-1) ?? device.ackedHash,
-      sharedClock: later(device.sharedClock, last.change[0]),
+      ackedHash: hashes.at(-1) ?? log.ackedHash,
+      sharedClock: later(log.sharedClock, last.change[0]),
     })
   })
 }
@@ -58,8 +56,8 @@ export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promi
 /** Gives every unacknowledged change a new clock: its old one was refused as ahead of the server's time (C6). */
 export async function restamp(db: AccountDatabase): Promise<void> {
   await db.logTransaction(async () => {
-    const device = await readDevice(db)
-    await stampAgain(db, { ...device, clock: device.sharedClock })
+    const log = await readOwnLog(db)
+    await stampAgain(db, { ...log, clock: log.sharedClock })
   })
 }
 
@@ -68,9 +66,9 @@ export async function adoptDevice(db: AccountDatabase, deviceId: string): Promis
   await db.logTransaction(async () => {
     const device = await db.getMeta('device')
     if (device?.id === deviceId && !device.isForked) return
-    const fresh = newDevice(deviceId)
-    if (device === undefined) await db.putMeta('device', fresh)
-    else await stampAgain(db, { ...fresh, clock: device.clock, sharedClock: device.sharedClock })
+    await db.putMeta('device', { id: deviceId, isForked: false })
+    const { clock, sharedClock } = await readOwnLog(db)
+    await stampAgain(db, { ...FIRST_LOG, clock, sharedClock })
   })
 }
 
@@ -81,23 +79,21 @@ export async function markForked(db: AccountDatabase): Promise<void> {
   })
 }
 
-async function stampAgain(db: AccountDatabase, device: DeviceState): Promise<void> {
+async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   const rows = await db.outbox.orderBy('dseq').toArray()
-  const deviceId = fromHex(device.id)
+  const device = fromHex((await readDevice(db)).id)
   const now = await serverTime(db)
-  let { clock } = device
+  let { clock } = log
   const stamped = rows.map(({ change }, index): OutboxRecord => {
-    clock = tick(clock, now, deviceId)
+    clock = tick(clock, now, device)
     const [, ...rest] = change
-    return { dseq: device.ackedDseq + 1 + index, change: [clock, ...rest] }
+    return { dseq: log.ackedDseq + 1 + index, change: [clock, ...rest] }
   })
   await db.outbox.clear()
   await db.outbox.bulkAdd(stamped)
-  await db.putMeta('device', { ...device, clock, nextDseq: device.ackedDseq + 1 + rows.length })
-  await replaceCells(
-    db,
-    rows.map((row, index) => ({ old: row.change, next: stamped[index]?.change ?? row.change })),
-  )
+  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
+  const pairs = rows.map((row, index) => ({ old: row.change, next: stamped[index]?.change ?? row.change }))
+  await replaceCells(db, pairs)
 }
 
 /** Exchanges the stamped changes in the cells where the old ones still stand. */
@@ -115,4 +111,3 @@ async function replaceCells(db: AccountDatabase, pairs: readonly { old: Change; 
   await db.entity.bulkPut([...records.values()])
   await refreshSummaries(db, new Set([...records.values()].map((record) => record.scope)))
 }
-

@@ -1,9 +1,12 @@
 /** What the screen and the network read. Each is one read transaction, fit for a live query. */
+import { liveQuery } from 'dexie'
 import { toHex } from '../protocol/bytes'
 import { EntityType, MessageField, type Node, type PathMessage, type Request } from '../protocol/generated'
 import { isRunnable, pathTo, type Message } from '../protocol/messages'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import { loadConversation, type Conversation } from './summaries'
+
+const FIRST_NODES_WAIT_MS = 3_000
 
 /** A conversation as it is stored here, with what is only known on this device. */
 export interface StoredThread {
@@ -31,7 +34,9 @@ export async function readThread(db: AccountDatabase, id: string): Promise<Store
       messages,
       device: device?.id ?? '',
       unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
-      routes: new Map(arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route])),
+      routes: new Map(
+        arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route]),
+      ),
     }
   })
 }
@@ -53,6 +58,25 @@ export async function readNodes(db: AccountDatabase): Promise<Node[] | null> {
   return (await db.getMeta('nodes')) ?? null
 }
 
+/** Returns the account's nodes; right after the first login it waits a moment for the first list. */
+export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> {
+  const list = await readNodes(db)
+  if (list !== null) return list
+  return new Promise((resolve) => {
+    const finish = (nodes: Node[]) => {
+      clearTimeout(timer)
+      subscription.unsubscribe()
+      resolve(nodes)
+    }
+    const timer = setTimeout(() => {
+      finish([])
+    }, FIRST_NODES_WAIT_MS)
+    const subscription = liveQuery(() => readNodes(db)).subscribe((nodes) => {
+      if (nodes !== null) finish(nodes)
+    })
+  })
+}
+
 /** Ids of the answers whose requests the server has not acknowledged, and how many changes there are in all. */
 export async function readUnacknowledged(db: AccountDatabase): Promise<{ requests: Set<string>; changes: number }> {
   const rows = await db.outbox.toArray()
@@ -69,7 +93,10 @@ export interface SelfContainedRequest {
 }
 
 /** Returns the request with its path, or null when the answer may not start yet (Q3) or is over. */
-export async function readRequestPath(db: AccountDatabase, pending: PendingRecord): Promise<SelfContainedRequest | null> {
+export async function readRequestPath(
+  db: AccountDatabase,
+  pending: PendingRecord,
+): Promise<SelfContainedRequest | null> {
   const { conversation, messages } = await loadConversation(db, pending.conversation)
   const answer = messages.get(pending.id)
   const isWanted = answer !== undefined && !answer.deleted && !answer.stop && !conversation.deleted

@@ -61,7 +61,7 @@ export async function refreshSummaries(db: AccountDatabase, scopes: ReadonlySet<
     const tree = new Tree(messages)
     await db.summary.put(summarize(scope, conversation, tree))
     await db.pending.where('conversation').equals(scope).delete()
-    if (!conversation.deleted) await db.pending.bulkPut(pendingOf(scope, messages))
+    await db.pending.bulkPut(pendingOf(scope, conversation, messages))
   }
 }
 
@@ -95,19 +95,22 @@ export function summarize(id: string, conversation: Conversation, tree: Tree): S
   }
 }
 
-function pendingOf(conversation: string, messages: ReadonlyMap<string, Message>): PendingRecord[] {
+function pendingOf(id: string, { deleted }: Conversation, messages: ReadonlyMap<string, Message>): PendingRecord[] {
   return [...messages.values()]
-    .filter((message) => message.request !== null && !message.deleted && !isFinal(message.state))
+    .filter((message) => message.request !== null && !isFinal(message.state))
     .map((message) => ({
       id: message.id,
-      conversation,
+      conversation: id,
       device: toHex(deviceOf(message.created)),
       node: message.request?.node ? toHex(message.request.node) : null,
       state: message.state === null ? 'queued' : 'running',
+      stop: message.stop || message.deleted || deleted,
     }))
 }
 
 function firstLine(text: string, characters: number): string {
   const line = text.trimStart().split('\n', 1)[0]?.trim() ?? ''
-  return [...line.slice(0, 2 * characters)].slice(0, characters).join('')
+  return Array.from(line.slice(0, 2 * characters))
+    .slice(0, characters)
+    .join('')
 }

@@ -9,9 +9,9 @@ export function encodeBody(body: object): Uint8Array {
   return encode(body, { ignoreUndefined: true })
 }
 
-/** Decodes a body of our own server or node, whose shape their schema promises; throws when it is no MessagePack. */
-export function decodeBody<Body>(bytes: Uint8Array): Body {
-  return decode(bytes) as Body
+/** Decodes a body; throws Error when it is no MessagePack. */
+export function decodeBody(bytes: Uint8Array): unknown {
+  return decode(bytes)
 }
 
 type JsonBytes<Members> = { [Key in keyof Members]: Members[Key] extends Uint8Array ? string : Members[Key] }
@@ -24,8 +24,11 @@ export function decodeLogNews(data: string): LogNews {
 
 /** Decodes an event of a run. */
 export function decodeRunEvent(data: string): RunEvent {
-  const event = JSON.parse(data) as Exclude<RunEvent, Ended> | (Omit<Ended, 'changes'> & { changes: JsonBytes<Change>[] })
-  return event.kind === 'ended' ? { ...event, changes: event.changes.map((change) => changeFromJson<Change>(change)) } : event
+  const event = JSON.parse(data) as
+    Exclude<RunEvent, Ended> | (Omit<Ended, 'changes'> & { changes: JsonBytes<Change>[] })
+  return event.kind === 'ended'
+    ? { ...event, changes: event.changes.map((change) => changeFromJson<Change>(change)) }
+    : event
 }
 
 function changeFromJson<Kind extends Change | PulledChange>(json: JsonBytes<Kind>): Kind {

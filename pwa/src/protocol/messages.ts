@@ -101,7 +101,8 @@ export class Tree {
   /** Returns the leaf reached from `start` by always taking the newest live child (M4). */
   newestLeaf(start: string | null): string | null {
     let leaf = start
-    for (let below = this.children(leaf).at(-1); below !== undefined; below = this.children(leaf).at(-1)) leaf = below.id
+    for (let below = this.children(leaf).at(-1); below !== undefined; below = this.children(leaf).at(-1))
+      leaf = below.id
     return leaf
   }
 
@@ -111,7 +112,7 @@ export class Tree {
    */
   activePath(activeLeaf: string | null): Message[] {
     const path = activeLeaf === null ? null : pathTo(this.messages, activeLeaf)
-    const isShown = path !== null && path.every((message) => !message.deleted)
+    const isShown = path?.every((message) => !message.deleted) ?? false
     return pathTo(this.messages, this.newestLeaf(isShown ? activeLeaf : null)) ?? []
   }
 }

@@ -28,8 +28,8 @@ export function encodeValue(value: unknown): Uint8Array {
 
 /** Returns the MessagePack of a person's text; throws ProblemError for lone surrogates and over-long text (V4). */
 export function encodeText(text: string): Uint8Array {
-  if (!text.isWellFormed()) throw new ProblemError('bad_request', 'The text holds half a character.')
-  if (text.length > limits.MAX_MESSAGE_CHARACTERS && [...text].length > limits.MAX_MESSAGE_CHARACTERS) {
+  if (/\p{Surrogate}/u.test(text)) throw new ProblemError('bad_request', 'The text holds half a character.')
+  if (text.length > limits.MAX_MESSAGE_CHARACTERS && Array.from(text).length > limits.MAX_MESSAGE_CHARACTERS) {
     throw new ProblemError('body_too_large', 'The message is too long.')
   }
   return encodeValue(text)

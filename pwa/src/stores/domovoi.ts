@@ -1,8 +1,7 @@
 /** The app's composition root below the components: it alone knows what is made of what. */
-import Dexie from 'dexie'
 import { inject, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
 import { AccountRegistry } from '../local/accounts'
-import { browserEnvironment, databaseName, type Environment } from '../local/database'
+import { AccountDatabase, browserEnvironment, type Environment } from '../local/database'
 import { Engine } from '../sync/engine'
 import type { Fetch } from '../sync/http'
 import { openAccount, Session } from '../sync/session'
@@ -68,12 +67,18 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
   const opened = async () => {
     if (engine.value !== null) return
     await new Promise<void>((resolve) => {
-      watch(engine, () => { resolve() }, { once: true, flush: 'sync' })
+      watch(
+        engine,
+        () => {
+          resolve()
+        },
+        { once: true, flush: 'sync' },
+      )
     })
   }
   const forget = async (accountId: string) => {
     registry.forget(accountId)
-    await Dexie.delete(databaseName(accountId))
+    await new AccountDatabase(accountId, environment).delete()
   }
   return { session, registry, engine, opened, close, forget }
 }

@@ -1,23 +1,23 @@
 /**
- * Watching answers and starting them early. The log alone brings every answer in the end; what happens here
- * only makes it arrive sooner, so each failure falls back to the log.
+ * Which answers this tab watches. The log alone brings every answer in the end; what happens here only makes it
+ * arrive sooner, so each failure falls back to the log.
  */
 import { liveQuery } from 'dexie'
 import { shallowReactive } from 'vue'
 import type { AccountDatabase, PendingRecord } from '../local/database'
-import { applyEnded } from '../local/log'
-import { readPending, readRequestPath } from '../local/reads'
-import { fromHex } from '../protocol/bytes'
-import { hasCode, ProblemError } from '../protocol/errors'
-import { applyEvent, newLiveAnswer, type LiveAnswer } from './liveAnswer'
+import { readPending } from '../local/reads'
+import { ProblemError } from '../protocol/errors'
+import { isStarted, watchAnswer } from './answerWatch'
+import type { LiveAnswer } from './liveAnswer'
 import type { NodeClient } from './nodeClient'
-import type { Route, Router } from './router'
-import { Backoff, Bell, sleep } from './wait'
+import type { Router } from './router'
+import { Bell, isRunning } from './wait'
 
 /** An HTTP/1.1 browser allows six connections a host; one is the event stream, and calls need some. */
 const MOST_WATCHES = 3
-const FIRST_RETRY_MS = 250
-const GREATEST_RETRY_MS = 5_000
+/** Of conversations that are not on the screen: the log brings their answers as well, while there is a server. */
+const MOST_UNSEEN_WATCHES = 2
+const RECONCILE_MS = 5_000
 
 export interface AnswersOptions {
   db: AccountDatabase
@@ -34,6 +34,8 @@ export class Answers {
   private readonly watches = new Map<string, AbortController>()
   /** Left to the log until routes or answers change. */
   private readonly leftToLog = new Set<string>()
+  /** Answers whose node has been told to stop. */
+  private readonly stopped = new Set<string>()
   private readonly bell = new Bell()
   private streams = new AbortController()
   private pending: readonly PendingRecord[] = []
@@ -66,27 +68,16 @@ export class Answers {
     this.reconsider()
   }
 
-  /** Tells the node at once; the `stop` in the log tells it in any case. */
-  async stop(id: string): Promise<void> {
-    const node = this.pending.find((answer) => answer.id === id)?.node ?? null
-    const route = node === null ? null : this.options.router.best(node)
-    if (route === null) return
-    try {
-      await this.options.nodes.stop(route, id)
-    } catch (error) {
-      if (!(error instanceof ProblemError)) throw error
-    }
-  }
-
   async run(signal: AbortSignal): Promise<void> {
     const subscription = liveQuery(() => readPending(this.options.db)).subscribe(({ device, pending }) => {
       this.device = device
       this.pending = pending
+      for (const answer of pending) if (answer.stop) void this.stop(answer)
       this.reconsider()
     })
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       this.reconcile(signal)
-      await this.bell.wait(GREATEST_RETRY_MS, signal)
+      await this.bell.wait(RECONCILE_MS, signal)
     }
     subscription.unsubscribe()
   }
@@ -99,86 +90,49 @@ export class Answers {
     const wanted = this.pending
       .filter((answer) => this.isWanted(answer))
       .sort((left, right) => Number(isOpen(right)) - Number(isOpen(left)))
-    for (const answer of wanted.slice(0, Math.max(0, MOST_WATCHES - this.watches.size))) {
-      const controller = new AbortController()
-      this.watches.set(answer.id, controller)
-      void this.follow(answer, AbortSignal.any([signal, controller.signal])).finally(() => {
-        this.watches.delete(answer.id)
-        this.bell.ring()
-      })
+    for (const answer of wanted) {
+      if (this.watches.size >= (isOpen(answer) ? MOST_WATCHES : MOST_UNSEEN_WATCHES)) return
+      void this.watch(answer, signal)
     }
   }
 
-  private isWanted({ id, conversation, node, state, device }: PendingRecord): boolean {
+  private isWanted(answer: PendingRecord): boolean {
+    const { id, conversation, node, stop, device } = answer
     if (node === null || this.watches.has(id) || this.leftToLog.has(id)) return false
-    if (this.options.router.best(node) === null) return false
+    if (this.options.router.best(node) === null || (this.live.get(id)?.ended ?? null) !== null) return false
     // Only the device that asked sends its request directly.
-    if (state === 'queued' && device !== this.device) return false
+    if (!isStarted(answer, this.live) && (stop || device !== this.device)) return false
     return this.openCounts.has(conversation) || (device === this.device && this.options.isLeading())
   }
 
-  /** Starts the answer if no node runs it yet, and watches it to its end or until the log must do. */
-  private async follow(answer: PendingRecord, signal: AbortSignal): Promise<void> {
-    const backoff = new Backoff(FIRST_RETRY_MS, GREATEST_RETRY_MS)
-    let isDone = false
-    let isStarted = answer.state === 'running'
-    while (!isDone && !signal.aborted) {
-      const route = answer.node === null ? null : this.options.router.best(answer.node)
-      if (route === null) return
-      try {
-        isStarted ||= await this.start(answer, route, signal)
-        isDone = isStarted ? await this.watch(answer, route, signal) : this.leave(answer)
-      } catch (error) {
-        if (signal.aborted) return
-        if (!(error instanceof ProblemError)) throw error
-        isDone = !hasCode(error, 'offline', 'node_unreachable') && this.leave(answer)
-        if (!isDone) this.options.router.reportFailure(route)
-        await sleep(isDone ? 0 : backoff.next(), signal)
-      }
+  private async watch(answer: PendingRecord, signal: AbortSignal): Promise<void> {
+    const controller = new AbortController()
+    this.watches.set(answer.id, controller)
+    const { live } = this
+    const options = { ...this.options, live, streams: () => this.streams.signal }
+    try {
+      const end = await watchAnswer(options, answer, AbortSignal.any([signal, controller.signal]))
+      if (end === 'left') this.leftToLog.add(answer.id)
+    } catch (error) {
+      // A full disk, a malformed event: the log may still bring it, and somebody should see why.
+      this.leftToLog.add(answer.id)
+      console.error(error)
+    } finally {
+      this.watches.delete(answer.id)
+      this.bell.ring()
     }
   }
 
-  private leave(answer: PendingRecord): true {
-    this.leftToLog.add(answer.id)
-    return true
-  }
-
-  /** Sends the request with all it needs. Returns false when it may not start yet. */
-  private async start(answer: PendingRecord, route: Route, signal: AbortSignal): Promise<boolean> {
-    const ready = await readRequestPath(this.options.db, answer)
-    if (ready === null) return false
-    const ids = { answer: fromHex(answer.id), conversation: fromHex(answer.conversation) }
-    await this.options.nodes.start(route, { ...ids, ...ready }, signal)
-    this.liveAnswer(answer, route).accepted = true
-    return true
-  }
-
-  /** Follows the events on one route. Returns true at the end of the run, false when streams are to be resumed. */
-  private async watch(answer: PendingRecord, route: Route, signal: AbortSignal): Promise<boolean> {
-    const live = this.liveAnswer(answer, route)
-    live.route = route.kind
-    const streams = this.streams.signal
-    const events = this.options.nodes.events(route, answer.id, live.lastEvent, AbortSignal.any([signal, streams]))
-    for await (const { number, event } of events) {
-      if (number === live.lastEvent + 1 && event.kind === 'started') await this.noteArrival(answer, route)
-      if (!applyEvent(live, number, event)) return false
-      if (event.kind === 'ended') {
-        await applyEnded(this.options.db, event.changes)
-        return true
-      }
+  /** Tells the node of a watched answer at once; the `stop` in the log tells it in any case. */
+  private async stop(answer: PendingRecord): Promise<void> {
+    const route = answer.node === null ? null : this.options.router.best(answer.node)
+    if (route === null || !this.watches.has(answer.id) || this.stopped.has(answer.id)) return
+    this.stopped.add(answer.id)
+    try {
+      await this.options.nodes.stop(route, answer.id)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
     }
-    if (!streams.aborted) throw new ProblemError('offline', 'the stream ended before the run')
-    return false
-  }
-
-  private async noteArrival(answer: PendingRecord, route: Route): Promise<void> {
-    await this.options.db.arrival.put({ id: answer.id, route: route.kind })
-  }
-
-  private liveAnswer({ id, conversation }: PendingRecord, route: Route): LiveAnswer {
-    const live = this.live.get(id) ?? shallowReactive(newLiveAnswer(id, conversation, route.kind))
-    this.live.set(id, live)
-    return live
   }
 
   /** Texts of conversations that are no longer on the screen are read from IndexedDB. */

@@ -15,29 +15,46 @@ export interface Call {
 }
 
 const CALL_TIMEOUT_MS = 20_000
+const EVENT_STREAM = 'text/event-stream'
 
-/** Makes one call and returns its decoded body. Throws ProblemError with the answer's code, or `offline`. */
-export async function call<Body = undefined>(fetcher: Fetch, url: string, options: Call = {}): Promise<Body> {
+/** Makes one call and returns its decoded body, whose shape the other side's schema promises. Throws ProblemError with the answer's code, or `offline`. */
+export async function call(fetcher: Fetch, url: string, options: Call = {}): Promise<unknown> {
   const timeout = AbortSignal.timeout(options.timeoutMs ?? CALL_TIMEOUT_MS)
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
   const response = await send(fetcher, url, options, signal, MESSAGE_PACK)
   const bytes = new Uint8Array(await orOffline(() => response.arrayBuffer(), options.signal))
-  if (bytes.length === 0) return undefined as Body
-  const isMessagePack = response.headers.get('Content-Type')?.startsWith(MESSAGE_PACK) ?? false
-  return isMessagePack ? decodeBody<Body>(bytes) : (JSON.parse(new TextDecoder().decode(bytes)) as Body)
+  return bytes.length === 0 ? undefined : decoded(response, bytes)
 }
 
-/** Opens an event stream; the response is ok and its body has not been read. */
+/** A success that is neither MessagePack nor JSON comes from a captive portal or the like: Domovoi did not answer. */
+function decoded(response: Response, bytes: Uint8Array): unknown {
+  const isMessagePack = response.headers.get('Content-Type')?.startsWith(MESSAGE_PACK) ?? false
+  try {
+    return isMessagePack ? decodeBody(bytes) : JSON.parse(new TextDecoder().decode(bytes))
+  } catch (error) {
+    throw new ProblemError('offline', error instanceof Error ? error.message : 'the answer can not be read')
+  }
+}
+
+/** Opens an event stream; its body has not been read. Throws ProblemError, `offline` for any other content. */
 export async function openStream(
   fetcher: Fetch,
   url: string,
   headers: Record<string, string>,
   signal: AbortSignal,
 ): Promise<Response> {
-  return send(fetcher, url, { headers, signal }, signal, 'text/event-stream')
+  const response = await send(fetcher, url, { headers, signal }, signal, EVENT_STREAM)
+  if (response.headers.get('Content-Type')?.startsWith(EVENT_STREAM)) return response
+  throw new ProblemError('offline', 'the answer is no event stream')
 }
 
-async function send(fetcher: Fetch, url: string, options: Call, signal: AbortSignal, accept: string): Promise<Response> {
+async function send(
+  fetcher: Fetch,
+  url: string,
+  options: Call,
+  signal: AbortSignal,
+  accept: string,
+): Promise<Response> {
   const { method = 'GET', body, headers = {} } = options
   const contentType: Record<string, string> = body === undefined ? {} : { 'Content-Type': MESSAGE_PACK }
   const init: RequestInit = {

@@ -10,7 +10,7 @@ import { Pusher } from './pusher'
 import type { Server } from './server'
 import type { Session } from './session'
 import type { SharedState } from './tabs'
-import { Backoff, Bell } from './wait'
+import { Backoff, Bell, isRunning } from './wait'
 
 const FIRST_RETRY_MS = 1_000
 const GREATEST_RETRY_MS = 15_000
@@ -21,6 +21,7 @@ const ENDS_CONNECTION: readonly FailureCode[] = [
   'login_ended',
   'device_revoked',
   'device_forked',
+  'token_missing',
   'epoch_changed',
 ]
 
@@ -73,10 +74,10 @@ export class Link {
       this.outbox.ring()
     })
     shared.lead()
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       this.connection = new AbortController()
       const problem = await this.connect(AbortSignal.any([signal, this.connection.signal]))
-      if (!this.connection.signal.aborted && !signal.aborted) await this.pause(problem, signal)
+      if (isRunning(this.connection.signal) && isRunning(signal)) await this.pause(problem, signal)
     }
     subscription.unsubscribe()
   }
@@ -84,7 +85,8 @@ export class Link {
   /** Tells why the connection ended and waits for the next try. */
   private async pause(problem: ProblemError, signal: AbortSignal): Promise<void> {
     const { db, shared, session } = this.options
-    const isEnded = hasCode(problem, 'device_forked', 'device_revoked', 'login_ended')
+    // A device that the browser has forgotten needs a new id, as a forked one does, and that takes the password.
+    const isEnded = hasCode(problem, 'device_forked', 'device_revoked', 'login_ended', 'token_missing')
     if (isEnded) session.end()
     const delay = isEnded ? POLL_MS : this.backoff.next()
     shared.update({
@@ -105,8 +107,9 @@ export class Link {
       return new ProblemError('offline')
     } catch (error) {
       if (error instanceof ProblemError) return error
-      if (signal.aborted) return new ProblemError('offline')
-      throw error
+      // Whatever it is (a full disk, a malformed event), the next try may go better, and somebody should see it.
+      if (!signal.aborted) console.error(error)
+      return new ProblemError('internal')
     } finally {
       both.abort()
     }
@@ -132,9 +135,9 @@ export class Link {
 
   private async drainForever(signal: AbortSignal): Promise<void> {
     const { shared } = this.options
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       await this.outbox.wait(POLL_MS, signal)
-      if (shared.state.connection === 'up' && !signal.aborted) shared.update({ problem: await this.drain(signal) })
+      if (shared.state.connection === 'up' && isRunning(signal)) shared.update({ problem: await this.drain(signal) })
     }
   }
 

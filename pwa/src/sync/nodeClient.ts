@@ -21,9 +21,10 @@ export class NodeClient {
 
   /** Starts an answer, or attaches to its run (Q2). */
   async start(route: Route, body: StartAnswer, signal: AbortSignal): Promise<AnswerStarted> {
-    return this.withToken(route, (headers) =>
-      call<AnswerStarted>(this.fetcher, `${route.base}/v1/answers`, { method: 'POST', body, headers, signal }),
+    const started = await this.withToken(route, (headers) =>
+      call(this.fetcher, `${route.base}/v1/answers`, { method: 'POST', body, headers, signal }),
     )
+    return started as AnswerStarted
   }
 
   async stop(route: Route, answer: string): Promise<void> {

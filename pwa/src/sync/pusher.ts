@@ -2,7 +2,7 @@
 import type { AccountDatabase } from '../local/database'
 import { changeEpoch, noteServer } from '../local/log'
 import { acknowledge, markForked, nextPush, restamp } from '../local/outbox'
-import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
+import { ProblemError, type FailureCode } from '../protocol/errors'
 import { ERROR_CODES, type Push } from '../protocol/generated'
 import type { Server } from './server'
 
@@ -45,17 +45,20 @@ export class Pusher {
 
   /** Puts right what this device can put right by itself; throws what it can't. */
   private async recover(problem: ProblemError, refusals: number): Promise<void> {
-    if (hasCode(problem, 'clock_ahead') && refusals === 1) {
-      await restamp(this.db)
-    } else if (hasCode(problem, 'epoch_changed')) {
-      await changeEpoch(this.db, null)
-      throw problem
-    } else if (hasCode(problem, 'device_forked', 'sequence_gap')) {
-      // What is missing before our changes was acknowledged once and is gone here: a gap is a fork as well.
-      await markForked(this.db)
-      throw new ProblemError('device_forked')
-    } else {
-      throw problem
+    switch (problem.code) {
+      case 'clock_ahead':
+        if (refusals > 1) throw problem
+        return restamp(this.db)
+      case 'epoch_changed':
+        await changeEpoch(this.db, null)
+        throw problem
+      case 'device_forked':
+      case 'sequence_gap':
+        // What is missing before our changes was acknowledged once and is gone here: a gap is a fork as well.
+        await markForked(this.db)
+        throw new ProblemError('device_forked')
+      default:
+        throw problem
     }
   }
 }

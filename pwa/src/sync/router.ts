@@ -5,7 +5,7 @@ import { ProblemError } from '../protocol/errors'
 import { call, type Fetch } from './http'
 import { failed, isAlive, score, succeeded, UNMEASURED, type Measurement } from './routes'
 import type { Server } from './server'
-import { Bell } from './wait'
+import { Bell, isRunning } from './wait'
 
 export type RouteKind = 'direct' | 'relay'
 
@@ -21,8 +21,8 @@ export interface RouterState {
   serverMs: number | null
   /** The best living route of each node, with its round trip in ms. */
   best: ReadonlyMap<string, { route: Route; roundTripMs: number }>
-  /** The first round of probes is back. */
-  hasProbed: boolean
+  /** Nodes whose routes have been probed; null before the first round. */
+  probed: ReadonlySet<string> | null
 }
 
 const PROBE_TIMEOUT_MS = 1_500
@@ -39,7 +39,7 @@ export interface RouterOptions {
 }
 
 export class Router {
-  readonly state: RouterState = shallowReactive({ serverMs: null, best: new Map(), hasProbed: false })
+  readonly state: RouterState = shallowReactive({ serverMs: null, best: new Map(), probed: null })
   private readonly measurements = new Map<string, Measurement>()
   private readonly bell = new Bell()
   private nodes: readonly Node[] = []
@@ -73,10 +73,10 @@ export class Router {
 
   /** Probes every route now and then until `signal` is aborted. A hidden page probes only when something asks. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    while (isRunning(signal)) {
       await this.probeAll()
       let isAsked = await this.bell.wait(this.isUncertain() ? PROBE_AGAIN_MS : PROBE_EVERY_MS, signal)
-      while (!signal.aborted && !isAsked && !this.options.isVisible()) {
+      while (isRunning(signal) && !isAsked && !this.options.isVisible()) {
         isAsked = await this.bell.wait(PROBE_EVERY_MS, signal)
       }
     }
@@ -91,7 +91,7 @@ export class Router {
     const routes = this.nodes.flatMap((node) => this.routesTo(node))
     await Promise.all([this.probeServer(), ...routes.map((route) => this.probe(route))])
     this.choose()
-    this.state.hasProbed = true
+    this.state.probed = new Set(routes.map((route) => route.nodeId))
   }
 
   private async probeServer(): Promise<void> {
@@ -106,7 +106,7 @@ export class Router {
 
   private async callHealth(route: Route): Promise<true> {
     const headers = route.kind === 'relay' ? await this.options.server.authorization() : {}
-    await call<unknown>(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
+    await call(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
     return true
   }
 

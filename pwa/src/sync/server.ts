@@ -16,21 +16,22 @@ export class Server {
   ) {}
 
   async push(push: Push, signal: AbortSignal): Promise<Pushed> {
-    return this.authorized('/api/v1/sync/push', { method: 'POST', body: push, signal })
+    return (await this.authorized('/api/v1/sync/push', { method: 'POST', body: push, signal })) as Pushed
   }
 
   async pull(since: number, epoch: number | null, signal: AbortSignal): Promise<Pulled> {
     const query = new URLSearchParams({ since: String(since) })
     if (epoch !== null) query.set('epoch', String(epoch))
-    return this.authorized(`/api/v1/sync/pull?${query.toString()}`, { signal })
+    return (await this.authorized(`/api/v1/sync/pull?${query.toString()}`, { signal })) as Pulled
   }
 
   async nodes(signal: AbortSignal): Promise<Node[]> {
-    return (await this.authorized<Nodes>('/api/v1/nodes', { signal })).nodes
+    return ((await this.authorized('/api/v1/nodes', { signal })) as Nodes).nodes
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {
-    return this.authorized('/api/v1/auth/token', { method: 'POST', body: { audience: `node:${nodeId}` } })
+    const body = { audience: `node:${nodeId}` }
+    return (await this.authorized('/api/v1/auth/token', { method: 'POST', body })) as AccessToken
   }
 
   /** Opens the device's one event stream. */
@@ -48,7 +49,7 @@ export class Server {
   /** Returns the round trip in ms. */
   async ping(): Promise<number> {
     const started = performance.now()
-    await call<unknown>(this.fetcher, `${this.origin}/healthz`, { timeoutMs: HEALTH_TIMEOUT_MS })
+    await call(this.fetcher, `${this.origin}/healthz`, { timeoutMs: HEALTH_TIMEOUT_MS })
     return performance.now() - started
   }
 
@@ -61,18 +62,18 @@ export class Server {
   }
 
   /** A token may have run out on the way, or its key may have changed: it is renewed once. */
-  private async authorized<Body>(path: string, options: Call): Promise<Body> {
+  private async authorized(path: string, options: Call): Promise<unknown> {
     try {
-      return await this.once<Body>(path, options)
+      return await this.once(path, options)
     } catch (error) {
       if (!isTokenProblem(error)) throw error
       this.session.forgetToken()
-      return this.once<Body>(path, options)
+      return this.once(path, options)
     }
   }
 
-  private async once<Body>(path: string, options: Call): Promise<Body> {
-    return call<Body>(this.fetcher, `${this.origin}${path}`, { ...options, headers: await this.authorization() })
+  private async once(path: string, options: Call): Promise<unknown> {
+    return call(this.fetcher, `${this.origin}${path}`, { ...options, headers: await this.authorization() })
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { shallowReactive } from 'vue'
 import { AccountRegistry, type KnownAccount } from '../local/accounts'
-import { AccountDatabase, databaseExists, type Environment } from '../local/database'
+import { AccountDatabase, type Environment } from '../local/database'
 import { adoptDevice } from '../local/outbox'
 import { noteServer } from '../local/log'
 import { rebuildSummaries } from '../local/summaries'
@@ -95,7 +95,7 @@ export class Session {
 
   private async renew(): Promise<string> {
     try {
-      const session = await call<SessionBody>(this.options.fetcher, this.url('refresh'), { method: 'POST' })
+      const session = (await call(this.options.fetcher, this.url('refresh'), { method: 'POST' })) as SessionBody
       if (session.account_id !== this.state.account?.accountId) throw new ProblemError('login_ended')
       return this.keep(session)
     } catch (error) {
@@ -108,7 +108,7 @@ export class Session {
   }
 
   private async begin(action: 'login' | 'register', body: Login | Registration): Promise<void> {
-    const session = await call<SessionBody>(this.options.fetcher, this.url(action), { method: 'POST', body })
+    const session = (await call(this.options.fetcher, this.url(action), { method: 'POST', body })) as SessionBody
     const db = await openAccount(session.account_id, this.options.environment)
     try {
       await adoptDevice(db, session.device_id)
@@ -117,7 +117,7 @@ export class Session {
       db.close()
     }
     const account = { accountId: session.account_id, username: session.username }
-    this.options.registry.use(account)
+    this.options.registry.use(account, this.options.environment.now())
     this.keep(session)
     this.state.ended = false
     if (this.state.account?.accountId !== account.accountId) this.state.account = account
@@ -130,7 +130,7 @@ export class Session {
 
   private async previousDevice(username: string): Promise<string | null> {
     const account = this.options.registry.byUsername(username)
-    if (account === null || !(await databaseExists(account.accountId))) return null
+    if (account === null) return null
     const db = await openAccount(account.accountId, this.options.environment)
     try {
       const device = await db.getMeta('device')

@@ -9,7 +9,7 @@ export class Tabs {
   /** Runs `work` while no other tab runs under this name. */
   async exclusively<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
     if (this.locks === undefined) return work()
-    return (await this.locks.request(name, work)) as Result
+    return this.locks.request(name, work)
   }
 
   /** Waits to be the leading tab, then runs `work`, which ends with `signal`. */

@@ -1,5 +1,10 @@
 /** Waiting: for a time, for a signal, for the next try. */
 
+/** Says whether `signal` lets a loop go on. A function, because the property changes while a loop awaits. */
+export function isRunning(signal: AbortSignal): boolean {
+  return !signal.aborted
+}
+
 /** Resolves after `ms`, or at once when `signal` is aborted. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return
@@ -28,7 +33,7 @@ export class Backoff {
   next(): number {
     const delay = Math.min(this.greatestMs, this.firstMs * 2 ** this.failures)
     this.failures += 1
-    return delay / 2 + (delay / 2) * this.random()
+    return Math.round(delay / 2 + (delay / 2) * this.random())
   }
 
   reset(): void {

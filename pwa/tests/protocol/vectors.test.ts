@@ -101,7 +101,10 @@ const runners: Record<string, (input: never) => unknown> = {
       messages: [...messages.keys()].sort(),
       path: tree.activePath(activeLeaf && toHex(activeLeaf)).map((message) => message.id),
       roots: tree.children(null).map((message) => message.id),
-      runnable: answers.filter((message) => isRunnable(messages, message)).map((message) => message.id).sort(),
+      runnable: answers
+        .filter((message) => isRunnable(messages, message))
+        .map((message) => message.id)
+        .sort(),
     }
   },
   events({ text, answer }: { text: string; answer: string }) {

@@ -1,11 +1,11 @@
 import type { ManifestOptions } from 'vite-plugin-pwa'
 
-/** How Domovoi looks once it is installed. */
+/** How the installed app presents itself. */
 export const manifest: Partial<ManifestOptions> = {
   id: '/',
   name: 'Domovoi',
   short_name: 'Domovoi',
-  description: 'Chat with the models on your own PC, from every device, with and without a network.',
+  description: 'An assistant that lives in your own house.',
   start_url: '/',
   scope: '/',
   display: 'standalone',
@@ -16,8 +16,7 @@ export const manifest: Partial<ManifestOptions> = {
     { src: '/icons/icon-192.png', sizes: '192x192', type: 'image/png', purpose: 'any' },
     { src: '/icons/icon-512.png', sizes: '512x512', type: 'image/png', purpose: 'any' },
     { src: '/icons/icon-maskable-512.png', sizes: '512x512', type: 'image/png', purpose: 'maskable' },
+    { src: '/icons/icon.svg', sizes: 'any', type: 'image/svg+xml', purpose: 'any' },
   ],
-  shortcuts: [
-    { name: 'New chat', url: '/new', icons: [{ src: '/icons/icon-192.png', sizes: '192x192', type: 'image/png' }] },
-  ],
+  shortcuts: [{ name: 'New chat', url: '/new' }],
 }

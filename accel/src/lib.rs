@@ -1,0 +1,5 @@
+//! Makes the node faster, never different. The modules are plain Rust; `python` alone knows Python.
+
+pub mod events;
+#[cfg(feature = "python")]
+mod python;

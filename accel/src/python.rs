@@ -1,0 +1,25 @@
+//! What Python sees: each function here has its typed stub in `_native.pyi` and its twin behind the import door.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::events;
+
+/// One server-sent event. Raises `ValueError` when id or kind is not a single line.
+#[pyfunction]
+fn encode_event<'py>(
+    python: Python<'py>,
+    event_id: &str,
+    kind: &str,
+    data: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    events::frame(event_id, kind, data)
+        .map(|bytes| PyBytes::new(python, &bytes))
+        .ok_or_else(|| PyValueError::new_err("an event's id and kind are single lines"))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(encode_event, module)?)
+}

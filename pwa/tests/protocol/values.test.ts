@@ -1,0 +1,70 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { limits } from '../../src/protocol/generated'
+import {
+  encodeText,
+  encodeValue,
+  isContinuable,
+  isFinal,
+  readId,
+  readRequest,
+  readText,
+} from '../../src/protocol/values'
+
+const NODE = new Uint8Array(16).fill(1)
+
+describe('text', () => {
+  it('V1: comes back as it was written, however long', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (text) => {
+        expect(readText(encodeText(text))).toBe(text)
+      }),
+    )
+  })
+
+  it('V3: any bytes that are no text count as absent', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        const text = readText(bytes)
+        if (text !== null) expect(new TextDecoder('utf-8', { fatal: true }).decode(bytes)).toContain(text)
+      }),
+    )
+  })
+
+  it('V4: lone surrogates and too many characters are refused', () => {
+    expect(() => encodeText('a\udc00')).toThrow()
+    expect(() => encodeText('\ud83d a')).toThrow()
+    expect(() => encodeText('x'.repeat(limits.MAX_MESSAGE_CHARACTERS + 1))).toThrow()
+  })
+})
+
+describe('a request', () => {
+  it('names its node, or any', () => {
+    expect(readRequest(encodeValue({ node: NODE, model: null, sampling: {} }))).toMatchObject({ node: NODE })
+    expect(readRequest(encodeValue({ node: null }))).toEqual({ node: null, model: null, sampling: {} })
+  })
+
+  it.each([
+    ['no node', { model: null }],
+    ['a short node', { node: new Uint8Array(3) }],
+    ['a model that is no name', { node: NODE, model: 7 }],
+    ['sampling that is none', { node: NODE, sampling: [] }],
+    ['a temperature out of range', { node: NODE, sampling: { temperature: 9 } }],
+    ['half a token', { node: NODE, sampling: { max_tokens: 1.5 } }],
+  ])('V3: with %s counts as absent', (_name, value) => {
+    expect(readRequest(encodeValue(value))).toBeNull()
+  })
+})
+
+it('an id has 16 bytes', () => {
+  expect(readId(encodeValue(NODE))).toEqual(NODE)
+  expect(readId(encodeValue(new Uint8Array(15)))).toBeNull()
+  expect(readId(encodeValue('x'))).toBeNull()
+})
+
+it('Q5, Q3: all states but two are final; two let the next request run', () => {
+  const states = ['queued', 'running', 'done', 'stopped', 'interrupted', 'failed'] as const
+  expect(states.filter((state) => isFinal({ state }))).toEqual(['done', 'stopped', 'interrupted', 'failed'])
+  expect(states.filter((state) => isContinuable({ state }))).toEqual(['done', 'stopped'])
+  expect(isFinal(null)).toBe(false)
+})

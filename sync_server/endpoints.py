@@ -1,0 +1,64 @@
+"""Every HTTP endpoint in one table, for the router and for /openapi.json."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from shared import wire
+from sync_server import account_endpoints, health, node_endpoints, sync_endpoints
+
+if TYPE_CHECKING:
+    from msgspec import Struct
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+
+
+class Parameter(NamedTuple):
+    """One number of the query string."""
+
+    name: str
+    text: str
+
+
+class Endpoint(NamedTuple):
+    """One method of one path. `body` and `reply` None: there is none; `is_public`: it asks for no token."""
+
+    method: str
+    path: str
+    handler: Handler
+    body: type[Struct] | None = None
+    reply: type[Struct] | None = None
+    is_public: bool = False
+    query: tuple[Parameter, ...] = ()
+    media_type: str | None = None
+
+
+_PULL = (
+    Parameter("since", "The cursor: the sequence number read last."),
+    Parameter("limit", "The most changes to return."),
+    Parameter("epoch", "The history that the cursor belongs to."),
+)
+
+ENDPOINTS = (
+    Endpoint("POST", "/api/v1/auth/register", account_endpoints.register, wire.Registration, wire.Session, True),
+    Endpoint("POST", "/api/v1/auth/login", account_endpoints.login, wire.Login, wire.Session, True),
+    Endpoint("POST", "/api/v1/auth/refresh", account_endpoints.refresh, None, wire.Session, True),
+    Endpoint("POST", "/api/v1/auth/logout", account_endpoints.logout, is_public=True),
+    Endpoint("POST", "/api/v1/auth/token", account_endpoints.token, wire.TokenRequest, wire.AccessToken),
+    Endpoint("POST", "/api/v1/auth/node", node_endpoints.node_login, wire.NodeLogin, wire.NodeSession, True),
+    Endpoint("GET", "/api/v1/devices", account_endpoints.devices, None, wire.Devices),
+    Endpoint("PATCH", "/api/v1/devices/{device_id}", account_endpoints.rename, wire.DeviceRename, wire.Device),
+    Endpoint("DELETE", "/api/v1/devices/{device_id}", account_endpoints.revoke),
+    Endpoint("GET", "/api/v1/nodes", node_endpoints.nodes, None, wire.Nodes),
+    Endpoint("POST", "/api/v1/sync/push", sync_endpoints.push_changes, wire.Push, wire.Pushed),
+    Endpoint("GET", "/api/v1/sync/pull", sync_endpoints.pull_changes, None, wire.Pulled, query=_PULL),
+    Endpoint("GET", "/api/v1/events", sync_endpoints.events, media_type="text/event-stream"),
+    Endpoint("GET", "/healthz", health.healthz, None, health.Health, True),
+    Endpoint("GET", "/readyz", health.readyz, None, health.Health, True),
+    Endpoint("GET", "/metrics", health.metrics, is_public=True, media_type="text/plain"),
+    Endpoint("GET", "/.well-known/jwks.json", health.key_set, None, wire.KeySet, True),
+)

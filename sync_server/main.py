@@ -1,0 +1,157 @@
+"""The server's composition root: the one module here that knows every concrete part."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from shared.errors import DomovoiError, StartupError
+from shared.limits import MAX_FRAME_PAYLOAD_BYTES
+from sync_server import signing_keys
+from sync_server.accounts import Accounts
+from sync_server.application import make_application
+from sync_server.database import Database
+from sync_server.dialect import dialect_for
+from sync_server.enrolment import enrol_from
+from sync_server.guard import Addresses
+from sync_server.metrics import Metrics
+from sync_server.migrations import upgrade
+from sync_server.news import Hub
+from sync_server.node_login import NodeLogins
+from sync_server.open_streams import OpenStreams
+from sync_server.passwords import Passwords
+from sync_server.private_files import make_private_folder
+from sync_server.refresh import RefreshTokens
+from sync_server.services import Services
+from sync_server.setup_code import SetupCode
+from sync_server.tunnels import Tunnels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sync_server.settings import ServerSettings
+
+# After a stop signal, open requests have this long to finish.
+GRACE_S = 5
+MAX_MESSAGE_BYTES = 16 * MAX_FRAME_PAYLOAD_BYTES
+
+
+async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) -> None:
+    """Run the server until it is cancelled or told to stop by a signal; call `ready` with its address.
+
+    Raises StartupError with what to do when it can't start.
+    """
+    listener = _listen(settings)
+    port = listener.getsockname()[1]
+    with listener:
+        services = await _start(replace(settings, port=port))
+        application = make_application(services, Addresses(port, settings.public_url))
+        configuration = uvicorn.Config(
+            application,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            # The tunnel has a heartbeat of its own.
+            ws_ping_interval=None,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = _Server(configuration, services)
+        if ready is not None:
+            ready(settings.public_url or f"http://localhost:{port}")
+        await _until_stopped(server, listener)
+
+
+async def _until_stopped(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve; a cancelled task stops as gracefully as a signalled process."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, ending open streams first when it stops, and the database last."""
+
+    def __init__(self, configuration: uvicorn.Config, services: Services) -> None:
+        super().__init__(configuration)
+        self._services = services
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._services.streams.close_all()
+        await super().shutdown(sockets)
+        self._services.passwords.close()
+        await self._services.database.close()
+
+
+async def _start(settings: ServerSettings) -> Services:
+    dialect = dialect_for(settings.database_url, settings.data)
+    try:
+        make_private_folder(settings.data)
+        keys = signing_keys.load_or_create(settings.data / "keys")
+        await asyncio.to_thread(upgrade, dialect)
+        database = Database(dialect)
+        await database.open()
+        setup_code = SetupCode(settings.data / "setup-code")
+        await setup_code.prepare(database)
+        await enrol_from(settings.data / "enrolment", database)
+    except DomovoiError as error:
+        raise StartupError(f"The database can't be used. {dialect.advice}") from error
+    except OSError as error:
+        raise StartupError(
+            f"The data folder {settings.data} can't be written to ({error.strerror}). "
+            "Give yourself permission, or choose another with --data or DOMOVOI_DATA."
+        ) from error
+    return _compose(settings, database, keys, setup_code)
+
+
+def _compose(
+    settings: ServerSettings, database: Database, keys: signing_keys.SigningKeys, setup_code: SetupCode
+) -> Services:
+    passwords = Passwords()
+    refresh_tokens = RefreshTokens(database, keys.refresh_key)
+    node_logins = NodeLogins(database, keys, settings.data / "enrolment")
+    hub = Hub()
+    streams = OpenStreams()
+    tunnels = Tunnels(database, node_logins, hub)
+    metrics = Metrics()
+    metrics.gauge("domovoi_open_streams", "Event streams and relayed calls.", lambda: len(streams))
+    metrics.gauge("domovoi_connected_nodes", "Nodes with a tunnel.", lambda: len(tunnels))
+    return Services(
+        settings=settings,
+        database=database,
+        keys=keys,
+        passwords=passwords,
+        accounts=Accounts(database, passwords, setup_code, refresh_tokens),
+        refresh_tokens=refresh_tokens,
+        node_logins=node_logins,
+        hub=hub,
+        streams=streams,
+        tunnels=tunnels,
+        metrics=metrics,
+    )
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(
+                f"Port {settings.port} is busy. Stop the program that uses it, or choose another with --port."
+            ) from error
+        raise StartupError(
+            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}). Choose another address or port."
+        ) from error

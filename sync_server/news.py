@@ -1,0 +1,88 @@
+"""News of accounts, from those who change something to those who hold a stream open. In this process only.
+
+News of the log goes to every stream of the account, the pusher's too: it moves that device's cursor without a pull.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from shared.wire import LogNews, Nodes
+
+News = LogNews | Nodes
+Listener = Callable[[News], None]
+
+# With at most 16 kB inline each, a stream that is not read holds half a megabyte.
+MAX_WAITING = 32
+
+
+class Hub:
+    """Who listens to which account."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[bytes, list[Listener]] = {}
+
+    @contextmanager
+    def listening(self, account_id: bytes, listener: Listener) -> Iterator[None]:
+        """Call `listener` with the account's news, which must not block, until the context ends."""
+        listeners = self._listeners.setdefault(account_id, [])
+        listeners.append(listener)
+        try:
+            yield
+        finally:
+            listeners.remove(listener)
+            if not listeners and self._listeners.get(account_id) is listeners:
+                del self._listeners[account_id]
+
+    def publish(self, account_id: bytes, news: News) -> None:
+        """Hand the news to every listener of the account."""
+        for listener in tuple(self._listeners.get(account_id, ())):
+            listener(news)
+
+    def has_listeners(self, account_id: bytes) -> bool:
+        """Say whether anybody listens to the account."""
+        return account_id in self._listeners
+
+
+class Mailbox:
+    """News that a slow reader has not taken yet, bounded: what does not fit becomes 'pull from here to there'."""
+
+    def __init__(self) -> None:
+        self._log: deque[LogNews] = deque()
+        self._presence: Nodes | None = None
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    def put(self, news: News) -> None:
+        """Add news. Only the latest presence is kept."""
+        if isinstance(news, Nodes):
+            self._presence = news
+        elif len(self._log) < MAX_WAITING:
+            self._log.append(news)
+        else:
+            prev_head = min(self._log[0].prev_head, news.prev_head)
+            head = max(news.head, *(waiting.head for waiting in self._log))
+            self._log.clear()
+            self._log.append(LogNews(news.epoch, prev_head, head))
+        self._changed.set()
+
+    async def take(self) -> list[News] | None:
+        """Wait for news and return all of it; None when the mailbox was closed."""
+        await self._changed.wait()
+        if self._is_closed:
+            return None
+        self._changed.clear()
+        news: list[News] = [*self._log]
+        self._log.clear()
+        if self._presence is not None:
+            news.append(self._presence)
+            self._presence = None
+        return news
+
+    def close(self) -> None:
+        """End the reader."""
+        self._is_closed = True
+        self._changed.set()

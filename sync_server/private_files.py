@@ -1,0 +1,49 @@
+"""Files that only the server's user may read, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make the folder (0700) where it is missing. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix":
+        folder.chmod(0o700)
+
+
+def create_once(path: Path, content: bytes) -> bytes:
+    """Write the file (0600) unless it exists; return what it holds. Raises OSError.
+
+    The finished file is linked under its name, which is atomic and exclusive: of several processes that start at
+    once one wins, and none ever reads half a file.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+            _sync_folder(path.parent)
+    finally:
+        draft.unlink()
+    return path.read_bytes()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows can't open a folder, and needs no such flush
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""Reading the account's log from a cursor (rules L12, L14)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from shared.change import PulledChange
+from shared.errors import Code, DomovoiError
+from shared.limits import MAX_PULL_BYTES
+from shared.wire import Hello, Pulled
+from sync_server import clock
+from sync_server.tables import account, cell
+
+if TYPE_CHECKING:
+    from sync_server.database import Database, Row
+
+
+async def pull(database: Database, account_id: bytes, since: int, limit: int, epoch: int | None) -> Pulled:
+    """Return up to `limit` changes after `since`, 4 MiB of values at most but at least one change.
+
+    Raises DomovoiError epoch_changed when the cursor is of another history, history_trimmed below the floor.
+    """
+    books = await _books(database, account_id)
+    head = books["head"]
+    # A cursor past the head was made by a history that this server has lost.
+    if (epoch is not None and epoch != books["epoch"]) or since > head:
+        raise DomovoiError(Code.EPOCH_CHANGED, epoch=books["epoch"])
+    if 0 < since < books["floor"]:
+        raise DomovoiError(Code.HISTORY_TRIMMED, epoch=books["epoch"])
+    last = await _last_of_page(database, account_id, since, head, limit)
+    columns = cell.c
+    rows = await database.all(
+        select(*(columns[name] for name in PulledChange.__struct_fields__))
+        .where(columns.account_id == account_id, columns.seq > since, columns.seq <= last)
+        .order_by(columns.seq)
+    )
+    changes = [PulledChange(*(row[name] for name in PulledChange.__struct_fields__)) for row in rows]
+    return Pulled(books["epoch"], head, changes, last < head, clock.now_ms())
+
+
+async def hello(database: Database, account_id: bytes) -> Hello:
+    """Return where the account's log stands."""
+    books = await _books(database, account_id)
+    return Hello(books["epoch"], books["head"], clock.now_ms())
+
+
+async def _books(database: Database, account_id: bytes) -> Row:
+    columns = account.c
+    row = await database.one(select(columns.head, columns.floor, columns.epoch).where(columns.account_id == account_id))
+    if row is None:
+        raise DomovoiError(Code.TOKEN_INVALID)
+    return row
+
+
+async def _last_of_page(database: Database, account_id: bytes, since: int, head: int, limit: int) -> int:
+    """Return the sequence number at which the page ends; `head` when it holds all that is left.
+
+    The sizes are read before the values, so that a page of large values never stands in memory whole.
+    """
+    columns = cell.c
+    rows = await database.all(
+        select(columns.seq, func.length(columns.value).label("size"))
+        .where(columns.account_id == account_id, columns.seq > since, columns.seq <= head)
+        .order_by(columns.seq)
+        .limit(limit + 1)
+    )
+    size, last = 0, since
+    for row in rows[:limit]:
+        size += row["size"]
+        if last > since and size > MAX_PULL_BYTES:
+            return last
+        last = row["seq"]
+    return last if len(rows) > limit else head

@@ -1,0 +1,44 @@
+"""The parts of a running server, as its endpoints find them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from sync_server.accounts import Accounts
+    from sync_server.database import Database
+    from sync_server.metrics import Metrics
+    from sync_server.news import Hub
+    from sync_server.node_login import NodeLogins
+    from sync_server.open_streams import OpenStreams
+    from sync_server.passwords import Passwords
+    from sync_server.refresh import RefreshTokens
+    from sync_server.settings import ServerSettings
+    from sync_server.signing_keys import SigningKeys
+    from sync_server.tunnels import Tunnels
+
+
+@dataclass(frozen=True)
+class Services:
+    """Made once by the composition root."""
+
+    settings: ServerSettings
+    database: Database
+    keys: SigningKeys
+    passwords: Passwords
+    accounts: Accounts
+    refresh_tokens: RefreshTokens
+    node_logins: NodeLogins
+    hub: Hub
+    streams: OpenStreams
+    tunnels: Tunnels
+    metrics: Metrics
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the services of the application that serves this request."""
+    services: Services = connection.app.state.services
+    return services

@@ -1,0 +1,143 @@
+"""The tables as SQLAlchemy sees them. `migrations/` makes them; a test keeps the two equal.
+
+Identifiers are BINARY and every key of an account's data begins with the account, so that one account is one shard.
+Secondary keys are unique constraints: they stand inside CREATE TABLE, so one table is one DDL statement.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BINARY, BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import PrimaryKeyConstraint as PrimaryKey
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARBINARY
+
+from shared.limits import (
+    ACCOUNT_ID_BYTES,
+    CLOCK_BYTES,
+    DEVICE_ID_BYTES,
+    ENTITY_ID_BYTES,
+    HASH_BYTES,
+    MAX_DEVICE_NAME_CHARACTERS,
+    MAX_USERNAME_CHARACTERS,
+    NODE_ID_BYTES,
+)
+
+metadata = MetaData()
+
+AccountId = BINARY(ACCOUNT_ID_BYTES)
+DeviceId = BINARY(DEVICE_ID_BYTES)
+NodeId = BINARY(NODE_ID_BYTES)
+EntityId = BINARY(ENTITY_ID_BYTES)
+Hash = BINARY(HASH_BYTES)
+# Case folding makes at most three characters of one, UTF-8 at most four bytes of a character.
+FoldedName = LargeBinary(768).with_variant(VARBINARY(768), "mysql", "mariadb")
+CellValue = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")
+
+account = Table(
+    "account",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("username", String(MAX_USERNAME_CHARACTERS), nullable=False),
+    Column("username_folded", FoldedName, nullable=False),
+    Column("password_hash", String(255), nullable=False),
+    Column("is_owner", Boolean, nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("bytes_used", BigInteger, nullable=False),
+    Column("quota_bytes", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKey("account_id"),
+    Unique("username_folded", name="account_username"),
+)
+
+device = Table(
+    "device",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("device_id", DeviceId, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("name", String(MAX_DEVICE_NAME_CHARACTERS), nullable=False),
+    Column("last_dseq", BigInteger, nullable=False),
+    Column("last_hash", Hash, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    PrimaryKey("account_id", "device_id"),
+)
+
+cell = Table(
+    "cell",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("etype", Integer, nullable=False),
+    Column("eid", EntityId, nullable=False),
+    Column("field", Integer, nullable=False),
+    Column("scope", EntityId, nullable=False),
+    Column("clk", BINARY(CLOCK_BYTES), nullable=False),
+    Column("dseq", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kid", BigInteger, nullable=False),
+    Column("value", CellValue, nullable=False),
+    PrimaryKey("account_id", "etype", "eid", "field"),
+    Unique("account_id", "seq", name="cell_seq"),
+    # Ends with the primary key, which InnoDB appends to a secondary key anyway.
+    Unique("account_id", "scope", "etype", "eid", "field", name="cell_scope"),
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("node_id", NodeId, nullable=False),
+    Column("name", String(MAX_DEVICE_NAME_CHARACTERS), nullable=False),
+    Column("public_key", Hash, nullable=False),
+    Column("key_id", String(43), nullable=False),
+    # Enrolled through the data folder: serves every account of this server.
+    Column("is_shared", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    PrimaryKey("node_id"),
+    Unique("key_id", name="node_key"),
+)
+
+node_grant = Table(
+    "node_grant",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("node_id", NodeId, nullable=False),
+    Column("device_id", DeviceId, nullable=False),
+    Column("level", String(8), nullable=False),
+    PrimaryKey("account_id", "node_id"),
+    Unique("node_id", "account_id", name="node_grant_node"),
+)
+
+refresh_token = Table(
+    "refresh_token",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("token_hash", Hash, nullable=False),
+    Column("device_id", DeviceId, nullable=False),
+    Column("family", BINARY(16), nullable=False),
+    Column("login_ms", BigInteger, nullable=False),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+    PrimaryKey("account_id", "token_hash"),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("code_hash", Hash, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+    PrimaryKey("code_hash"),
+)
+
+server_setting = Table(
+    "server_setting",
+    metadata,
+    Column("name", String(64), nullable=False),
+    Column("value", String(255), nullable=False),
+    PrimaryKey("name"),
+)

@@ -1,0 +1,6 @@
+"""`make bench`: every benchmark in turn."""
+
+from tests.benchmarks import answer_stream, app_weight, propagation
+
+for benchmark in (app_weight, answer_stream, propagation):
+    benchmark.main()

@@ -1,0 +1,50 @@
+"""Two people's devices, both offline, both writing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.end_to_end.browser import Profile
+    from tests.end_to_end.household import Household
+
+
+def test_what_both_did_offline_is_there_on_both(household: Household, open_profile: Callable[..., Profile]) -> None:
+    household.start("server")
+    household.start("node")
+    one, two = open_profile("one"), open_profile("two")
+    one.make_first_account(household.setup_code)
+    one.write("First question")
+    one.expect_answer()
+    one.goto("/new")
+    one.write("Doomed question")
+    one.expect_answer()
+    two.log_in()
+    two.open_conversation("First question")
+    one.open_conversation("First question")
+    two.expect_answer()
+
+    household.kill("server")
+    household.kill("node")
+    one.edit_question("First question", "First question, edited by one")
+    two.edit_question("First question", "First question, edited by two")
+    one.rename("Renamed by one")
+    two.rename("Renamed by two")
+    two.delete_conversation("Doomed question")
+
+    household.start("server")
+    household.start("node")
+    for profile in (one, two):
+        # The later writer wins the title; both edits are branches beside the first question.
+        expect(profile.page.get_by_role("heading", name="Renamed by two")).to_be_visible()
+        expect(profile.page.get_by_role("link", name="Doomed question")).to_have_count(0)
+        expect(
+            profile.questions.first.get_by_text("3/3").or_(profile.questions.first.get_by_text("2/3"))
+        ).to_be_visible()
+    texts = [profile.branch_texts() for profile in (one, two)]
+    assert texts[0] == texts[1]
+    assert texts[0] == ["First question", "First question, edited by one", "First question, edited by two"]

@@ -1,0 +1,83 @@
+"""What a person gets on the first day: account, answer, offline, queue, a second browser."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.end_to_end.node_log import runs_started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.end_to_end.browser import Profile
+    from tests.end_to_end.household import Household
+
+
+def test_the_first_day(household: Household, open_profile: Callable[..., Profile]) -> None:
+    household.start("server")
+    household.start("node")
+    vera = open_profile("vera")
+    vera.make_first_account(household.setup_code)
+    assert not (household.data / "setup-code").exists(), "the setup code works once"
+
+    vera.write("Hello")
+    first = vera.expect_answer().inner_text()
+    assert first.strip()
+    vera.screenshot("story-answer")
+    address = vera.page.url
+
+    household.kill("server")
+    household.kill("node")
+    vera.page.reload()
+    expect(vera.expect_answer()).to_have_text(first)
+    vera.write("Name three birds")
+    expect(vera.questions.last).to_have_attribute("data-state", "queued")
+    vera.screenshot("story-queued")
+    vera.close()
+    vera.page.goto(address)
+    expect(vera.questions.last).to_have_attribute("data-state", "queued")
+
+    household.start("server")
+    household.start("node")
+    assert vera.expect_answer().inner_text().strip()
+    expect(vera.questions.last).to_have_attribute("data-state", "accepted")
+    assert runs_started(household) == 1, "sent once and answered once"
+
+    tablet = open_profile("tablet")
+    tablet.log_in()
+    tablet.open_conversation("Hello")
+    expect(tablet.answers).to_have_count(2)
+    vera.write("And one fish")
+    expect(tablet.questions.filter(has_text="And one fish")).to_be_visible()
+    tablet.expect_answer()
+    vera.expect_answer()
+    expect(tablet.answers.last.locator("[data-part=body]")).to_have_text(
+        re.compile(re.escape(vera.answers.last.locator("[data-part=body]").inner_text()[:40]))
+    )
+
+
+def test_a_request_is_answered_while_the_app_is_closed(
+    household: Household, open_profile: Callable[..., Profile]
+) -> None:
+    household.start("server")
+    household.start("node")
+    vera = open_profile("vera")
+    vera.make_first_account(household.setup_code)
+    vera.write("Hello")
+    vera.expect_answer()
+    address = vera.page.url
+
+    household.kill("node")
+    vera.write("Name a colour")
+    expect(vera.questions.last).to_have_attribute("data-state", "accepted")
+    expect(vera.answers.last).to_have_attribute("data-state", "queued")
+    vera.close()
+
+    household.start("node")
+    household.wait_for_finished_answers(2)
+    vera.page.goto(address)
+    assert vera.expect_answer().inner_text().strip()
+    assert runs_started(household) == 1

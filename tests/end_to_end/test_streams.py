@@ -1,0 +1,108 @@
+"""Answers that are cut, stopped, or lose their server or engine half-way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from tests.end_to_end.household import wait_until
+from tests.end_to_end.node_log import runs_started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.end_to_end.browser import Profile
+    from tests.end_to_end.household import Household
+    from tests.end_to_end.proxy import CuttingProxy
+
+LONG = "Write a long story about a house by the sea, with many details."
+
+
+@pytest.fixture
+def running(household: Household) -> Household:
+    household.start("server")
+    household.start("node")
+    return household
+
+
+def test_an_answer_survives_a_cut_connection_byte_for_byte(
+    running: Household, open_profile: Callable[..., Profile], cutting_proxy: Callable[[int], CuttingProxy]
+) -> None:
+    to_node, to_server = cutting_proxy(running.node_port), cutting_proxy(running.port)
+    rules = ",".join(f"MAP localhost:{p.target} 127.0.0.1:{p.port}" for p in (to_node, to_server))
+    vera = open_profile("vera", arguments=[f"--host-resolver-rules={rules}"])
+    vera.make_first_account(running.setup_code)
+    vera.write(LONG)
+    for _ in range(3):
+        vera.expect_words()
+        assert to_node.cut() + to_server.cut() > 0, "a stream was open"
+    vera.expect_answer()
+    assert runs_started(running) == 1, "one generation"
+    # The page compares what it streamed with the body that the node wrote, and reports a difference as an error.
+    vera.page.reload()
+    vera.expect_answer()
+
+
+def test_stop_from_another_device_frees_the_engine(running: Household, open_profile: Callable[..., Profile]) -> None:
+    vera, tablet = open_profile("vera"), open_profile("tablet")
+    vera.make_first_account(running.setup_code)
+    tablet.log_in()
+    vera.write(LONG)
+    vera.expect_words()
+    tablet.open_conversation("Write a long story")
+    tablet.press("Stop")
+    vera.expect_answer("stopped")
+    tablet.expect_answer("stopped")
+    vera.write("Say hi")
+    vera.expect_answer("done")
+
+
+def test_a_killed_server_loses_nothing_that_it_accepted(
+    running: Household, open_profile: Callable[..., Profile]
+) -> None:
+    vera = open_profile("vera")
+    vera.make_first_account(running.setup_code)
+    vera.write(LONG)
+    expect(vera.questions.last).to_have_attribute("data-state", "accepted")
+    running.kill("server")
+    vera.expect_answer()
+    running.start("server")
+    running.wait_for_finished_answers(1)
+    tablet = open_profile("tablet")
+    tablet.log_in()
+    tablet.open_conversation("Write a long story")
+    text = vera.answers.last.locator("[data-part=body]").inner_text()
+    expect(tablet.expect_answer()).to_have_text(text)
+
+
+def test_a_killed_engine_says_so_and_can_be_asked_again(
+    running: Household, open_profile: Callable[..., Profile]
+) -> None:
+    vera = open_profile("vera")
+    vera.make_first_account(running.setup_code)
+    vera.write(LONG)
+    vera.expect_words()
+    engines = list(psutil.Process(running.processes["node"].pid).children(recursive=True))
+    assert len(engines) == 1
+    engines[0].kill()
+    vera.expect_answer("interrupted")
+    expect(vera.page.get_by_text("The answer stopped halfway")).to_be_visible()
+    vera.screenshot("interrupted")
+    vera.press("Retry")
+    vera.expect_words()
+    vera.press("Stop")
+    vera.expect_answer("stopped")
+
+
+def test_a_killed_node_leaves_no_answer_hanging(running: Household, open_profile: Callable[..., Profile]) -> None:
+    vera = open_profile("vera")
+    vera.make_first_account(running.setup_code)
+    vera.write(LONG)
+    vera.expect_words()
+    running.kill("node")
+    running.start("node")
+    vera.expect_answer("interrupted")
+    wait_until(lambda: runs_started(running) == 0, "nothing is re-run by itself")

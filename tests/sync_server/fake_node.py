@@ -1,0 +1,203 @@
+"""A node as tests play it: it introduces itself, logs in, and speaks the tunnel's frames."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from websockets.asyncio.client import ClientConnection, connect
+
+from shared import frames, identifiers, tokens
+from shared.frames import (
+    Frame,
+    FrameType,
+    HelloPayload,
+    OpenRequest,
+    OpenResponse,
+    ReceiveCredit,
+    SendCredit,
+    WelcomePayload,
+    WindowPayload,
+)
+from shared.wire import NodeStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WITHIN_S = 20.0
+
+
+class Identity:
+    """A node's key and what follows from it."""
+
+    def __init__(self, name: str = "Desk PC") -> None:
+        self.name = name
+        self.key = Ed25519PrivateKey.generate()
+        self.public = tokens.raw_public_key(self.key.public_key())
+        self.node_id = identifiers.node_id(self.public).hex()
+
+    def enrol(self, data: Path) -> None:
+        """Introduce the node through the server's data folder."""
+        folder = data / "enrolment"
+        folder.mkdir(exist_ok=True)
+        enrolment = {"node_id": self.node_id, "name": self.name, "public_key": tokens.base64url(self.public)}
+        (folder / f"{self.node_id}.json").write_text(json.dumps(enrolment))
+
+    def assertion(self, **changes: object) -> str:
+        """Return a login signed by the node."""
+        now_s = int(time.time())
+        claims = {
+            "iss": self.node_id,
+            "aud": tokens.NODE_LOGIN_AUDIENCE,
+            "jti": os.urandom(8).hex(),
+            "iat": now_s,
+            "nbf": now_s,
+            "exp": now_s + 60,
+        }
+        return tokens.sign(msgspec.convert({**claims, **changes}, tokens.NodeClaims), self.key, tokens.NODE_TYPE)
+
+
+class NodeCall:
+    """One relayed call, from the node's side."""
+
+    def __init__(self, node: FakeNode, number: int, request: OpenRequest) -> None:
+        self.request = request
+        self.number = number
+        self.is_reset = asyncio.Event()
+        self.sent = 0
+        self._node = node
+        self._may_send = SendCredit()
+        self._granted = asyncio.Event()
+        self._owed = ReceiveCredit()
+        self._body: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def body(self) -> bytes:
+        """Return the request's body."""
+        body = b""
+        while (data := await self._body.get()) is not None:
+            body += data
+            if credit := self._owed.consumed(len(data)):
+                await self._node.send(FrameType.WINDOW, self.number, WindowPayload(credit))
+        return body
+
+    async def respond(self, status: int, content_type: str, **headers: str) -> None:
+        """Send the head of the response."""
+        named = [("content-type", content_type), *((name.replace("_", "-"), text) for name, text in headers.items())]
+        await self._node.send(FrameType.OPEN, self.number, OpenResponse(status, named))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body, waiting for credit. `sent` counts."""
+        while data:
+            taken = self._may_send.take(len(data))
+            if taken == 0:
+                self._granted.clear()
+                await self._granted.wait()
+                continue
+            await self._node.send(FrameType.DATA, self.number, data[:taken])
+            self.sent += taken
+            data = data[taken:]
+
+    async def end(self) -> None:
+        """End the response."""
+        await self._node.send(FrameType.END, self.number)
+
+    def on_frame(self, frame: Frame) -> None:
+        """Take a frame from the server."""
+        match frame.type:
+            case FrameType.DATA:
+                self._owed.received(len(frame.payload))
+                self._body.put_nowait(frame.payload)
+            case FrameType.END:
+                self._body.put_nowait(None)
+            case FrameType.WINDOW:
+                self._may_send.grant(msgspec.msgpack.decode(frame.payload, type=WindowPayload).credit)
+                self._granted.set()
+            case FrameType.RESET:
+                self.is_reset.set()
+            case _:
+                raise AssertionError(frame)
+
+
+Handler = Callable[[NodeCall], Coroutine[None, None, None]]
+
+
+class FakeNode:
+    """A connected node. `others` holds the frames that belong to no call."""
+
+    def __init__(self, websocket: ClientConnection, handler: Handler) -> None:
+        self.websocket = websocket
+        self.others: asyncio.Queue[Frame] = asyncio.Queue()
+        self.calls: dict[int, NodeCall] = {}
+        self._handler = handler
+
+    async def send(self, kind: FrameType, stream: int = 0, payload: msgspec.Struct | bytes = b"") -> None:
+        """Send one frame."""
+        data = payload if isinstance(payload, bytes) else msgspec.msgpack.encode(payload)
+        await self.websocket.send(frames.encode(Frame(kind, stream, data)))
+
+    async def status(self, model: str) -> None:
+        """Say how the node is."""
+        await self.send(FrameType.STATUS, payload=NodeStatus(name="Desk PC", engine_state="ready", model=model))
+
+    async def next_frame(self, kind: FrameType) -> Frame:
+        """Return the next frame of that kind."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                frame = await self.others.get()
+                if frame.type is kind:
+                    return frame
+
+    async def read(self, tasks: asyncio.TaskGroup) -> None:
+        """Take frames until the server closes."""
+        async for message in self.websocket:
+            assert isinstance(message, bytes)
+            for frame in frames.decode(message):
+                if frame.type is FrameType.OPEN:
+                    call = NodeCall(self, frame.stream, msgspec.msgpack.decode(frame.payload, type=OpenRequest))
+                    self.calls[frame.stream] = call
+                    tasks.create_task(self._handler(call))
+                elif frame.stream:
+                    self.calls[frame.stream].on_frame(frame)
+                else:
+                    self.others.put_nowait(frame)
+
+
+async def refuse(_: NodeCall) -> None:
+    """Handle no calls."""
+
+
+_sessions = itertools.count(1)
+
+
+async def say_hello(websocket: ClientConnection, token: str) -> None:
+    """Send HELLO."""
+    hello = HelloPayload(f"session {next(_sessions)}", 0, 0, [], token)
+    await websocket.send(frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello))))
+
+
+@asynccontextmanager
+async def connected(url: str, identity: Identity, handler: Handler = refuse) -> AsyncIterator[FakeNode]:
+    """Connect as the node; the node is gone when the context ends."""
+    async with asyncio.TaskGroup() as tasks, connect(url, proxy=None) as websocket:
+        await say_hello(websocket, identity.assertion())
+        async with asyncio.timeout(WITHIN_S):
+            message = await websocket.recv()
+        assert isinstance(message, bytes)
+        [welcome] = frames.decode(message)
+        assert welcome.type is FrameType.WELCOME, welcome
+        msgspec.msgpack.decode(welcome.payload, type=WelcomePayload)
+        node = FakeNode(websocket, handler)
+        reader = tasks.create_task(node.read(tasks))
+        try:
+            yield node
+        finally:
+            await websocket.close()
+            await reader

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared import tokens
+from shared.limits import TOKEN_LEEWAY_S, TOKEN_LIFETIME_S
+from sync_server import clock
+from tests.sync_server.device import Device, code_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.sync_server.fake_node import Identity
+
+
+def asked_with(device: Device, authorization: str | None) -> httpx.Response:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return device.http.get("/api/v1/devices", headers=headers)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(tokens.from_base64url(token.split(".")[1]))
+    return claims
+
+
+def test_K4_no_token(device: Device) -> None:
+    response = asked_with(device, None)
+    assert code_of(response) == (401, "token_missing")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("authorization", ["Bearer", "Basic YTpi", "Bearer x", "Bearer a.b.c", "Bearer " + "x" * 5000])
+def test_K4_what_is_no_token(device: Device, authorization: str) -> None:
+    assert code_of(asked_with(device, authorization)) == (401, "token_invalid")
+
+
+def test_K4_an_expired_token(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    later_ms = clock.now_ms() + (TOKEN_LIFETIME_S + TOKEN_LEEWAY_S + 1) * 1000
+    monkeypatch.setattr(clock, "now_ms", lambda: later_ms)
+    assert code_of(asked_with(device, device.bearer["authorization"])) == (401, "token_expired")
+
+
+def test_K1_another_key_signs_nothing_here(device: Device) -> None:
+    claims = msgspec.convert(claims_of(device.session.access_token), tokens.Claims)
+    forged = tokens.sign(claims, Ed25519PrivateKey.generate())
+    assert code_of(asked_with(device, f"Bearer {forged}")) == (401, "token_invalid")
+
+
+def test_K1_no_other_algorithm(device: Device) -> None:
+    header, payload, signature = device.session.access_token.split(".")
+    for changes in ({"alg": "none"}, {"alg": "HS256"}, {"alg": "eddsa"}, {"typ": "JWT"}, {"crit": ["x"]}):
+        changed = json.dumps({**json.loads(tokens.from_base64url(header)), **changes}).encode()
+        forged = ".".join([tokens.base64url(changed), payload, signature])
+        assert code_of(asked_with(device, f"Bearer {forged}")) == (401, "token_invalid")
+
+
+def test_K3_a_token_for_a_node_opens_nothing_here(identity: Identity, device: Device) -> None:
+    node_id = identity.node_id
+    answer = device.request("POST", "/api/v1/auth/token", json={"audience": f"node:{node_id}"})
+    assert code_of(asked_with(device, f"Bearer {answer.json()['access_token']}")) == (401, "token_invalid")
+
+
+def test_a_token_is_for_sync_or_for_a_node_of_the_account(identity: Identity, device: Device) -> None:
+    def ask(audience: str) -> httpx.Response:
+        return device.request("POST", "/api/v1/auth/token", json={"audience": audience})
+
+    sync = ask("sync").json()
+    assert claims_of(sync["access_token"])["aud"] == "sync"
+    assert asked_with(device, f"Bearer {sync['access_token']}").status_code == 200
+    node_id = identity.node_id
+    assert claims_of(ask(f"node:{node_id}").json()["access_token"])["aud"] == f"node:{node_id}"
+    assert code_of(ask(f"node:{'0' * 32}")) == (404, "node_unknown")
+    assert code_of(ask("node:x")) == (404, "node_unknown")
+    assert code_of(ask("admin")) == (400, "bad_request")
+
+
+def test_the_published_keys_verify_the_tokens(device: Device) -> None:
+    key_set = device.http.get("/.well-known/jwks.json").json()
+    [key] = key_set["keys"]
+    assert set(key) == {"x", "kid", "kty", "crv", "use", "alg"}, "no private member"
+    claims = claims_of(device.session.access_token)
+    assert claims["iss"] == key_set["issuer"]
+    assert claims["exp"] - claims["iat"] == TOKEN_LIFETIME_S
+    header = json.loads(base64.urlsafe_b64decode(device.session.access_token.split(".")[0] + "=="))
+    assert header == {"alg": "EdDSA", "kid": key["kid"], "typ": "at+jwt"}
