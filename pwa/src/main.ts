@@ -21,8 +21,10 @@ effectScope().run(() => {
   watch(language, () => void speakChosen())
 })
 
-await speakChosen()
-app.use(words)
-app.use(createAppRouter(() => domovoi.session.state.account !== null))
-app.mount('#app')
-registerWorker(words.global.t)
+// Not awaited at the top level: the words' own chunk imports from this one and would wait for it in turn.
+void speakChosen().then(() => {
+  app.use(words)
+  app.use(createAppRouter(() => domovoi.session.state.account !== null))
+  app.mount('#app')
+  registerWorker(words.global.t)
+})
