@@ -39,6 +39,7 @@ from shared.tokens import node_audience
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from inference_node.engine import Engine
     from inference_node.settings import NodeSettings
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,11 @@ log = logging.getLogger(__name__)
 GRACE_S = 3
 
 
-async def serve(settings: NodeSettings, ready: Callable[[str], None] | None = None) -> None:
+async def serve(
+    settings: NodeSettings,
+    ready: Callable[[str], None] | None = None,
+    make_engine: Callable[[], Engine] = ChildEngine,
+) -> None:
     """Run the node until it is cancelled or told to stop by a signal; call `ready` with its loopback address.
 
     Raises StartupError with what to do when it can't start.
@@ -59,7 +64,7 @@ async def serve(settings: NodeSettings, ready: Callable[[str], None] | None = No
         settings = replace(settings, port=listener.getsockname()[1])
         database = await Database.open(settings.folder / "node.db")
         try:
-            await _Node(settings, identity, database).serve(listener, ready)
+            await _Node(settings, identity, database, make_engine).serve(listener, ready)
         finally:
             await database.close()
 
@@ -67,13 +72,15 @@ async def serve(settings: NodeSettings, ready: Callable[[str], None] | None = No
 class _Node:
     """All parts, wired together."""
 
-    def __init__(self, settings: NodeSettings, identity: Identity, database: Database) -> None:
+    def __init__(
+        self, settings: NodeSettings, identity: Identity, database: Database, make_engine: Callable[[], Engine]
+    ) -> None:
         self._settings = settings
         self._server = ServerApi(settings.server_url)
         keys = KeyRing(settings.folder / "keyset.json", self._server, node_audience(identity.node_id))
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models)
-        self._keeper = Keeper(store, ChildEngine, settings.model, self._on_status)
+        self._keeper = Keeper(store, make_engine, settings.model, self._on_status)
         turns = Turns()
         self._runs = Runs(database, self._keeper, turns, self._on_written)
         node_id = bytes.fromhex(identity.node_id)

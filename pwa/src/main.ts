@@ -2,9 +2,9 @@ import { createApp, effectScope, watch } from 'vue'
 import App from './App.vue'
 import { createWords, speak } from './i18n'
 import { applyTheme, language } from './interface/preferences'
+import { registerWorker } from './interface/updates'
 import { createAppRouter } from './router'
 import { installDomovoi } from '@/stores/domovoi'
-import { registerWorker } from './worker/register'
 import './styles/index.css'
 
 const words = createWords()

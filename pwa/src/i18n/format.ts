@@ -1,11 +1,11 @@
 /** Times, numbers and sizes in the reader's language. Pure; `now` and times are ms since 1970. */
 const DAY_MS = 86_400_000
-const SIZE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
+const SIZE_UNITS = ['kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
 
 export interface Format {
   /** 18:46 */
   time: (at: number) => string
-  /** For a list: the time today, the weekday within a week, else the date. */
+  /** For a list in groups by day: the time today and yesterday, the weekday within a week, else the date. */
   stamp: (at: number, now: number) => string
   /** For the line between two days: Today, Yesterday, else the date. */
   day: (at: number, now: number) => string
@@ -31,6 +31,11 @@ function midnight(at: number): number {
   return new Date(at).setHours(0, 0, 0, 0)
 }
 
+/** Returns the first of the wished tags in this language, since en-GB and en-US tell the time differently. */
+export function regionalTag(language: string, wished: readonly string[]): string {
+  return wished.find((tag) => tag.toLowerCase().split('-')[0] === language) ?? language
+}
+
 export function createFormat(language: string): Format {
   const time = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' })
   const weekday = new Intl.DateTimeFormat(language, { weekday: 'short' })
@@ -51,12 +56,13 @@ export function createFormat(language: string): Format {
     time: (at) => time.format(at),
     stamp(at, now) {
       const days = daysBetween(at, now)
-      if (days <= 0) return time.format(at)
+      if (days <= 1) return time.format(at)
       if (days < 7) return weekday.format(at)
       return (isThisYear(at, now) ? date : dateWithYear).format(at)
     },
     day: (at, now) => capital(near(at, now) ?? (isThisYear(at, now) ? longDate : dateWithYear).format(at)),
-    moment: (at, now) => `${near(at, now) ?? (isThisYear(at, now) ? date : dateWithYear).format(at)}, ${time.format(at)}`,
+    moment: (at, now) =>
+      `${near(at, now) ?? (isThisYear(at, now) ? date : dateWithYear).format(at)}, ${time.format(at)}`,
     distance(at, now) {
       const { value, unit } = inUnits(at - now)
       return relative.format(value, unit)
@@ -68,10 +74,11 @@ export function createFormat(language: string): Format {
     number: (value) => whole.format(value),
     seconds: (milliseconds) => twoFigures.format(milliseconds / 1000),
     size(bytes) {
-      const power = bytes < 1 ? 0 : Math.min(SIZE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-      const unit = SIZE_UNITS[power] ?? 'byte'
+      const kilobytes = bytes / 1000
+      const power = kilobytes < 1 ? 0 : Math.min(SIZE_UNITS.length - 1, Math.floor(Math.log10(kilobytes) / 3))
+      const unit = SIZE_UNITS[power] ?? 'kilobyte'
       const options = { style: 'unit', unit, unitDisplay: 'short', maximumSignificantDigits: 3 } as const
-      return new Intl.NumberFormat(language, options).format(bytes / 1000 ** power)
+      return new Intl.NumberFormat(language, options).format(kilobytes / 1000 ** power)
     },
   }
 }

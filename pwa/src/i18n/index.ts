@@ -34,6 +34,7 @@ export type Words = ReturnType<typeof createWords>
 /** Fetches a language if need be and speaks it from then on. */
 export async function speak(words: Words, language: Language): Promise<void> {
   const { global } = words
-  if (!global.availableLocales.includes(language)) global.setLocaleMessage(language, await LOADERS[language]())
+  const isKnown = Object.keys(global.getLocaleMessage(language)).length > 0
+  if (!isKnown) global.setLocaleMessage(language, await LOADERS[language]())
   global.locale.value = language
 }

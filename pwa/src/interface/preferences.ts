@@ -19,7 +19,8 @@ export function applyTheme(page: Document): void {
       const shown = theme.value === 'auto' ? (isDark.value ? 'dark' : 'light') : theme.value
       if (theme.value === 'auto') delete page.documentElement.dataset['theme']
       else page.documentElement.dataset['theme'] = theme.value
-      for (const meta of page.querySelectorAll<HTMLMetaElement>('meta[name="theme-color"]')) meta.content = GROUND[shown]
+      for (const meta of page.querySelectorAll<HTMLMetaElement>('meta[name="theme-color"]'))
+        meta.content = GROUND[shown]
     },
     { immediate: true },
   )

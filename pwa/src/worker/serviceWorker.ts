@@ -1,25 +1,21 @@
+/// <reference lib="WebWorker" />
 /**
- * Serves the app itself when there is no network, and nothing else: what is neither in the precache nor a
- * navigation goes to the network untouched, and so do other origins.
+ * Serves the app's own files and its page for navigations, nothing else: requests for the API, the relay or
+ * another origin are never answered here.
  */
 import { cleanupOutdatedCaches, createHandlerBoundToURL, precacheAndRoute } from 'workbox-precaching'
 import { NavigationRoute, registerRoute } from 'workbox-routing'
 
-/** What is used of a worker's global; the whole of it can't be typed beside a page's. */
-interface WorkerScope {
-  __WB_MANIFEST: Parameters<typeof precacheAndRoute>[0]
-  skipWaiting: () => Promise<void>
-  addEventListener: (type: 'message', listener: (event: MessageEvent<unknown>) => void) => void
-}
-declare const self: WorkerScope
+declare const self: ServiceWorkerGlobalScope & { __WB_MANIFEST: { url: string; revision: string | null }[] }
 
-const NOT_THE_APP = [/^\/(?:api|relay|tunnel|\.well-known|health|docs)(?:\/|$)/, /^\/openapi\.json$/]
+/** Addresses that belong to the server, even when a person opens them in the browser. */
+const SERVER_PATHS = [/^\/(?:api|relay|tunnel|v1|\.well-known|healthz|readyz|metrics|openapi\.json)(?:\/|$)/]
 
-cleanupOutdatedCaches()
 precacheAndRoute(self.__WB_MANIFEST)
-registerRoute(new NavigationRoute(createHandlerBoundToURL('/index.html'), { denylist: NOT_THE_APP }))
+cleanupOutdatedCaches()
+registerRoute(new NavigationRoute(createHandlerBoundToURL('index.html'), { denylist: SERVER_PATHS }))
 
-self.addEventListener('message', ({ data }) => {
-  const isOurs = typeof data === 'object' && data !== null && 'type' in data
-  if (isOurs && data.type === 'SKIP_WAITING') void self.skipWaiting()
+self.addEventListener('message', (event) => {
+  // The page sends this when the person has chosen to restart.
+  if ((event.data as { type?: string } | null)?.type === 'SKIP_WAITING') void self.skipWaiting()
 })

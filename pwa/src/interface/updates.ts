@@ -10,7 +10,7 @@ export function registerWorker(t: (key: string) => string): void {
 }
 
 async function watchWorker(t: (key: string) => string): Promise<void> {
-  const registration = await navigator.serviceWorker.register('/serviceWorker.js', { type: 'module' })
+  const registration = await navigator.serviceWorker.register('/serviceWorker.js')
   const offerRestart = (waiting: ServiceWorker) => {
     offer(t('update.ready'), t('update.restart'), () => {
       navigator.serviceWorker.addEventListener('controllerchange', () => location.reload(), { once: true })

@@ -1,0 +1,81 @@
+/** The composables as the drawings need them: `?scene=` in the address picks what they say. */
+import { computed, readonly, ref, watch, type Ref } from 'vue'
+import type { Actions, Id, SessionActions, SessionView, Status, Thread } from '../src/composables/types'
+import { chats, threads } from './chats'
+import { scene } from './scenes'
+
+export type * from '../src/composables/types'
+
+const conversations = ref(scene.isEmpty ? [] : chats)
+
+export function useConversations() {
+  return { conversations: computed(() => conversations.value), loading: readonly(ref(false)) }
+}
+
+export function useThread(conversation: Ref<Id | null>): Thread {
+  const messages = computed(() => threads.value.get(conversation.value ?? '') ?? [])
+  return {
+    conversation: computed(() => conversations.value.find(({ id }) => id === conversation.value) ?? null),
+    messages,
+    loading: readonly(ref(false)),
+    answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
+  }
+}
+
+export function useStatus() {
+  return computed((): Status => scene.status)
+}
+
+export function useSession(): SessionView & SessionActions {
+  const refuse = () => Promise.reject(Object.assign(new Error('drawing'), { code: scene.refusal }))
+  return {
+    known: computed(() => scene.isKnown),
+    username: computed(() => 'Vera'),
+    ended: computed(() => scene.status.problem === 'login_ended'),
+    register: refuse,
+    login: refuse,
+    logout: () => Promise.resolve(),
+  }
+}
+
+export function useDraft(conversation: Ref<Id | null>) {
+  const text = ref('')
+  watch(conversation, () => {
+    text.value = ''
+  })
+  return {
+    text,
+    clear: () => {
+      text.value = ''
+    },
+  }
+}
+
+export function useNow() {
+  return readonly(ref(Date.now()))
+}
+
+export function useActions(): Actions {
+  const nothing = () => Promise.resolve()
+  const undo = () => Promise.resolve(nothing)
+  return {
+    send: ({ conversation }) => Promise.resolve(conversation ?? chats[0]?.id ?? ''),
+    regenerate: nothing,
+    edit: nothing,
+    withdraw: () => Promise.resolve('And a short text in Russian for the plumber'),
+    stop: nothing,
+    chooseBranch: nothing,
+    rename: nothing,
+    pin: nothing,
+    removeConversation: (id) => {
+      const kept = conversations.value
+      conversations.value = kept.filter((chat) => chat.id !== id)
+      return Promise.resolve(() => {
+        conversations.value = kept
+        return Promise.resolve()
+      })
+    },
+    removeMessage: undo,
+    tryNow: nothing,
+  }
+}
