@@ -14,7 +14,7 @@ from shared.limits import REPLAY_BYTES
 from shared.runs import Ended, RunEvent, event_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 class Replay:
@@ -52,7 +52,7 @@ class Replay:
         if not self._dropped <= after <= self.last:
             raise DomovoiError(Code.EVENTS_GONE)
 
-    async def follow(self, after: int) -> AsyncIterator[bytes]:
+    async def follow(self, after: int) -> AsyncGenerator[bytes, None]:
         """Yield the frames after event `after`, to the last one of the run.
 
         A reader so slow that events are dropped before it has them is cut off; it comes back and is told.

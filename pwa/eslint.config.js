@@ -11,6 +11,11 @@ export default typescript.config(
     },
     rules: {
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // What composables return is meant to be taken apart; none of it knows `this`.
+      '@typescript-eslint/unbound-method': 'off',
+      // Takes the defaults of destructured props for useless.
+      '@typescript-eslint/no-useless-default-assignment': 'off',
       // vue-tsc knows the globals; a name it does not know does not compile.
       'no-undef': 'off',
       'vue/no-v-html': 'error',

@@ -10,13 +10,13 @@ export interface Composer {
   editing: Readonly<Ref<ThreadMessage | null>>
   /** Counts up whenever the field shall take the focus. */
   focusWish: Readonly<Ref<number>>
-  send(): Promise<void>
-  stop(): Promise<void>
+  send: () => Promise<void>
+  stop: () => Promise<void>
   /** Puts a text to begin with into the field. */
-  begin(text: string): void
-  edit(message: ThreadMessage): void
-  cancelEdit(): void
-  withdraw(message: ThreadMessage): Promise<void>
+  begin: (text: string) => void
+  edit: (message: ThreadMessage) => void
+  cancelEdit: () => void
+  withdraw: (message: ThreadMessage) => Promise<void>
 }
 
 const KEY: InjectionKey<Composer> = Symbol('composer')
