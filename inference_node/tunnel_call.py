@@ -46,6 +46,7 @@ class TunnelCall:
         self._body: deque[bytes] = deque()
         self._arrived = asyncio.Event()
         self._body_is_complete = False
+        self._body_is_given = False
         self._is_over = False
 
     async def run(self, application: ASGIApp) -> None:
@@ -101,7 +102,8 @@ class TunnelCall:
 
     async def _receive(self) -> Message:
         while not self._is_over:
-            if self._body or self._body_is_complete:
+            # After the last piece only a disconnect is left to wait for: an event stream listens for it.
+            if self._body or (self._body_is_complete and not self._body_is_given):
                 return self._next_piece()
             self._arrived.clear()
             await self._arrived.wait()
@@ -111,7 +113,8 @@ class TunnelCall:
         piece = self._body.popleft() if self._body else b""
         if credit := self._owed.consumed(len(piece)):
             self._put(self._frame(FrameType.WINDOW, WindowPayload(credit)))
-        return {"type": "http.request", "body": piece, "more_body": bool(self._body) or not self._body_is_complete}
+        self._body_is_given = self._body_is_complete and not self._body
+        return {"type": "http.request", "body": piece, "more_body": not self._body_is_given}
 
     async def _send(self, message: Message) -> None:
         if self._is_over:
