@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # After a stop signal, open requests have this long to finish.
 GRACE_S = 5
+BACKLOG = 2048
 MAX_MESSAGE_BYTES = 16 * MAX_FRAME_PAYLOAD_BYTES
 
 
@@ -55,6 +56,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         configuration = uvicorn.Config(
             application,
             lifespan="off",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -152,6 +154,8 @@ def _listen(settings: ServerSettings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        # At once: the port is ours from here on, and who comes early waits.
+        listener.listen(BACKLOG)
         return listener
     except OSError as error:
         listener.close()
