@@ -1,5 +1,5 @@
 /** Puts the app, or a part of it, on a page at an address. */
-import { enableAutoUnmount, flushPromises, mount } from '@vue/test-utils'
+import { enableAutoUnmount, flushPromises, mount, type VueWrapper } from '@vue/test-utils'
 import { createMemoryHistory, createRouter, type Router } from 'vue-router'
 import { afterEach } from 'vitest'
 import type { Component } from 'vue'
@@ -9,7 +9,7 @@ import { routes } from '@/router'
 enableAutoUnmount(afterEach)
 
 export interface Page {
-  wrapper: ReturnType<typeof mount>
+  wrapper: VueWrapper
   router: Router
   /** The control with this accessible name; throws Error where there is none. */
   control: (name: string) => HTMLElement
@@ -25,7 +25,7 @@ export async function open(component: Component, path: string, language: Languag
   await speak(words, language)
   const router = createRouter({ history: createMemoryHistory(), routes })
   await router.push(path)
-  const wrapper = mount(component, { attachTo: document.body, global: { plugins: [words, router] } })
+  const wrapper = mount(component, { attachTo: document.body, global: { plugins: [words, router] } }) as VueWrapper
   await flushPromises()
 
   const nameOf = (element: Element) => element.getAttribute('aria-label') ?? element.textContent.trim()
