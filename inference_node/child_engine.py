@@ -55,6 +55,8 @@ class ChildEngine:
         self._number = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._died = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -82,6 +84,7 @@ class ChildEngine:
                         yield progress
                     case Loaded():
                         self._is_loaded = True
+                        self._watcher = asyncio.create_task(self._watch(self._child))
                         return
                     case Failed(_, code, detail):
                         raise DomovoiError(Code(code), detail)
@@ -126,16 +129,20 @@ class ChildEngine:
 
     async def unload(self) -> None:
         """See `Engine.unload`."""
-        await self._kill()
-        self._child = None
+        child, self._child = self._child, None
+        self._is_loaded = False
+        self._died.clear()
+        await _end(child)
 
     async def wait_for_death(self) -> None:
         """See `Engine.wait_for_death`."""
-        child = self._child
-        if child is not None:
-            await child.wait()
-        if child is not self._child:
-            await asyncio.Event().wait()
+        await self._died.wait()
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> None:
+        await child.wait()
+        if child is self._child:
+            self._is_loaded = False
+            self._died.set()
 
     def _send(self, command: Command) -> None:
         if self._child is None or self._child.stdin is None:
@@ -161,8 +168,12 @@ class ChildEngine:
 
     async def _kill(self) -> None:
         self._is_loaded = False
-        if (child := self._child) is None or child.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
+        await _end(self._child)
+
+
+async def _end(child: asyncio.subprocess.Process | None) -> None:
+    if child is None or child.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()
+    await child.wait()

@@ -90,5 +90,5 @@ class Engine(Protocol):
         ...
 
     async def wait_for_death(self) -> None:
-        """Return when the engine has died by itself; not after `unload`."""
+        """Return when a loaded engine has died or had to be killed; `load` brings it back."""
         ...

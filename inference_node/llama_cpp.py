@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 from msgspec import UNSET, Struct, UnsetType
 
 from inference_node.context import without_oldest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -105,12 +106,15 @@ class ModelStore:
         if magic != _MAGIC or is_cut:
             raise DomovoiError(Code.MODEL_DAMAGED)
 
-    def ensure_default(self, progress: Progress) -> Model:
+    async def ensure_default(self, progress: Progress) -> Model:
         """Return the default model, downloaded where it is missing or cut short; a cut download is continued.
 
-        `progress` is called with (bytes done, bytes in all). Raises DomovoiError model_missing or model_damaged
-        with what to do. Blocks for as long as it takes.
+        `progress` is called with (bytes done, bytes in all), on another thread. Raises DomovoiError model_missing
+        or model_damaged with what to do.
         """
+        return await asyncio.to_thread(self._ensure_default, progress)
+
+    def _ensure_default(self, progress: Progress) -> Model:
         target = self.folder / self._default.file_name
         if not target.exists() or target.stat().st_size != self._default.size:
             try:
