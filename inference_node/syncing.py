@@ -51,6 +51,8 @@ class AccountSync:
         self._wake = asyncio.Event()
         self._wake.set()
         self._token: str | None = None
+        # The device whose log the server knows otherwise: it can pull, and push no more.
+        self._forked: bytes | None = None
 
     def wake(self) -> None:
         """Look at the log now: it moved, or there is something to push."""
@@ -83,7 +85,7 @@ class AccountSync:
                     pass
                 while await self._pull():
                     pass
-                if not await self._offer_again():
+                if self._forked is not None or not await self._offer_again():
                     return
             except DomovoiError as error:
                 recoveries += 1
@@ -96,7 +98,7 @@ class AccountSync:
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
             batch = await replica.outbox(connection, self._account_id, MAX_PUSH_CHANGES, PUSH_VALUE_BYTES)
-        if row is None or batch is None or row["epoch"] is None:
+        if row is None or batch is None or row["epoch"] is None or row["device_id"] == self._forked:
             # Before the first pull the epoch is not known; what waits is pushed after it.
             return False
         pushed = await self._server.push(self._token or "", Push(row["epoch"], *batch))
@@ -150,6 +152,8 @@ class AccountSync:
                     await replica.begin_history(connection, self._account_id)
             case Code.SEQUENCE_GAP:
                 await self._rewind(error)
+            case Code.DEVICE_FORKED:
+                await self._note_fork()
             case _:
                 raise error
 
@@ -164,10 +168,18 @@ class AccountSync:
         """Continue the log where the server has it, if this node ever was there (L8)."""
         last_dseq = int(error.extra.get("last_dseq", 0))
         async with self._database.transaction() as connection:
-            if await replica.hash_at(connection, self._account_id, last_dseq) is None:
-                raise DomovoiError(Code.DEVICE_FORKED) from error
-            waiting = await replica.waiting(connection, self._account_id)
-            await replica.replace_after(connection, self._account_id, last_dseq, waiting)
+            if await replica.hash_at(connection, self._account_id, last_dseq) is not None:
+                waiting = await replica.waiting(connection, self._account_id)
+                await replica.replace_after(connection, self._account_id, last_dseq, waiting)
+                return
+        await self._note_fork()
+
+    async def _note_fork(self) -> None:
+        """Keep what can't be pushed until the server makes this node a new device (`replica.serve`)."""
+        async with self._database.transaction() as connection:
+            row = await replica.account(connection, self._account_id)
+        self._forked = row["device_id"] if row else None
+        log.error("the server knows another history of this node: pair it again, what it has to say is kept")
 
     async def _note_time(self, server_ms: int) -> None:
         async with self._database.transaction() as connection:

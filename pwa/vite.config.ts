@@ -7,7 +7,7 @@ import icons from 'unplugin-icons/vite'
 import { VitePWA } from 'vite-plugin-pwa'
 import type { Plugin } from 'vite'
 import { defineConfig } from 'vitest/config'
-import { manifest } from './src/worker/manifest'
+import { manifest } from './src/worker/manifest.ts'
 
 const COMPRESSED = /\.(?:js|css|html|svg|webmanifest)$/
 

@@ -24,6 +24,8 @@ Row = Mapping[str, Any]
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
+# Its debug lines carry every value, and values are what people wrote.
+logging.getLogger("databases").setLevel(logging.WARNING)
 
 # A database that neither answers nor refuses counts as unreachable after this long.
 ANSWER_WITHIN_S = 20.0
@@ -91,17 +93,21 @@ class Database:
 
     async def all(self, statement: ClauseElement) -> Sequence[Row]:
         """Return all rows of one statement."""
-
-        async def read() -> Sequence[Row]:
-            async with self._connection() as connection:
-                return await connection.all(statement)
-
-        return await _retried(read)
+        return await self.read(lambda connection: connection.all(statement))
 
     async def one(self, statement: ClauseElement) -> Row | None:
         """Return the first row of one statement, or None."""
         rows = await self.all(statement)
         return rows[0] if rows else None
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Return what `work` reads on one connection, each statement by itself. It may be started again."""
+
+        async def attempt() -> _T:
+            async with self._connection() as connection:
+                return await work(connection)
+
+        return await _retried(attempt)
 
     async def run(self, statement: ClauseElement) -> None:
         """Execute one statement that returns no rows."""

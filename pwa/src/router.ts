@@ -12,7 +12,7 @@ declare module 'vue-router' {
   }
 }
 
-const routes: RouteRecordRaw[] = [
+export const routes: RouteRecordRaw[] = [
   { path: '/', redirect: '/chats' },
   { path: '/chats', name: 'chats', component: ChatsView, meta: { hasTabs: true } },
   { path: '/chats/:id([0-9a-f]{32})', name: 'thread', component: ThreadView },

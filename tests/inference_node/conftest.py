@@ -9,12 +9,13 @@ import pytest
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.scripted_engine import Script
 from tests.model import default_test_model
+from tests.sync_server.conftest import cheap_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-__all__ = ["default_test_model"]
+__all__ = ["cheap_passwords", "default_test_model"]
 
 
 @pytest.fixture

@@ -167,18 +167,22 @@ class RunningNode:
         assert response.status_code == 200, response.text
         return body.answer
 
-    async def watch(self, answer: bytes, after: int = 0) -> AsyncIterator[Event]:
+    async def watch(
+        self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[Event]:
         """Yield the run's events as an app reads them."""
-        headers = {**self.bearer, **({"Last-Event-ID": f"{answer.hex()}:{after}"} if after else {})}
+        headers = {**(headers or self.bearer), **({"Last-Event-ID": f"{answer.hex()}:{after}"} if after else {})}
         async with self.http.stream("GET", f"{self.url}/v1/answers/{answer.hex()}/events", headers=headers) as stream:
             assert stream.status_code == 200, await stream.aread()
             async for event in events_of(stream):
                 yield event
 
-    async def whole(self, answer: bytes, after: int = 0) -> list[Event]:
+    async def whole(
+        self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None
+    ) -> list[Event]:
         """Return all events to the end of the run."""
         async with asyncio.timeout(WITHIN_S):
-            return [event async for event in self.watch(answer, after)]
+            return [event async for event in self.watch(answer, after, headers)]
 
     async def stop_answer(self, answer: bytes) -> httpx.Response:
         return await self.http.post(f"{self.url}/v1/answers/{answer.hex()}/stop", headers=self.bearer)

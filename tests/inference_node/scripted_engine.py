@@ -63,7 +63,7 @@ class ScriptedEngine:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._stop = asyncio.Event()
-        self._is_loaded = False
+        self.is_loaded = False
 
     async def load(self, model: Path) -> LoadedModel:
         self._script.loads.append(model)
@@ -71,12 +71,12 @@ class ScriptedEngine:
             raise self._script.load_failures.pop(0)
         if model.read_bytes()[:4] != b"GGUF":  # noqa: ASYNC240  # four bytes
             raise DomovoiError(Code.MODEL_DAMAGED)
-        self._is_loaded = True
+        self.is_loaded = True
         return LoadedModel(self._script.context)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
         script = self._script
-        if not self._is_loaded:
+        if not self.is_loaded:
             raise DomovoiError(Code.ENGINE_FAILED)
         tokens = sum(len(message.content.split()) + 1 for message in prompt.messages)
         if tokens > script.context - prompt.room:
@@ -98,7 +98,7 @@ class ScriptedEngine:
         self._stop.set()
 
     async def unload(self) -> None:
-        self._is_loaded = False
+        self.is_loaded = False
 
     async def _speak(self, prompt: Prompt, tokens: int) -> AsyncGenerator[EngineEvent, None]:
         most = min(prompt.sampling.max_tokens or self._script.context, self._script.context - tokens)

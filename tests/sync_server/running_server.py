@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHIN_S = 20.0
+# Opening a database takes longer than making invitations.
+INVITATIONS_AT_ONCE = 20
 StartServer = Callable[..., "RunningServer"]
 SetAccount = Callable[..., None]
 
@@ -35,6 +37,7 @@ class RunningServer:
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._clients: list[httpx.Client] = []
+        self._invitations: list[str] = []
         self.url = ""
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
@@ -91,17 +94,19 @@ class RunningServer:
         return (self.settings.data / "setup-code").read_text().strip()
 
     def invitation(self) -> str:
-        """Return a new invitation, made as the command `domovoi users invite` makes it."""
+        """Return a new invitation, made as the command `domovoi users invite` makes it: in the database."""
 
-        async def make() -> str:
+        async def make() -> list[str]:
             database = Database(dialect_for(self.settings.database_url, self.settings.data))
             await database.open()
             try:
-                return await invite(database)
+                return [await invite(database) for _ in range(INVITATIONS_AT_ONCE)]
             finally:
                 await database.close()
 
-        return asyncio.run(make())
+        if not self._invitations:
+            self._invitations = asyncio.run(make())
+        return self._invitations.pop()
 
     def first_account(self, username: str = "Owner") -> Device:
         """Register the first account."""

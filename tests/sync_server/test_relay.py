@@ -158,12 +158,15 @@ async def test_a_node_that_goes_ends_an_event_stream_cleanly(
         await call.respond(200, EVENTS)
         await call.write(b"data: 1\n\n")
 
-    async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
-        async with http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response:
-            lines = response.aiter_lines()
-            assert await anext(lines) == "data: 1"
-            await node.websocket.close()
-            assert [line async for line in lines if line] == []
+    async with (
+        client_of(device) as http,
+        connected(shared_server.websocket_url, identity, answer) as node,
+        http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response,
+    ):
+        lines = response.aiter_lines()
+        assert await anext(lines) == "data: 1"
+        await node.websocket.close()
+        assert [line async for line in lines if line] == []
 
 
 async def test_a_node_that_goes_leaves_no_other_body_looking_complete(
@@ -173,13 +176,16 @@ async def test_a_node_that_goes_leaves_no_other_body_looking_complete(
         await call.respond(200, "application/json")
         await call.write(b"[1, 2]")
 
-    async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
-        async with http.stream("GET", path_of(identity, "/v1/status")) as response:
-            chunks = response.aiter_raw()
-            assert await anext(chunks) == b"[1, 2]"
-            await node.websocket.close()
-            with pytest.raises(httpx.RemoteProtocolError):
-                await anext(chunks)
+    async with (
+        client_of(device) as http,
+        connected(shared_server.websocket_url, identity, answer) as node,
+        http.stream("GET", path_of(identity, "/v1/status")) as response,
+    ):
+        chunks = response.aiter_raw()
+        assert await anext(chunks) == b"[1, 2]"
+        await node.websocket.close()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await anext(chunks)
 
 
 async def test_a_call_that_the_node_resets_is_a_problem(

@@ -1,10 +1,9 @@
 /** English: the words every other language must have too. Plural forms are separated by bars, as Intl orders them. */
 export const en = {
-  app: { name: 'Domovoi', main: 'Main', skip: 'Go to the content', loading: 'Loading' },
+  app: { name: 'Domovoi', main: 'Main', skip: 'Go to the content' },
   tabs: { chats: 'Chats', house: 'House', settings: 'Settings' },
   common: {
     back: 'Back to chats',
-    more: 'More',
     close: 'Close',
     cancel: 'Cancel',
     save: 'Save',
@@ -19,7 +18,6 @@ export const en = {
     rename: 'Rename',
     pin: 'Pin',
     unpin: 'Unpin',
-    unknown: 'unknown',
   },
   chats: {
     title: 'Chats',
@@ -111,7 +109,6 @@ export const en = {
     send: 'Send',
     stop: 'Stop',
     model: 'Model: {model}',
-    noModel: 'No model yet',
     hint: 'Enter sends, Shift + Enter starts a line, Esc stops',
     cancelEdit: 'Cancel editing',
     saveEdit: 'Send the new version',
@@ -229,7 +226,6 @@ export const en = {
   deviceNames: { phone: 'Phone', tablet: 'Tablet', computer: 'Computer', named: '{name}, {system}' },
   house: {
     title: 'House',
-    lead: 'The PC that does the thinking.',
     awake: 'Awake',
     awakeFor: 'Awake for {time}',
     asleep: 'Asleep',
@@ -240,7 +236,6 @@ export const en = {
     state: 'State',
     model: 'Model',
     engine: 'Engine',
-    nothingWaits: 'nothing waiting',
     notKnown: 'not known',
   },
   settings: {

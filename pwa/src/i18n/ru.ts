@@ -2,11 +2,10 @@ import type { Messages } from './en'
 
 /** Русский. Формы числа: одна, несколько, много, прочее. */
 export const ru: Messages = {
-  app: { name: 'Domovoi', main: 'Главное', skip: 'К содержанию', loading: 'Загрузка' },
+  app: { name: 'Domovoi', main: 'Главное', skip: 'К содержанию' },
   tabs: { chats: 'Чаты', house: 'Дом', settings: 'Настройки' },
   common: {
     back: 'Назад к чатам',
-    more: 'Ещё',
     close: 'Закрыть',
     cancel: 'Отмена',
     save: 'Сохранить',
@@ -21,7 +20,6 @@ export const ru: Messages = {
     rename: 'Переименовать',
     pin: 'Закрепить',
     unpin: 'Открепить',
-    unknown: 'неизвестно',
   },
   chats: {
     title: 'Чаты',
@@ -114,7 +112,6 @@ export const ru: Messages = {
     send: 'Отправить',
     stop: 'Остановить',
     model: 'Модель: {model}',
-    noModel: 'Модели пока нет',
     hint: 'Enter отправляет, Shift + Enter начинает строку, Esc останавливает',
     cancelEdit: 'Отменить правку',
     saveEdit: 'Отправить новый вариант',
@@ -231,7 +228,6 @@ export const ru: Messages = {
   deviceNames: { phone: 'Телефон', tablet: 'Планшет', computer: 'Компьютер', named: '{name}, {system}' },
   house: {
     title: 'Дом',
-    lead: 'Компьютер, который думает.',
     awake: 'Не спит',
     awakeFor: 'Не спит уже {time}',
     asleep: 'Спит',
@@ -242,7 +238,6 @@ export const ru: Messages = {
     state: 'Состояние',
     model: 'Модель',
     engine: 'Движок',
-    nothingWaits: 'ничего не ждёт',
     notKnown: 'неизвестно',
   },
   settings: {

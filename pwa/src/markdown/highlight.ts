@@ -42,7 +42,7 @@ let colourer: HLJSApi | null = null
 
 function nameOf(language: string): string {
   const name = language.toLowerCase()
-  return ALIASES[name] ?? name
+  return (Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined) ?? name
 }
 
 /** Returns the code coloured, or null where its language is unknown or not loaded. */
@@ -54,7 +54,7 @@ export function highlight(code: string, language: string): string | null {
 
 /** Loads what is missing of these languages; says whether anything was. Offline and uncached, code stays plain. */
 export async function loadLanguages(languages: Iterable<string>): Promise<boolean> {
-  const names = new Set([...languages].map(nameOf).filter((name) => name in LANGUAGES))
+  const names = new Set([...languages].map(nameOf).filter((name) => Object.hasOwn(LANGUAGES, name)))
   const missing = [...names].filter((name) => colourer?.getLanguage(name) === undefined)
   if (missing.length === 0) return false
   colourer ??= (await import('highlight.js/lib/core')).default

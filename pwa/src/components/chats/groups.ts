@@ -13,8 +13,8 @@ const NAMES: readonly GroupName[] = ['pinned', 'today', 'yesterday', 'lastWeek',
 
 /** `now` is in ms since 1970. Groups without chats are left out; the order inside each stays. */
 export function groupChats(chats: readonly ConversationSummary[], now: number): ChatGroup[] {
-  const groups = Map.groupBy(chats, (chat) => groupOf(chat, now))
-  return NAMES.map((name) => ({ name, chats: groups.get(name) ?? [] })).filter((group) => group.chats.length > 0)
+  const all = NAMES.map((name) => ({ name, chats: chats.filter((chat) => groupOf(chat, now) === name) }))
+  return all.filter((group) => group.chats.length > 0)
 }
 
 function groupOf({ pinned, updatedAt }: ConversationSummary, now: number): GroupName {
@@ -49,5 +49,5 @@ export function markHits(text: string, query: string): TextPart[] {
 }
 
 function escapePattern(word: string): string {
-  return word.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
+  return word.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
 }

@@ -1,0 +1,93 @@
+/** A house that tests can arrange: the composables as components see them, and what was asked of them. */
+import { computed, ref, type Ref } from 'vue'
+import { vi } from 'vitest'
+import type { AnswerView, ConversationSummary, Id, Status, ThreadMessage } from '@/composables/types'
+
+export const status = ref<Status>(homeStatus())
+export const conversations = ref<ConversationSummary[]>([])
+export const messages = ref<ThreadMessage[]>([])
+export const ended = ref(false)
+export const draft = ref('')
+
+export const asked = {
+  send: vi.fn(() => Promise.resolve('c'.repeat(32))),
+  regenerate: vi.fn(() => Promise.resolve()),
+  edit: vi.fn(() => Promise.resolve()),
+  withdraw: vi.fn(() => Promise.resolve('taken back')),
+  stop: vi.fn(() => Promise.resolve()),
+  chooseBranch: vi.fn(() => Promise.resolve()),
+  rename: vi.fn(() => Promise.resolve()),
+  pin: vi.fn(() => Promise.resolve()),
+  undo: vi.fn(() => Promise.resolve()),
+  removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
+  removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  tryNow: vi.fn(() => Promise.resolve()),
+  register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
+  login: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
+  logout: vi.fn<(options: { wipe: boolean }) => Promise<void>>(() => Promise.resolve()),
+}
+
+export function rearrange(): void {
+  status.value = homeStatus()
+  conversations.value = []
+  messages.value = []
+  ended.value = false
+  draft.value = ''
+  for (const question of Object.values(asked)) question.mockClear()
+}
+
+/** Stands for '@/composables'. */
+export const composables = {
+  useStatus: () => computed(() => status.value),
+  useNow: () => ref(Date.now()),
+  useActions: () => asked,
+  useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
+  useDraft: () => ({
+    text: draft,
+    clear: () => {
+      draft.value = ''
+    },
+  }),
+  useThread: (id: Ref<Id | null>) => ({
+    conversation: computed(() => conversations.value.find((chat) => chat.id === id.value) ?? null),
+    messages: computed(() => (id.value === null ? [] : messages.value)),
+    loading: ref(false),
+    answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
+  }),
+  useSession: () => ({
+    known: computed(() => true),
+    username: computed(() => 'Vera'),
+    ended: computed(() => ended.value),
+    register: asked.register,
+    login: asked.login,
+    logout: asked.logout,
+  }),
+}
+
+export function homeStatus(): Status {
+  return {
+    ...{ kind: 'direct', latencyMs: 4, serverMs: 18, nodeMs: 4, nodeId: 'f'.repeat(32), nodeName: 'Study PC' },
+    ...{ nodeAwake: true, nodeSince: null, model: 'Qwen3-8B', engine: 'llama.cpp', queued: 0, unsynced: 0 },
+    ...{ inStepAt: Date.now(), nextTryAt: null, problem: null },
+  }
+}
+
+export function chat(id: Id, title: string, more: Partial<ConversationSummary> = {}): ConversationSummary {
+  const plain = { snippet: '', updatedAt: Date.now(), pinned: false, queued: 0, failed: false, answering: false }
+  return { id, title, ...plain, ...more }
+}
+
+export function said(id: Id, text: string, more: Partial<ThreadMessage> = {}): ThreadMessage {
+  const plain = { parent: null, createdAt: Date.now(), delivery: 'accepted', siblings: [id], answer: null } as const
+  return { id, role: 'user', text, ...plain, siblings: [id], ...more }
+}
+
+export function answered(id: Id, text: string, more: Partial<AnswerView> = {}, siblings = [id]): ThreadMessage {
+  const answer: AnswerView = {
+    ...{ state: 'done', blocked: false, code: null, node: 'f'.repeat(32), nodeName: 'Study PC', model: 'Qwen3-8B' },
+    ...{ engine: 'llama.cpp', route: 'direct', firstTokenMs: 210, durationMs: 3500, tokens: 212, tokensPerSecond: 61 },
+    ...{ droppedMessages: 0, notices: [] },
+    ...more,
+  }
+  return { id, role: 'assistant', parent: null, text, createdAt: Date.now(), delivery: null, siblings, answer }
+}
