@@ -110,8 +110,9 @@ class RunningNode:
         """Start and wait until the node answers. Raises what `serve` raises."""
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(serve(self.settings, ready.set_result, self._make_engine))
-        done, _ = await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN_S)
-        if ready not in done:
+        either: set[asyncio.Future[Any]] = {ready, self._task}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN_S)
+        if not ready.done():
             await self._task
         self.url = ready.result()
         await self.until(self._answers if not wait_for_engine else self._is_healthy)
@@ -133,7 +134,7 @@ class RunningNode:
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until an async condition holds."""
         async with asyncio.timeout(WITHIN_S):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110  # asked over HTTP, there is no event to wait for
                 await asyncio.sleep(0.005)
 
     async def _is_healthy(self) -> bool:
@@ -167,9 +168,7 @@ class RunningNode:
         assert response.status_code == 200, response.text
         return body.answer
 
-    async def watch(
-        self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None
-    ) -> AsyncIterator[Event]:
+    async def watch(self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None) -> AsyncIterator[Event]:
         """Yield the run's events as an app reads them."""
         headers = {**(headers or self.bearer), **({"Last-Event-ID": f"{answer.hex()}:{after}"} if after else {})}
         async with self.http.stream("GET", f"{self.url}/v1/answers/{answer.hex()}/events", headers=headers) as stream:
@@ -177,9 +176,7 @@ class RunningNode:
             async for event in events_of(stream):
                 yield event
 
-    async def whole(
-        self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None
-    ) -> list[Event]:
+    async def whole(self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None) -> list[Event]:
         """Return all events to the end of the run."""
         async with asyncio.timeout(WITHIN_S):
             return [event async for event in self.watch(answer, after, headers)]

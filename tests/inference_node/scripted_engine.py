@@ -29,7 +29,7 @@ class Script:
         self.generating = asyncio.Event()
         self.busy = 0
         self.most_busy = 0
-        self._lines: asyncio.Queue[str | None | DomovoiError] = asyncio.Queue()
+        self._lines: asyncio.Queue[str | DomovoiError | None] = asyncio.Queue()
 
     def make_engine(self) -> ScriptedEngine:
         """Return an engine that follows this script."""

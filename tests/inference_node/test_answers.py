@@ -140,7 +140,10 @@ async def test_sampling_and_path_reach_the_engine(node: RunningNode, script: Scr
     path = [PathMessage("system", "Be kind."), PathMessage("user", "Why?")]
     await node.whole(await node.ask(path=path, sampling=Sampling(temperature=0.5, seed=7, max_tokens=3)))
     (prompt,) = script.prompts
-    assert [(message.role, message.content) for message in prompt.messages] == [("system", "Be kind."), ("user", "Why?")]
+    assert [(message.role, message.content) for message in prompt.messages] == [
+        ("system", "Be kind."),
+        ("user", "Why?"),
+    ]
     assert prompt.sampling == Sampling(temperature=0.5, seed=7, max_tokens=3)
 
 
@@ -186,7 +189,7 @@ async def test_what_this_node_has_not_run_is_unknown(node: RunningNode) -> None:
 async def test_a_last_event_of_something_else_is_refused(node: RunningNode, last: str) -> None:
     answer = await node.ask()
     await node.whole(answer)
-    headers = [*node.bearer.items(), ("Last-Event-ID", last.encode())]
+    headers = httpx.Headers({**node.bearer, "Last-Event-ID": last}, encoding="utf-8")
     response = await node.http.get(f"{node.url}/v1/answers/{answer.hex()}/events", headers=headers)
     assert code_of(response) == (400, "bad_request")
 

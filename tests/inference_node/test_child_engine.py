@@ -18,7 +18,7 @@ from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 STORY = Prompt([ChatMessage("user", "Tell me a very long story.")], Sampling(seed=1))
@@ -38,6 +38,16 @@ def process_of(engine: ChildEngine) -> psutil.Process:
     return psutil.Process(engine.process_id)
 
 
+async def at_first_piece(engine: ChildEngine, do: Callable[[], object]) -> None:
+    """Begin an answer, do something when it comes, and read on."""
+    is_first = True
+    async with asyncio.timeout(WITHIN_S), aclosing(engine.generate(STORY)) as events:
+        async for event in events:
+            if isinstance(event, Piece) and is_first:
+                is_first = False
+                do()
+
+
 async def test_it_listens_on_no_network(engine: ChildEngine) -> None:
     assert process_of(engine).net_connections("inet") == []
 
@@ -45,10 +55,7 @@ async def test_it_listens_on_no_network(engine: ChildEngine) -> None:
 async def test_killed_in_mid_answer_it_fails_by_name(engine: ChildEngine) -> None:
     process = process_of(engine)
     with pytest.raises(DomovoiError) as failed:
-        async with asyncio.timeout(WITHIN_S), aclosing(engine.generate(STORY)) as events:
-            async for event in events:
-                if isinstance(event, Piece):
-                    process.kill()
+        await at_first_piece(engine, process.kill)
     assert failed.value.code == Code.ENGINE_FAILED
     assert not process.is_running()
 
@@ -58,10 +65,7 @@ async def test_suspended_it_counts_as_hung_and_is_killed(default_test_model: Pat
     await engine.load(default_test_model)
     process = process_of(engine)
     with pytest.raises(DomovoiError) as failed:
-        async with asyncio.timeout(WITHIN_S), aclosing(engine.generate(STORY)) as events:
-            async for event in events:
-                if isinstance(event, Piece):
-                    process.suspend()
+        await at_first_piece(engine, process.suspend)
     assert failed.value.code == Code.ENGINE_FAILED
     assert not process.is_running()
 

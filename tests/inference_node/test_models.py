@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONTENT = b"GGUF" + random.Random(8461).randbytes(3_000_000)  # noqa: S311  # the same in every run
+CONTENT = b"GGUF" + random.Random(8461).randbytes(3_000_000)  # the same in every run
 
 
 class Index(NamedTuple):
@@ -131,7 +131,7 @@ async def test_a_network_that_stays_away_is_named(index: Index) -> None:
 
 async def test_a_full_disk_is_named_before_anything_is_fetched(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(os.curdir)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage._replace(free=1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1_000_000))
     with pytest.raises(DomovoiError) as refused:
         await index.store.ensure_default()
     assert "Make room" in refused.value.detail

@@ -6,13 +6,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from inference_node.api_keys import ApiKeys
-from tests.inference_node.running_node import RunningNode
 
 if TYPE_CHECKING:
+    import httpx
+
+    from tests.inference_node.running_node import RunningNode
     from tests.inference_node.scripted_engine import Script
 
 CHAT = {"model": "default", "messages": [{"role": "user", "content": "Hello?"}]}
@@ -77,7 +78,11 @@ async def test_the_models_can_be_asked_for(node: RunningNode, key: dict[str, str
 
 
 async def test_keys_are_asked_for(node: RunningNode, key: dict[str, str]) -> None:
-    cases = [({}, "token_missing"), ({"Authorization": "Bearer wrong"}, "token_invalid"), (node.bearer, "token_invalid")]
+    cases = [
+        ({}, "token_missing"),
+        ({"Authorization": "Bearer wrong"}, "token_invalid"),
+        (node.bearer, "token_invalid"),
+    ]
     for headers, code in cases:
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions")):
             response = await node.http.request(method, f"{node.url}{path}", headers=headers)

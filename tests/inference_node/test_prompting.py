@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,12 +75,9 @@ def test_a_last_message_that_barely_fits_is_answered_shortly() -> None:
 
 
 def test_a_last_message_that_does_not_fit_is_too_long() -> None:
-    try:
+    with pytest.raises(DomovoiError) as refused:
         ask(Script(context=CONTEXT), conversation([5, 5, CONTEXT + 1], has_system=True))
-    except DomovoiError as error:
-        assert error.code == Code.CONTEXT_TOO_LONG
-    else:
-        raise AssertionError("it was answered")
+    assert refused.value.code == Code.CONTEXT_TOO_LONG
 
 
 def test_what_the_request_leaves_open_is_the_models_own() -> None:

@@ -46,7 +46,7 @@ def test_S3_watchers_that_come_and_go_see_each_event_once(steps: list[str], pati
             await frames.aclose()
         replay.append(END)
         for got in seen.values():
-            got += await numbers(replay, len(got))
+            got.extend(await numbers(replay, len(got)))
             assert got == list(range(1, replay.last + 1))
 
     asyncio.run(play())

@@ -19,7 +19,6 @@ from shared.messages import Message, fold
 from shared.runs import Ended, Text
 from shared.values import Header, Request, State
 from tests.inference_node.running_node import RunningNode, events_of, new_id
-from tests.inference_node.scripted_engine import Script
 from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from tests.inference_node.scripted_engine import Script
     from tests.sync_server.device import Device
 
 WITHIN_S = 20.0
@@ -130,7 +130,7 @@ def the_node(device: Device) -> Any:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110  # asked over HTTP
             await asyncio.sleep(0.02)
 
 

@@ -244,7 +244,7 @@ export const ru: Messages = {
     title: 'Настройки',
     looks: 'Вид',
     theme: 'Тема',
-    asDevice: 'Как в системе',
+    asDevice: 'Система',
     day: 'День',
     night: 'Ночь',
     language: 'Язык',
