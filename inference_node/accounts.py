@@ -68,10 +68,13 @@ class Accounts:
         """Log in again: grants changed, a token was refused, or the server is back."""
         self._log_in_wanted.set()
 
-    async def run(self) -> None:
-        """Serve the accounts known from before, log in, and keep logged in, until cancelled."""
+    async def open(self) -> None:
+        """Serve the accounts known from before: no server is needed for that."""
         for account in await self._database.transact(replica.accounts):
             self._serve(account.account_id)
+
+    async def run(self) -> None:
+        """Log in, and keep logged in, until cancelled."""
         backoff = Backoff()
         try:
             while True:

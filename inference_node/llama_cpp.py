@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Kept prompts of other chats; the wheel's own default of 8192 does not fit a small machine.
 PROMPT_CACHE_MIB = 256
 # A stop is noticed between two batches of the prompt, so a batch must stay well under a second.
-BATCH_TOKENS = 128
+BATCH_TOKENS = 64
 ERRORS_ONLY = 1
 
 Emit = Callable[[EngineEvent], None]

@@ -55,7 +55,7 @@ async def serve(settings: NodeSettings, ready: Callable[[str], None] | None = No
     if engine_name not in ENGINES:
         raise StartupError(f"There is no engine {engine_name!r}. Known: {', '.join(ENGINES)}.")
     identity = await asyncio.to_thread(ensure_identity, settings.data, settings.name)
-    with _listen(settings) as listener:
+    with listen(settings) as listener:
         node = Node(settings, identity, listener.getsockname()[1], ENGINES[engine_name]())
         await node.open()
         accelerator.log_which()
@@ -115,6 +115,7 @@ class Node:
         self._key_set.load()
         try:
             await self._runs.recover()
+            await self._accounts.open()
         except sqlite3.Error as error:
             await self._database.close()
             raise StartupError(f"The node's database does not work ({error}). Check free space.") from error
@@ -168,7 +169,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _listen(settings: NodeSettings) -> socket.socket:
+def listen(settings: NodeSettings) -> socket.socket:
+    """Return the listening socket. Raises StartupError."""
     try:
         is_local = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
