@@ -52,7 +52,7 @@ def ensure_identity(data: Path, name: str) -> Identity:
     except OSError as error:
         raise StartupError(
             f"The node can't keep its key at {path} ({error.strerror}). Give yourself permission to the data folder, "
-            "or choose another with --data."
+            "or choose another with --data or DOMOVOI_DATA."
         ) from error
     return Identity(node_id(raw_public_key(key.public_key())).hex(), name, key)
 

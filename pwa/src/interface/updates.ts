@@ -6,7 +6,10 @@ const HOUR_MS = 3_600_000
 export function registerWorker(t: (key: string) => string): void {
   // Absent on plain http origins other than localhost.
   if (!('serviceWorker' in navigator) || import.meta.env.DEV) return
-  void watchWorker(t)
+  watchWorker(t).catch((error: unknown) => {
+    // Refused, for example where the certificate is not trusted: the app works, but not without a network.
+    console.info('Domovoi does not open offline here.', error)
+  })
 }
 
 async function watchWorker(t: (key: string) => string): Promise<void> {
@@ -25,7 +28,13 @@ async function watchWorker(t: (key: string) => string): Promise<void> {
       if (found.state === 'installed' && navigator.serviceWorker.controller !== null) offerRestart(found)
     })
   })
-  setInterval(() => {
-    if (navigator.onLine) void registration.update()
-  }, HOUR_MS)
+  const look = async () => {
+    try {
+      await registration.update()
+    } catch (error) {
+      // Nothing answered; the next look is in an hour.
+      if (!(error instanceof TypeError)) throw error
+    }
+  }
+  setInterval(() => void look(), HOUR_MS)
 }

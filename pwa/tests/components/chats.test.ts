@@ -93,6 +93,7 @@ describe('the list', () => {
     await choose('Options for Boiler', 'Pin')
     expect(asked.pin).toHaveBeenCalledWith(id(1), true)
     await choose('Options for Boiler', 'Rename')
+    await vi.waitFor(() => field('Title'))
     field('Title').value = 'Boiler at night'
     field('Title').dispatchEvent(new Event('input'))
     await wrapper.get('.dialog form').trigger('submit')

@@ -3,7 +3,7 @@ import { enableAutoUnmount, flushPromises, mount, type VueWrapper } from '@vue/t
 import { createMemoryHistory, createRouter, type Router } from 'vue-router'
 import { afterEach } from 'vitest'
 import type { Component } from 'vue'
-import { createWords, speak, type Language } from '@/i18n'
+import { createWords, speak } from '@/i18n'
 import { routes } from '@/router'
 
 enableAutoUnmount(afterEach)
@@ -20,12 +20,16 @@ export interface Page {
   choose: (menu: string, item: string) => Promise<void>
 }
 
-export async function open(component: Component, path: string, language: Language = 'en'): Promise<Page> {
+export async function open(component: Component, path: string, props: Record<string, unknown> = {}): Promise<Page> {
   const words = createWords()
-  await speak(words, language)
+  await speak(words, 'en')
   const router = createRouter({ history: createMemoryHistory(), routes })
   await router.push(path)
-  const wrapper = mount(component, { attachTo: document.body, global: { plugins: [words, router] } }) as VueWrapper
+  const wrapper = mount(component, {
+    attachTo: document.body,
+    props,
+    global: { plugins: [words, router] },
+  }) as VueWrapper
   await flushPromises()
 
   const nameOf = (element: Element) => element.getAttribute('aria-label') ?? element.textContent.trim()
