@@ -71,7 +71,7 @@ def remote(services: Services) -> ASGIApp:
 
 def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route]:
     async def healthz(request: Request) -> Response:
-        return respond(request, services.status.require_healthy())
+        return respond(request, services.status.health())
 
     async def status(request: Request) -> Response:
         await authenticate(request)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 END_WITHIN_S = 2.0
 # Freeing the engine takes one batch of the prompt or one token; past this it hangs.
 STOP_WITHIN_S = 10.0
+# A large file from a slow disk takes minutes, and says nothing meanwhile.
+LOAD_WITHIN_S = 600.0
 
 
 class ChildEngine:
@@ -66,11 +68,13 @@ class ChildEngine:
             *(sys.executable, "-m", "inference_node.engine_process"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # Ctrl+C in the node's terminal is for the node; this process ends with its input.
+            start_new_session=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         async with self._task:
             await self._send(Load(str(model)))
-            match await self._receive():
+            match await self._receive(LOAD_WITHIN_S):
                 case Loaded(loaded):
                     return loaded
                 case Failed(code, detail):
@@ -144,17 +148,18 @@ class ChildEngine:
         except ConnectionError:
             raise await self._failed("its input is closed") from None
 
-    async def _receive(self) -> Report:
+    async def _receive(self, within_s: float | None = None) -> Report:
         if self._process is None or self._process.stdout is None:
             raise DomovoiError(Code.ENGINE_FAILED)
+        within_s = within_s or self._stall_s
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(within_s):
                 length = LENGTH.unpack(await self._process.stdout.readexactly(LENGTH.size))[0]
                 return read_report(await self._process.stdout.readexactly(length))
         except asyncio.IncompleteReadError:
             raise await self._failed("it ended") from None
         except TimeoutError:
-            raise await self._failed(f"no sign of life for {self._stall_s:g} s") from None
+            raise await self._failed(f"no sign of life for {within_s:g} s") from None
         except msgspec.MsgspecError as error:
             raise await self._failed(str(error)) from error
 

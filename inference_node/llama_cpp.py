@@ -73,7 +73,7 @@ class LlamaCpp:
         """Load a GGUF file. Raises DomovoiError `model_damaged`."""
         with tempfile.TemporaryDirectory(prefix="domovoi-") as folder:
             try:
-                self._server = xllamacpp.Server(_parameters(path, os.path.join(folder, "engine.sock")))
+                self._server = xllamacpp.Server(parameters_for(path, os.path.join(folder, "engine.sock")))
             except RuntimeError as error:
                 raise DomovoiError(Code.MODEL_DAMAGED) from error
         self.loaded = LoadedModel(context=self._context())
@@ -81,7 +81,7 @@ class LlamaCpp:
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
         """Report the events of an answer. Raises PromptTooLong, DomovoiError `engine_failed`."""
         generation = _Generation(report, is_stopped, self.loaded.context - prompt.room)
-        self._server.handle_chat_completions(msgspec.json.encode(_request(prompt)), generation.on_chunk)
+        self._server.handle_chat_completions(msgspec.json.encode(request_for(prompt)), generation.on_chunk)
         generation.finish()
 
     def _context(self) -> int:
@@ -144,7 +144,8 @@ class _Generation:
             self._report(Reading(progress.processed, progress.total))
 
 
-def _parameters(path: str, socket: str) -> xllamacpp.CommonParams:
+def parameters_for(path: str, socket: str) -> xllamacpp.CommonParams:
+    """Return how a model is loaded; `socket` is where the listener that can't be turned off listens."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path
     parameters.hostnames = [socket]
@@ -162,19 +163,21 @@ def _parameters(path: str, socket: str) -> xllamacpp.CommonParams:
     # Text is passed on as the model writes it: nothing is taken out as reasoning or tool calls.
     parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
-        cpu.n_threads = _cores()
+        cpu.n_threads = cores()
         # Waiting threads sleep. Spinning ones take turns with whatever else runs: with one core busy, two of two
         # threads fell from 83 to 3 tokens/s when spinning and to 75 when sleeping, and are no faster when quiet.
         cpu.poll = 0
     return parameters
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use: as many threads compute."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _request(prompt: Prompt) -> dict[str, object]:
+def request_for(prompt: Prompt) -> dict[str, object]:
+    """Return the prompt as llama.cpp's server takes it."""
     sampling = {name: value for name, value in msgspec.to_builtins(prompt.sampling).items() if value is not None}
     return {
         "max_tokens": MOST_ANSWER_TOKENS,

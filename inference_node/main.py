@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ class _Node:
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models)
         self._keeper = Keeper(store, make_engine, settings.model, self._on_status)
-        turns = Turns()
+        turns = Turns(self._on_status)
         self._runs = Runs(database, self._keeper, turns, self._on_written)
         node_id = bytes.fromhex(identity.node_id)
         self._claims = Claims(database, self._runs, node_id)
@@ -135,7 +136,6 @@ class _Node:
     def _on_written(self, place: Place) -> None:
         self._claims.note_end(place)
         self._syncing.wake(place.account)
-        self._tunnel.status_changed()
 
 
 class _Server(uvicorn.Server):
@@ -148,6 +148,9 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take signals as a wish to stop. uvicorn itself would raise them again, before our own cleanup is done."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inference_node.openai_wire import ChatRequest, Completion, ErrorAnswer, ModelCards
+from inference_node.status import Health
 from shared.errors import Problem
 from shared.runs import Ended, Notice, Started, Text
 from shared.wire import AnswerStarted, NodeStatus, StartAnswer
@@ -27,7 +28,7 @@ class _Call(NamedTuple):
 
 
 _CALLS = (
-    _Call("get", "/healthz", "Whether an engine is loaded and alive.", None, answer=NodeStatus),
+    _Call("get", "/healthz", "Whether an engine is loaded and alive.", None, answer=Health),
     _Call("get", "/v1/status", "How the node is.", "nodeToken", answer=NodeStatus),
     _Call("post", "/v1/answers", "Start an answer, or attach to its run.", "nodeToken", StartAnswer, AnswerStarted),
     _Call(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import metrics, replica, run_table
@@ -50,6 +50,8 @@ class Runs:
         self._on_written = on_written
         self._runs: dict[AccountAndAnswer, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Engines that load although nobody waits any more.
+        self._loading: set[asyncio.Task[Ready]] = set()
         self._starting = asyncio.Lock()
 
     async def start(self, asked: Asked) -> AnswerState:
@@ -94,7 +96,9 @@ class Runs:
             return False
         run.stopping.set()
         if run.engine is not None:
-            await run.engine.stop()
+            # An engine that can't be told has failed, and the run notices by itself.
+            with suppress(DomovoiError):
+                await run.engine.stop()
         return True
 
     async def settle(self, account: bytes, answer_id: bytes, conversation: bytes, state: State) -> None:
@@ -120,14 +124,14 @@ class Runs:
 
     async def close(self) -> None:
         """End all runs as interrupted, keeping what they have said."""
-        for task in tuple(self._tasks):
+        tasks = [*self._tasks, *self._loading]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, run: Run, ticket: Ticket) -> None:
         try:
             if await _turn(run, ticket):
-                metrics.runs_started.inc()
                 state = await self._generate(run)
             else:
                 state = State(state="stopped")
@@ -151,7 +155,9 @@ class Runs:
         code: Code | None = None
         run.begin()
         try:
-            ready = await self._keeper.ready(asked.model)
+            ready = await self._ready(run)
+            if ready is None:
+                return State(state="stopped")
             await self._write_running(run, ready)
             run.engine = ready.engine
             checkpoint = time.monotonic()
@@ -179,11 +185,29 @@ class Runs:
                 self._keeper.lost(ready)
         return _outcome(run, ready, finished, dropped, code)
 
+    async def _ready(self, run: Run) -> Ready | None:
+        """Return a loaded engine, or None when the run is stopped first: loading goes on for the next one."""
+        loading = asyncio.create_task(self._keeper.ready(run.asked.model))
+        stopping = asyncio.create_task(run.stopping.wait())
+        try:
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            loading.cancel()
+            raise
+        finally:
+            stopping.cancel()
+        if loading.done():
+            return await loading
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+        return None
+
     async def _write_running(self, run: Run, ready: Ready) -> None:
         asked = run.asked
         state = State(state="running", model=ready.model.name, engine=ready.engine.name)
         async with self._database.transaction() as connection:
             await run_table.begin(connection, asked.account, asked.answer, asked.conversation, state)
+        metrics.runs_started.inc()
         self._on_written(Place(asked.account, asked.conversation))
 
     async def _checkpoint(self, run: Run) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from inference_node import metrics
 from shared.errors import Code, DomovoiError
 from shared.wire import NodeStatus
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from inference_node.turns import Turns
 
 ENGINE = "llama_cpp"
+
+
+class Health(Struct, frozen=True):
+    """GET /healthz, which asks for no token and so tells no more."""
+
+    engine_state: str
 
 
 class Status:
@@ -41,12 +49,12 @@ class Status:
             version=self._version,
         )
 
-    def require_healthy(self) -> NodeStatus:
-        """Return the status. Raises DomovoiError with the reason unless an engine is loaded and alive."""
+    def health(self) -> Health:
+        """Return that all is well. Raises DomovoiError with the reason unless an engine is loaded and alive."""
         engine = self._keeper.state
         if engine.state != "ready":
             raise DomovoiError(engine.code or Code.ENGINE_UNAVAILABLE, f"The engine is {engine.state}.")
-        return self.now()
+        return Health(engine.state)
 
     def measure(self) -> None:
         """Set the gauges that /metrics shows."""

@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 from inference_node import clock, replica
-from inference_node.backoff import Backoff
+from inference_node.backoff import LONGEST_S, Backoff
 from inference_node.runs import Place
 from inference_node.server_api import ServerApi, Unreachable
 from shared.change import EntityType
@@ -74,6 +74,10 @@ class AccountSync:
             except (Unreachable, DomovoiError) as error:
                 log.info("log of %s not in step: %s", self._account_id.hex(), error)
                 self._wake_after(backoff.next())
+            except Exception:
+                # One account's fault must not end the syncing of this or any other.
+                log.exception("log of %s not in step", self._account_id.hex())
+                self._wake_after(LONGEST_S)
 
     async def exchange(self) -> None:
         """Push all, then pull all, putting right what can be put right. Raises DomovoiError, Unreachable."""

@@ -75,26 +75,26 @@ class Tunnel:
 
     async def run(self) -> None:
         """Connect, and connect again, for ever."""
-        refreshing = asyncio.create_task(self._refresh_grants())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._refresh_grants())
+            await self._stay_connected()
+
+    async def _stay_connected(self) -> None:
         backoff = Backoff()
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                started = loop.time()
-                try:
-                    await self._connect()
-                except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, ConnectionClosed) as error:
-                    log.info("no tunnel to the server: %s", error or type(error).__name__)
-                except (FrameError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    log.warning("the server broke the tunnel's protocol: %s", error)
-                except DomovoiError as error:
-                    log.warning("the server refuses this node: %s", error.detail)
-                if loop.time() - started > STABLE_AFTER_S:
-                    backoff.reset()
-                await asyncio.sleep(backoff.next())
-        finally:
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
+        while True:
+            started = loop.time()
+            try:
+                await self._connect()
+            except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, ConnectionClosed) as error:
+                log.info("no tunnel to the server: %s", str(error) or type(error).__name__)
+            except (ValueError, msgspec.MsgspecError) as error:
+                log.warning("the server broke the tunnel's protocol: %s", error)
+            except DomovoiError as error:
+                log.warning("the server refuses this node: %s", error.detail)
+            if loop.time() - started > STABLE_AFTER_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
     async def _connect(self) -> None:
         async with connect(

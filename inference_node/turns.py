@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import TYPE_CHECKING
 
 from shared.errors import Code, DomovoiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_WAITING = 256
 MOST_WAITING_EACH = 32
@@ -29,9 +33,16 @@ class Ticket:
 
 
 class Turns:
-    """The queue before the engine."""
+    """The queue before the engine. `on_change` is called when its length may have changed."""
 
-    def __init__(self, most_waiting: int = MOST_WAITING, most_waiting_each: int = MOST_WAITING_EACH) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        most_waiting: int = MOST_WAITING,
+        most_waiting_each: int = MOST_WAITING_EACH,
+    ) -> None:
+        self._on_change = on_change
         self._most_waiting = most_waiting
         self._most_waiting_each = most_waiting_each
         # Owners in the order of their next turn.
@@ -51,6 +62,7 @@ class Turns:
         ticket = Ticket(self, owner)
         self._queues.setdefault(owner, queue).append(ticket)
         self._call_next()
+        self._on_change()
         return ticket
 
     def release(self, ticket: Ticket) -> None:
@@ -63,6 +75,7 @@ class Turns:
             if not queue:
                 del self._queues[ticket.owner]
         self._call_next()
+        self._on_change()
 
     def _call_next(self) -> None:
         if self._current is not None or not self._queues:

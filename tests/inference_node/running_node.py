@@ -115,7 +115,7 @@ class RunningNode:
         if not ready.done():
             await self._task
         self.url = ready.result()
-        await self.until(self._answers if not wait_for_engine else self._is_healthy)
+        await self.until(self._answers if not wait_for_engine else self.is_healthy)
 
     async def stop(self) -> None:
         """Stop as a cancelled task does."""
@@ -137,7 +137,7 @@ class RunningNode:
             while not await condition():  # noqa: ASYNC110  # asked over HTTP, there is no event to wait for
                 await asyncio.sleep(0.005)
 
-    async def _is_healthy(self) -> bool:
+    async def is_healthy(self) -> bool:
         return await self._answers() and (await self.http.get(f"{self.url}/healthz")).is_success
 
     async def _answers(self) -> bool:
