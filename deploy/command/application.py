@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from deploy.command import configuration, models, parts, up, users
+from deploy.command import configuration, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import DomovoiError, StartupError
 
@@ -26,6 +26,7 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 application.add_typer(models.application, name="models", help="The models of this node.")
+application.add_typer(keys.application, name="keys", help="Keys of other programs on this PC.")
 application.add_typer(users.application, name="users", help="The accounts of this server.")
 
 errors = Console(stderr=True)
