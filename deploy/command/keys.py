@@ -34,7 +34,9 @@ def list_keys(data: Data = None) -> None:
     """Show the keys' names."""
     table = Table("name", "made")
     for key in _keys(data).list():
-        table.add_row(key.name, datetime.datetime.fromtimestamp(key.created_ms / 1000).astimezone().strftime("%d %b %Y"))
+        table.add_row(
+            key.name, datetime.datetime.fromtimestamp(key.created_ms / 1000).astimezone().strftime("%d %b %Y")
+        )
     console.print(table)
 
 

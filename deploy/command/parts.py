@@ -37,10 +37,17 @@ def run_server(configuration: Configuration) -> None:
 def run_node(configuration: Configuration) -> None:
     """Run the inference node until it is told to stop. Raises StartupError."""
     if configuration.server_url is None:
-        # The server shares this data folder: introducing the node there is all the pairing it needs.
-        enrol(configuration.data, ensure_identity(configuration.data, configuration.name))
+        enrol_node(configuration)
     settings = configuration.node()
     asyncio.run(_until_orphaned(inference_node.main.serve(settings, lambda url: log.info("node ready on %s", url))))
+
+
+def enrol_node(configuration: Configuration) -> None:
+    """Introduce this PC's node to the server that shares its data folder: all the pairing it needs.
+
+    Raises StartupError.
+    """
+    enrol(configuration.data, ensure_identity(configuration.data, configuration.name))
 
 
 async def _until_orphaned(serving: Coroutine[None, None, None]) -> None:

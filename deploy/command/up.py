@@ -37,6 +37,8 @@ console = Console()
 def run(configuration: Configuration, *, open_browser: bool) -> int:
     """Run everything until Ctrl+C. Returns the exit code. Raises StartupError."""
     prepare_data_folder(configuration.data)
+    # Before the server starts, so that the first account finds the node paired, however soon it is made.
+    parts.enrol_node(configuration)
     return asyncio.run(_run(configuration, open_browser=open_browser))
 
 
