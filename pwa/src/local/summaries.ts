@@ -87,7 +87,7 @@ export function summarize(id: string, conversation: Conversation, tree: Tree): S
   return {
     id,
     title: conversation.title || firstLine(first?.body ?? '', TITLE_CHARACTERS),
-    snippet: firstLine(last?.body ?? '', SNIPPET_CHARACTERS),
+    snippet: firstLine(withoutMarks(last?.body ?? ''), SNIPPET_CHARACTERS),
     updatedAt: Math.max(0, ...path.map((message) => millisecondsOf(message.created))),
     pinned: conversation.pinned,
     deleted: conversation.deleted,
@@ -107,6 +107,14 @@ function pendingOf(id: string, { deleted }: Conversation, messages: ReadonlyMap<
       state: message.state === null ? 'queued' : 'running',
       stop: message.stop || message.deleted || deleted,
     }))
+}
+
+/** Fence lines and the marks that begin a line or surround words say nothing in a snippet. */
+function withoutMarks(markdown: string): string {
+  return markdown
+    .replace(/^\s*(?:```|~~~).*$/gm, '')
+    .replace(/^\s*(?:#{1,6}|[-*+>]|\d+[.)])\s+/gm, '')
+    .replace(/(\*\*|__|`)(?=\S)(.+?)\1/g, '$2')
 }
 
 function firstLine(text: string, characters: number): string {

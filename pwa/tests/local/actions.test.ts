@@ -39,6 +39,18 @@ describe('send', () => {
     expect((await readPending(db)).pending).toMatchObject([{ id: sent.answer, node: NODE, state: 'queued' }])
   })
 
+  it.each([
+    ['```python\nprint(1)\n```', 'print(1)'],
+    ['## **Rye** bread\n\nBake it.', 'Rye bread'],
+    ['- one\n- two', 'one'],
+    ['1. `scale(2)`', 'scale(2)'],
+    ['2 * 3 * 4, snake_case', '2 * 3 * 4, snake_case'],
+  ])('lists an answer without the marks of Markdown: %j', async (body, snippet) => {
+    const db = await openTestDatabase()
+    await end(db, await begin(db), 'done', body)
+    expect(await readSummaries(db)).toMatchObject([{ snippet }])
+  })
+
   it('follows the end of the shown branch', async () => {
     const db = await openTestDatabase()
     const first = await begin(db)
