@@ -33,7 +33,9 @@ def test_only_its_owner_reads_the_key(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "identity.pem").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 def test_a_damaged_key_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     ensure_identity(tmp_path, "PC")
     (tmp_path / "node" / "identity.pem").write_bytes(content)
