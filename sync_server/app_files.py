@@ -40,15 +40,21 @@ class AppFiles(StaticFiles):
         """Return the file, or the app's page for an address of its own. Raises DomovoiError."""
         if scope["method"] not in {"GET", "HEAD"}:
             raise DomovoiError(Code.METHOD_NOT_ALLOWED)
-        found, stat_result = self.lookup_path(path)
+        found, stat_result = self._find(path)
         if stat_result is None or not S_ISREG(stat_result.st_mode):
             if not _is_page(scope["path"]):
                 raise DomovoiError(Code.NOT_FOUND)
             path = "index.html"
-            found, stat_result = self.lookup_path(path)
+            found, stat_result = self._find(path)
         if stat_result is None:
             return await app_is_missing(Request(scope))
         return self._compressed(path, found, stat_result, scope)
+
+    def _find(self, path: str) -> tuple[str, os.stat_result | None]:
+        try:
+            return self.lookup_path(path)
+        except (OSError, ValueError):  # a name that no file can have
+            return "", None
 
     def _compressed(self, path: str, found: str, stat_result: os.stat_result, scope: Scope) -> Response:
         accepted = {

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import databases
@@ -24,9 +24,12 @@ Row = Mapping[str, Any]
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
+# Its debug lines carry every value, and values are what people wrote.
+logging.getLogger("databases").setLevel(logging.WARNING)
 
 # A database that neither answers nor refuses counts as unreachable after this long.
 ANSWER_WITHIN_S = 20.0
+CLOSE_WITHIN_S = 5.0
 TRIES = 8
 FIRST_PAUSE_S = 0.01
 
@@ -82,23 +85,29 @@ class Database:
                 self._held.enter_context(held)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that is still in use after a while is left to the end of the process."""
         self._held.close()
-        await self._database.disconnect()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._database.disconnect()
 
     async def all(self, statement: ClauseElement) -> Sequence[Row]:
         """Return all rows of one statement."""
-
-        async def read() -> Sequence[Row]:
-            async with self._connection() as connection:
-                return await connection.all(statement)
-
-        return await _retried(read)
+        return await self.read(lambda connection: connection.all(statement))
 
     async def one(self, statement: ClauseElement) -> Row | None:
         """Return the first row of one statement, or None."""
         rows = await self.all(statement)
         return rows[0] if rows else None
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Return what `work` reads on one connection, each statement by itself. It may be started again."""
+
+        async def attempt() -> _T:
+            async with self._connection() as connection:
+                return await work(connection)
+
+        return await _retried(attempt)
 
     async def run(self, statement: ClauseElement) -> None:
         """Execute one statement that returns no rows."""
@@ -120,8 +129,8 @@ class Database:
             try:
                 result = await work(connection)
                 await connection.run(text("COMMIT"))
-            except BaseException as error:
-                await _roll_back(connection, error)
+            except Exception:
+                await _roll_back(connection)
                 raise
             return result
 
@@ -146,12 +155,10 @@ async def _retried(attempt: Callable[[], Awaitable[_T]]) -> _T:
         raise DomovoiError(Code.DATABASE_UNAVAILABLE, "The database is too busy. Try again.") from error
 
 
-async def _roll_back(connection: Connection, cause: BaseException) -> None:
-    try:
+async def _roll_back(connection: Connection) -> None:
+    # A lost connection has rolled back by itself. One given back in mid-transaction (a cancelled task's) is closed.
+    with suppress(DomovoiError, _Conflict):
         await connection.run(text("ROLLBACK"))
-    except (DomovoiError, _Conflict):
-        # A lost connection has rolled back; the pool closes one that is still in a transaction.
-        log.debug("no rollback after %r", cause)
 
 
 @contextmanager

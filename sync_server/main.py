@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 # After a stop signal, open requests have this long to finish.
 GRACE_S = 5
+BACKLOG = 2048
 MAX_MESSAGE_BYTES = 16 * MAX_FRAME_PAYLOAD_BYTES
 
 
@@ -54,6 +57,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         configuration = uvicorn.Config(
             application,
             lifespan="off",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -64,9 +68,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
             ws_ping_interval=None,
             timeout_graceful_shutdown=GRACE_S,
         )
-        server = _Server(configuration, services)
-        if ready is not None:
-            ready(settings.public_url or f"http://localhost:{port}")
+        address = settings.public_url or f"http://localhost:{port}"
+        server = _Server(configuration, services, partial(ready, address) if ready else None)
         await _until_stopped(server, listener)
 
 
@@ -82,11 +85,19 @@ async def _until_stopped(server: uvicorn.Server, listener: socket.socket) -> Non
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, ending open streams first when it stops, and the database last."""
+    """uvicorn, saying when it has started, and ending open streams first and the database last when it stops."""
 
-    def __init__(self, configuration: uvicorn.Config, services: Services) -> None:
+    def __init__(
+        self, configuration: uvicorn.Config, services: Services, on_started: Callable[[], None] | None
+    ) -> None:
         super().__init__(configuration)
         self._services = services
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._on_started is not None:
+            self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._services.streams.close_all()
@@ -145,9 +156,17 @@ def _compose(
 
 def _listen(settings: ServerSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Named as TCP, or asyncio leaves Nagle's algorithm on and every answer takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if os.name == "posix":  # on Windows this option would share a busy port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener.bind((settings.host, settings.port))
+        # At once: the port is ours from here on, and who comes early waits.
+        listener.listen(BACKLOG)
+        return listener
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             raise StartupError(
                 f"Port {settings.port} is busy. Stop the program that uses it, or choose another with --port."

@@ -14,7 +14,7 @@ from sync_server import clock
 from sync_server.tables import account, cell
 
 if TYPE_CHECKING:
-    from sync_server.database import Database, Row
+    from sync_server.database import Connection, Database, Row
 
 
 async def pull(database: Database, account_id: bytes, since: int, limit: int, epoch: int | None) -> Pulled:
@@ -22,16 +22,21 @@ async def pull(database: Database, account_id: bytes, since: int, limit: int, ep
 
     Raises DomovoiError epoch_changed when the cursor is of another history, history_trimmed below the floor.
     """
-    books = await _books(database, account_id)
+    return await database.read(lambda connection: _pull(connection, account_id, since, limit, epoch))
+
+
+async def _pull(connection: Connection, account_id: bytes, since: int, limit: int, epoch: int | None) -> Pulled:
+    # The head is read before the rows, so that the cursor never passes a change that is not among them.
+    books = await _books(connection, account_id)
     head = books["head"]
     # A cursor past the head was made by a history that this server has lost.
     if (epoch is not None and epoch != books["epoch"]) or since > head:
         raise DomovoiError(Code.EPOCH_CHANGED, epoch=books["epoch"])
     if 0 < since < books["floor"]:
         raise DomovoiError(Code.HISTORY_TRIMMED, epoch=books["epoch"])
-    last = await _last_of_page(database, account_id, since, head, limit)
+    last = await _last_of_page(connection, account_id, since, head, limit)
     columns = cell.c
-    rows = await database.all(
+    rows = await connection.all(
         select(*(columns[name] for name in PulledChange.__struct_fields__))
         .where(columns.account_id == account_id, columns.seq > since, columns.seq <= last)
         .order_by(columns.seq)
@@ -46,7 +51,7 @@ async def hello(database: Database, account_id: bytes) -> Hello:
     return Hello(books["epoch"], books["head"], clock.now_ms())
 
 
-async def _books(database: Database, account_id: bytes) -> Row:
+async def _books(database: Database | Connection, account_id: bytes) -> Row:
     columns = account.c
     row = await database.one(select(columns.head, columns.floor, columns.epoch).where(columns.account_id == account_id))
     if row is None:
@@ -54,13 +59,13 @@ async def _books(database: Database, account_id: bytes) -> Row:
     return row
 
 
-async def _last_of_page(database: Database, account_id: bytes, since: int, head: int, limit: int) -> int:
+async def _last_of_page(connection: Connection, account_id: bytes, since: int, head: int, limit: int) -> int:
     """Return the sequence number at which the page ends; `head` when it holds all that is left.
 
     The sizes are read before the values, so that a page of large values never stands in memory whole.
     """
     columns = cell.c
-    rows = await database.all(
+    rows = await connection.all(
         select(columns.seq, func.length(columns.value).label("size"))
         .where(columns.account_id == account_id, columns.seq > since, columns.seq <= head)
         .order_by(columns.seq)

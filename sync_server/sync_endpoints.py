@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sync_server.caller import Caller
 
 log = logging.getLogger(__name__)
+# Its debug lines carry every event, and events carry what people wrote.
+logging.getLogger("sse_starlette.sse").setLevel(logging.WARNING)
 
 # A reader that takes nothing for this long is gone.
 SEND_TIMEOUT_S = 30

@@ -101,10 +101,10 @@ class Tunnels:
     async def _let_in(self, websocket: WebSocket) -> tuple[bytes, list[Frame]]:
         """Read HELLO and answer WELCOME; return who it is, and frames that came along."""
         async with asyncio.timeout(TUNNEL_WELCOME_S):
-            first, *rest = frames.decode(await websocket.receive_bytes())
-        if first.type is not FrameType.HELLO:
+            received = list(frames.decode(await websocket.receive_bytes()))
+        if not received or received[0].type is not FrameType.HELLO:
             raise FrameError("HELLO comes first")
-        hello = msgspec.msgpack.decode(first.payload, type=HelloPayload)
+        hello = msgspec.msgpack.decode(received[0].payload, type=HelloPayload)
         node_id = await self._logins.verify(hello.token)
         self._epoch += 1
         welcome = WelcomePayload(
@@ -115,7 +115,7 @@ class Tunnels:
             max_frame=MAX_FRAME_PAYLOAD_BYTES,
         )
         await websocket.send_bytes(frames.encode(Frame(FrameType.WELCOME, payload=msgspec.msgpack.encode(welcome))))
-        return node_id, rest
+        return node_id, received[1:]
 
     async def _run(self, websocket: WebSocket, node_id: bytes, rest: list[Frame]) -> int:
         """Run the tunnel; return the code with which to close it."""

@@ -109,7 +109,7 @@ def _file(data: Path) -> dict[str, Any]:
     path = data / FILE_NAME
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} can't be read: {error}. Mend it or move it away.") from error

@@ -8,6 +8,9 @@ from playwright.sync_api import Playwright, sync_playwright
 from tests.end_to_end.browser import Profile, chromium_path
 from tests.end_to_end.household import Household
 from tests.end_to_end.proxy import CuttingProxy
+from tests.model import default_test_model
+
+__all__ = ["default_test_model"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

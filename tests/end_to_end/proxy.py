@@ -25,6 +25,12 @@ class CuttingProxy:
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def open(self) -> int:
+        """How many connections pass through now."""
+        with self._lock:
+            return len(self._pairs)
+
     def cut(self) -> int:
         """Reset every connection and return how many there were."""
         with self._lock:

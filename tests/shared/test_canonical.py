@@ -42,7 +42,7 @@ def test_L5_folding_in_two_parts_is_folding_at_once(changes: list[Change], first
 def test_L2_a_change_costs_at_most_60_bytes_to_push_and_70_to_pull(change: Change) -> None:
     likely = msgspec.structs.replace(change, etype=3, field=2, kid=0)
     assert len(msgspec.msgpack.encode(likely)) - len(likely.value) <= 60
-    pulled = PulledChange(*msgspec.structs.astuple(likely), seq=2**32 - 1)
+    pulled = msgspec.convert([*msgspec.structs.astuple(likely), 2**32 - 1], PulledChange)
     assert len(msgspec.msgpack.encode(pulled)) - len(likely.value) <= 70
 
 

@@ -22,7 +22,10 @@ def load(name: str) -> list[Any]:
 
 
 def change_from(described: dict[str, Any]) -> Change:
-    return Change(**{name: bytes.fromhex(v) if isinstance(v, str) else v for name, v in described.items()})
+    members: dict[str, Any] = {
+        name: bytes.fromhex(value) if isinstance(value, str) else value for name, value in described.items()
+    }
+    return Change(**members)
 
 
 @pytest.mark.parametrize(("given", "result"), load("clock"))

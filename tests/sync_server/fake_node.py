@@ -8,12 +8,13 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError
 
 from shared import frames, identifiers, tokens
 from shared.frames import (
@@ -23,6 +24,7 @@ from shared.frames import (
     OpenRequest,
     OpenResponse,
     ReceiveCredit,
+    ResetPayload,
     SendCredit,
     WelcomePayload,
     WindowPayload,
@@ -109,6 +111,10 @@ class NodeCall:
         """End the response."""
         await self._node.send(FrameType.END, self.number)
 
+    async def reset(self, code: str) -> None:
+        """Give up on the call."""
+        await self._node.send(FrameType.RESET, self.number, ResetPayload(code))
+
     def on_frame(self, frame: Frame) -> None:
         """Take a frame from the server."""
         match frame.type:
@@ -122,6 +128,7 @@ class NodeCall:
                 self._granted.set()
             case FrameType.RESET:
                 self.is_reset.set()
+                self._body.put_nowait(None)
             case _:
                 raise AssertionError(frame)
 
@@ -147,6 +154,11 @@ class FakeNode:
         """Say how the node is."""
         await self.send(FrameType.STATUS, payload=NodeStatus(name="Desk PC", engine_state="ready", model=model))
 
+    async def send_and_wait_for_pong(self) -> None:
+        """Return when the server has dealt with everything sent so far."""
+        await self.send(FrameType.PING)
+        await self.next_frame(FrameType.PONG)
+
     async def next_frame(self, kind: FrameType) -> Frame:
         """Return the next frame of that kind."""
         async with asyncio.timeout(WITHIN_S):
@@ -157,17 +169,21 @@ class FakeNode:
 
     async def read(self, tasks: asyncio.TaskGroup) -> None:
         """Take frames until the server closes."""
-        async for message in self.websocket:
-            assert isinstance(message, bytes)
-            for frame in frames.decode(message):
-                if frame.type is FrameType.OPEN:
-                    call = NodeCall(self, frame.stream, msgspec.msgpack.decode(frame.payload, type=OpenRequest))
-                    self.calls[frame.stream] = call
-                    tasks.create_task(self._handler(call))
-                elif frame.stream:
-                    self.calls[frame.stream].on_frame(frame)
-                else:
-                    self.others.put_nowait(frame)
+        with suppress(ConnectionClosedError):
+            async for message in self.websocket:
+                assert isinstance(message, bytes)
+                for frame in frames.decode(message):
+                    self._on_frame(frame, tasks)
+
+    def _on_frame(self, frame: Frame, tasks: asyncio.TaskGroup) -> None:
+        if frame.type is FrameType.OPEN:
+            call = NodeCall(self, frame.stream, msgspec.msgpack.decode(frame.payload, type=OpenRequest))
+            self.calls[frame.stream] = call
+            tasks.create_task(self._handler(call))
+        elif frame.stream:
+            self.calls[frame.stream].on_frame(frame)
+        else:
+            self.others.put_nowait(frame)
 
 
 async def refuse(_: NodeCall) -> None:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHIN_S = 20.0
+# Opening a database takes longer than making invitations.
+INVITATIONS_AT_ONCE = 20
 StartServer = Callable[..., "RunningServer"]
+SetAccount = Callable[..., None]
 
 
 class RunningServer:
@@ -29,13 +32,14 @@ class RunningServer:
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.settings = ServerSettings(data, **{"port": 0, **settings})
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._clients: list[httpx.Client] = []
+        self._invitations: list[str] = []
         self.url = ""
-        self._thread = threading.Thread(target=self._run, name="server")
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
         if not self._ready.wait(WITHIN_S):
             raise TimeoutError("the server does not start")
@@ -62,12 +66,17 @@ class RunningServer:
         self._clients.append(httpx.Client(base_url=self.url, trust_env=False, timeout=WITHIN_S, headers=headers))
         return self._clients[-1]
 
+    def ask_to_stop(self) -> None:
+        """Cancel the server's task once, and return at once."""
+        if self._loop is not None and self._task is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._loop = None
+
     def stop(self) -> None:
         """Stop as a cancelled task does, and wait."""
         for client in self._clients:
             client.close()
-        if self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self.ask_to_stop()
         self._thread.join(WITHIN_S)
         assert not self._thread.is_alive(), "the server does not stop"
 
@@ -85,17 +94,19 @@ class RunningServer:
         return (self.settings.data / "setup-code").read_text().strip()
 
     def invitation(self) -> str:
-        """Return a new invitation, made as the command `domovoi users invite` makes it."""
+        """Return a new invitation, made as the command `domovoi users invite` makes it: in the database."""
 
-        async def make() -> str:
+        async def make() -> list[str]:
             database = Database(dialect_for(self.settings.database_url, self.settings.data))
             await database.open()
             try:
-                return await invite(database)
+                return [await invite(database) for _ in range(INVITATIONS_AT_ONCE)]
             finally:
                 await database.close()
 
-        return asyncio.run(make())
+        if not self._invitations:
+            self._invitations = asyncio.run(make())
+        return self._invitations.pop()
 
     def first_account(self, username: str = "Owner") -> Device:
         """Register the first account."""
@@ -106,15 +117,13 @@ class RunningServer:
         return Device.registered(self.client, username, invitation=self.invitation())
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve())
+            asyncio.run(self._serve())
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
             self._ready.set()
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(serve(self.settings, self._on_ready))
         try:
             await self._task

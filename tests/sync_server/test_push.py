@@ -13,12 +13,10 @@ from shared.wire import Pushed
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
     from shared.change import Change
-    from tests.sync_server.running_server import StartServer
+    from tests.sync_server.running_server import SetAccount, StartServer
 
 
 def test_L5_a_push_is_taken_and_pulled_back(device: Device) -> None:
@@ -166,11 +164,9 @@ def test_a_push_has_at_most_one_mebibyte(device: Device) -> None:
     assert device.pull().head == 0
 
 
-def test_a_full_account_refuses_writing_but_not_deleting_or_pulling(
-    device: Device, set_quota: Callable[[Device, int], None]
-) -> None:
+def test_a_full_account_refuses_writing_but_not_deleting_or_pulling(device: Device, set_account: SetAccount) -> None:
     device.write(bytes(1000))
-    set_quota(device, 1500)
+    set_account(device, quota_bytes=1500)
     pushed = device.push(device.change(bytes(100)), device.change(bytes(1000)))
     assert pushed.acked_dseq == 2
     assert [(refused.dseq, refused.code) for refused in pushed.rejected] == [(3, "quota_exceeded")]

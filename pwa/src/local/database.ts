@@ -1,19 +1,23 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type EntityTable, type Table } from 'dexie'
-import type { StoredChange } from '../protocol/change'
 import type { Change, Node } from '../protocol/generated'
 
-/** One entity with its cells by field. Ids are lower-case hex. */
+/** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
   etype: number
   eid: string
   scope: string
-  fields: Record<number, StoredChange>
+  /** MessagePack of the array of its cells. */
+  cells: Uint8Array
 }
 
 /** A change that the server has not acknowledged. */
 export interface OutboxRecord {
   dseq: number
+  /** The conversation, to find what waits in it. */
+  scope: string
+  /** The answer, where the change is its request. */
+  request?: string
   change: Change
 }
 
@@ -45,6 +49,7 @@ export interface PendingRecord {
 /** How an answer came to this device; known here alone. */
 export interface ArrivalRecord {
   id: string
+  conversation: string
   route: 'direct' | 'relay'
 }
 
@@ -133,10 +138,10 @@ export class AccountDatabase extends Dexie {
     super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
     this.version(1).stores({
       entity: '[etype+eid], [etype+scope]',
-      outbox: 'dseq',
+      outbox: 'dseq, scope, request',
       summary: 'id',
       pending: 'id, conversation',
-      arrival: 'id',
+      arrival: 'id, conversation',
       draft: 'conversation',
       meta: 'key',
     })

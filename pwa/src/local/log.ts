@@ -4,9 +4,10 @@ import { FIRST_HASH } from '../protocol/canonical'
 import type { StoredChange } from '../protocol/change'
 import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
-import { limits, type Change, type PulledChange } from '../protocol/generated'
+import { EntityType, limits, MessageField, type Change, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceIdentity, EntityRecord, OwnLog, SyncState } from './database'
+import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
+import { loadEntities, saveEntities, type Entity } from './entities'
 import { refreshSummaries } from './summaries'
 
 /** A change before it has a clock. */
@@ -63,10 +64,16 @@ export async function write(db: AccountDatabase, drafts: readonly Draft[]): Prom
       clock = tick(clock, now, device)
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
-    await db.outbox.bulkAdd(changes.map((change, index) => ({ dseq: log.nextDseq + index, change })))
+    await db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change)))
     await db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length })
     await storeCells(db, changes)
   })
+}
+
+export function outboxRecord(dseq: number, change: Change): OutboxRecord {
+  const [, etype, eid, field, scope] = change
+  const isRequest = etype === EntityType.MESSAGE && field === MessageField.REQUEST
+  return { dseq, scope: toHex(scope), change, ...(isRequest ? { request: toHex(eid) } : {}) }
 }
 
 /** A page of the log, as pulled or as carried by news. */
@@ -122,37 +129,19 @@ async function storeForeign(db: AccountDatabase, changes: readonly StoredChange[
 
 /** Merges changes into their cells and renews what is worked out from them. Runs inside a log transaction. */
 async function storeCells(db: AccountDatabase, changes: readonly StoredChange[]): Promise<void> {
-  const records = await loadRecords(db, changes)
-  const touched = new Set<EntityRecord>()
-  for (const change of changes) {
-    const record = records.get(recordKey(change))
-    const holder = record?.fields[change[3]]
-    if (record === undefined || !wins(change, holder)) continue
+  const entities = await loadEntities(db, changes)
+  const touched = new Set<Entity>()
+  for (const [index, change] of changes.entries()) {
+    const entity = entities[index]
+    const holder = entity?.fields[change[3]]
+    if (entity === undefined || !wins(change, holder)) continue
     if (holder !== undefined && isClone(change, holder)) reportClone(change)
-    record.fields[change[3]] = change
-    record.scope = toHex(change[4])
-    touched.add(record)
+    entity.fields[change[3]] = change
+    entity.scope = toHex(change[4])
+    touched.add(entity)
   }
-  await db.entity.bulkPut([...touched])
-  await refreshSummaries(db, new Set([...touched].map((record) => record.scope)))
-}
-
-async function loadRecords(db: AccountDatabase, changes: readonly StoredChange[]): Promise<Map<string, EntityRecord>> {
-  const records = new Map<string, EntityRecord>()
-  for (const change of changes) {
-    const [, etype, eid, , scope] = change
-    records.set(recordKey(change), { etype, eid: toHex(eid), scope: toHex(scope), fields: {} })
-  }
-  const stored = await db.entity.bulkGet([...records.values()].map(({ etype, eid }): [number, string] => [etype, eid]))
-  for (const [index, key] of [...records.keys()].entries()) {
-    const record = stored[index]
-    if (record !== undefined) records.set(key, record)
-  }
-  return records
-}
-
-function recordKey([, etype, eid]: StoredChange): string {
-  return `${String(etype)}:${toHex(eid)}`
+  await saveEntities(db, touched)
+  await refreshSummaries(db, new Set([...touched].map((entity) => entity.scope)))
 }
 
 function reportClone([clk, , eid]: StoredChange): void {

@@ -1,10 +1,11 @@
 /** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
-import { compareBytes, fromHex, toHex } from '../protocol/bytes'
+import { compareBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
-import type { AccountDatabase, EntityRecord, OutboxRecord, OwnLog } from './database'
-import { FIRST_LOG, readDevice, readOwnLog, readSync, serverTime } from './log'
+import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
+import { loadEntities, saveEntities } from './entities'
+import { FIRST_LOG, outboxRecord, readDevice, readOwnLog, readSync, serverTime } from './log'
 import { refreshSummaries } from './summaries'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
@@ -87,27 +88,30 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   const stamped = rows.map(({ change }, index): OutboxRecord => {
     clock = tick(clock, now, device)
     const [, ...rest] = change
-    return { dseq: log.ackedDseq + 1 + index, change: [clock, ...rest] }
+    return outboxRecord(log.ackedDseq + 1 + index, [clock, ...rest])
   })
   await db.outbox.clear()
   await db.outbox.bulkAdd(stamped)
   await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
-  const pairs = rows.map((row, index) => ({ old: row.change, next: stamped[index]?.change ?? row.change }))
-  await replaceCells(db, pairs)
+  await replaceCells(
+    db,
+    rows.map((row) => row.change),
+    stamped.map((row) => row.change),
+  )
 }
 
 /** Exchanges the stamped changes in the cells where the old ones still stand. */
-async function replaceCells(db: AccountDatabase, pairs: readonly { old: Change; next: Change }[]): Promise<void> {
-  const records = new Map<string, EntityRecord>()
-  for (const { old, next } of pairs) {
-    const [, etype, eid, field] = old
-    const key = `${String(etype)}:${toHex(eid)}`
-    const record = records.get(key) ?? (await db.entity.get([etype, toHex(eid)]))
-    if (record === undefined) continue
-    records.set(key, record)
-    const holder = record.fields[field]
-    if (holder !== undefined && compareBytes(holder[0], old[0]) === 0) record.fields[field] = next
+async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped: readonly Change[]): Promise<void> {
+  const entities = await loadEntities(db, old)
+  for (const [index, change] of old.entries()) {
+    const [clk, , , field] = change
+    const entity = entities[index]
+    const holder = entity?.fields[field]
+    const next = stamped[index]
+    if (entity === undefined || holder === undefined || next === undefined) continue
+    if (compareBytes(holder[0], clk) === 0) entity.fields[field] = next
   }
-  await db.entity.bulkPut([...records.values()])
-  await refreshSummaries(db, new Set([...records.values()].map((record) => record.scope)))
+  const touched = new Set(entities)
+  await saveEntities(db, touched)
+  await refreshSummaries(db, new Set([...touched].map((entity) => entity.scope)))
 }

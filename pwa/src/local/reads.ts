@@ -1,7 +1,7 @@
 /** What the screen and the network read. Each is one read transaction, fit for a live query. */
 import { liveQuery } from 'dexie'
 import { toHex } from '../protocol/bytes'
-import { EntityType, MessageField, type Node, type PathMessage, type Request } from '../protocol/generated'
+import type { Node, PathMessage, Request } from '../protocol/generated'
 import { isRunnable, pathTo, type Message } from '../protocol/messages'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import { loadConversation, type Conversation } from './summaries'
@@ -21,22 +21,20 @@ export interface StoredThread {
 
 export async function readThread(db: AccountDatabase, id: string): Promise<StoredThread> {
   return db.transaction('r', db.tables, async () => {
-    const [{ conversation, messages }, summary, device, rows] = await Promise.all([
+    const [{ conversation, messages }, summary, device, rows, arrivals] = await Promise.all([
       loadConversation(db, id),
       db.summary.get(id),
       db.getMeta('device'),
-      db.outbox.orderBy('dseq').toArray(),
+      db.outbox.where('scope').equals(id).sortBy('dseq'),
+      db.arrival.where('conversation').equals(id).toArray(),
     ])
-    const arrivals = await db.arrival.bulkGet([...messages.keys()])
     return {
       conversation,
       summary: summary ?? null,
       messages,
       device: device?.id ?? '',
       unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
-      routes: new Map(
-        arrivals.filter((arrival) => arrival !== undefined).map(({ id: answer, route }) => [answer, route]),
-      ),
+      routes: new Map(arrivals.map((arrival) => [arrival.id, arrival.route])),
     }
   })
 }
@@ -79,11 +77,8 @@ export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> 
 
 /** Ids of the answers whose requests the server has not acknowledged, and how many changes there are in all. */
 export async function readUnacknowledged(db: AccountDatabase): Promise<{ requests: Set<string>; changes: number }> {
-  const rows = await db.outbox.toArray()
-  const requests = rows
-    .filter(({ change }) => change[1] === EntityType.MESSAGE && change[3] === MessageField.REQUEST)
-    .map(({ change }) => toHex(change[2]))
-  return { requests: new Set(requests), changes: rows.length }
+  const [requests, changes] = await Promise.all([db.outbox.orderBy('request').keys(), db.outbox.count()])
+  return { requests: new Set(requests as string[]), changes }
 }
 
 /** Everything a node needs to answer without the log. */

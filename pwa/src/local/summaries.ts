@@ -5,6 +5,7 @@ import { ConversationField, EntityType } from '../protocol/generated'
 import { foldMessage, Tree, type Fields, type Message } from '../protocol/messages'
 import { isFinal, readFlag, readId, readText } from '../protocol/values'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
+import { entitiesInScope, loadEntity } from './entities'
 
 /** Raised when the shape or meaning of a summary changes: the next start works all of them out again. */
 const SUMMARY_VERSION = 1
@@ -42,16 +43,16 @@ export async function loadConversation(
   db: AccountDatabase,
   id: string,
 ): Promise<{ conversation: Conversation; messages: Map<string, Message> }> {
-  const [record, rows] = await Promise.all([
-    db.entity.get([EntityType.CONVERSATION, id]),
-    db.entity.where('[etype+scope]').equals([EntityType.MESSAGE, id]).toArray(),
+  const [own, entities] = await Promise.all([
+    loadEntity(db, EntityType.CONVERSATION, id),
+    entitiesInScope(db, EntityType.MESSAGE, id),
   ])
   const messages = new Map<string, Message>()
-  for (const row of rows) {
-    const message = foldMessage(row.eid, row.fields)
-    if (message !== null) messages.set(row.eid, message)
+  for (const { eid, fields } of entities) {
+    const message = foldMessage(eid, fields)
+    if (message !== null) messages.set(eid, message)
   }
-  return { conversation: foldConversation(record?.fields ?? {}), messages }
+  return { conversation: foldConversation(own?.fields ?? {}), messages }
 }
 
 /** Works the summaries and pending requests of these scopes out again. Runs inside a log transaction. */

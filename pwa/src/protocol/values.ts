@@ -2,12 +2,17 @@
  * Typed values of the fields that people and nodes write (rules V1-V4). A value is MessagePack in a change.
  * A reader returns null for what this version does not understand (V3) and passes over unknown keys (V2).
  */
-import { decode as unpack, encode as pack } from '@msgpack/msgpack'
+import { Decoder, Encoder } from '@msgpack/msgpack'
 import { ProblemError } from './errors'
 import { ANSWER_STATES, limits, type Header, type Request, type Sampling, type State } from './generated'
 
 export type Role = Header['role']
 type Members = Record<string, unknown>
+
+// Made once: a new one for every value costs more than its work. `encode` gives a copy, not a view.
+const decoder = new Decoder()
+const encoder = new Encoder({ ignoreUndefined: true })
+const utf8 = new TextEncoder()
 
 const FINAL_STATES: ReadonlySet<string> = new Set(['done', 'stopped', 'interrupted', 'failed'])
 /** The next request of a branch runs only after an answer that ended in one of these (Q3). */
@@ -23,7 +28,7 @@ export function isContinuable(state: State | null): boolean {
 
 /** Returns the MessagePack of a value. Optional members that are undefined are left out. */
 export function encodeValue(value: unknown): Uint8Array {
-  return pack(value, { ignoreUndefined: true })
+  return encoder.encode(value)
 }
 
 /** Returns the MessagePack of a person's text; throws ProblemError for lone surrogates and over-long text (V4). */
@@ -37,7 +42,7 @@ export function encodeText(text: string): Uint8Array {
 
 function decode(data: Uint8Array): unknown {
   try {
-    return unpack(data)
+    return decoder.decode(data)
   } catch (error) {
     if (error instanceof Error) return undefined
     throw error
@@ -55,7 +60,7 @@ function decodeMap(data: Uint8Array): Members | null {
 export function readText(data: Uint8Array): string | null {
   const value = decode(data)
   if (typeof value !== 'string') return null
-  const written = new TextEncoder().encode(value)
+  const written = utf8.encode(value)
   const start = data.length - written.length
   return start >= 0 && written.every((byte, index) => data[start + index] === byte) ? value : null
 }

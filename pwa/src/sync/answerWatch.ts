@@ -87,7 +87,7 @@ async function follow(
     live.lastEvent,
     AbortSignal.any([signal, cut]),
   )) {
-    if (event.kind === 'started') await db.arrival.put({ id: answer.id, route: route.kind })
+    if (event.kind === 'started') await noteArrival(db, answer, route)
     if (!applyEvent(live, number, event)) throw new ProblemError('offline', 'events are missing')
     if (event.kind !== 'ended') continue
     await applyEnded(db, event.changes)
@@ -95,6 +95,10 @@ async function follow(
   }
   if (isRunning(signal) && isRunning(cut)) throw new ProblemError('offline', 'the stream ended before the run')
   return false
+}
+
+async function noteArrival(db: AccountDatabase, { id, conversation }: PendingRecord, { kind }: Route): Promise<void> {
+  await db.arrival.put({ id, conversation, route: kind })
 }
 
 function liveAnswer(all: Map<string, LiveAnswer>, { id, conversation }: PendingRecord, { kind }: Route): LiveAnswer {

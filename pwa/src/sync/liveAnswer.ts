@@ -1,5 +1,7 @@
 /** The text of an answer while it comes: in memory alone, because nothing per token is ever stored. */
-import type { Ended, RunEvent } from '../protocol/generated'
+import { toHex } from '../protocol/bytes'
+import { MessageField, type Ended, type RunEvent } from '../protocol/generated'
+import { readText } from '../protocol/values'
 import type { RouteKind } from './router'
 
 export interface LiveAnswer {
@@ -57,7 +59,16 @@ export function applyEvent(live: LiveAnswer, number: number, event: RunEvent): b
       break
     case 'ended':
       live.ended = event
+      reportDifference(live, event)
       break
   }
   return true
+}
+
+/** The body that the node wrote is what stays; that it is not what was streamed is a fault to be heard of (S2). */
+function reportDifference(live: LiveAnswer, { changes }: Ended): void {
+  const body = changes.find(([, , eid, field]) => field === MessageField.BODY && toHex(eid) === live.id)
+  if (body !== undefined && readText(body[6]) !== live.text) {
+    console.error(`The answer ${live.id} was streamed otherwise than it was written.`)
+  }
 }

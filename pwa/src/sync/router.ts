@@ -1,7 +1,7 @@
 /** Which way leads to a node now. Reachability is probed, never inferred from `navigator.onLine`. */
 import { shallowReactive } from 'vue'
 import type { Node } from '../protocol/generated'
-import { ProblemError } from '../protocol/errors'
+import { hasCode, ProblemError } from '../protocol/errors'
 import { call, type Fetch } from './http'
 import { failed, isAlive, score, succeeded, UNMEASURED, type Measurement } from './routes'
 import type { Server } from './server'
@@ -100,13 +100,18 @@ export class Router {
 
   private async probe(route: Route): Promise<void> {
     const started = performance.now()
-    const answer = await this.callHealth(route).catch(silence)
-    this.measure(route, answer === null ? null : performance.now() - started)
+    const isAnswered = await this.callHealth(route).catch(silence)
+    this.measure(route, isAnswered === null ? null : performance.now() - started)
   }
 
   private async callHealth(route: Route): Promise<true> {
     const headers = route.kind === 'relay' ? await this.options.server.authorization() : {}
-    await call(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
+    try {
+      await call(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
+    } catch (error) {
+      // The node answers; that its engine is not ready is told by its status and does not close the way.
+      if (!hasCode(error, 'engine_unavailable')) throw error
+    }
     return true
   }
 

@@ -2,6 +2,7 @@ import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { applyEnded, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
+import { loadEntity } from '../../src/local/entities'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
@@ -99,7 +100,7 @@ describe('pulled changes', () => {
     const db = await openTestDatabase()
     const strange = pulled(5, SCOPE, 4711, 42, { any: ['thing'] }, 1)
     await applyPage(db, page([strange]))
-    expect((await db.entity.get([4711, SCOPE]))?.fields[42]).toEqual(strange)
+    expect((await loadEntity(db, 4711, SCOPE))?.fields[42]).toEqual(strange)
   })
 })
 
@@ -129,6 +130,6 @@ it('S5: the changes of an ended run are stored without moving the cursor', async
     [clk, etype, eid, MessageField.BODY, scope, 0, encodeValue('Hello')],
     [clk, etype, eid, MessageField.STATE, scope, 0, encodeValue({ state: 'done' })],
   ])
-  expect(Object.keys((await db.entity.get([EntityType.MESSAGE, answer]))?.fields ?? {})).toHaveLength(2)
+  expect(Object.keys((await loadEntity(db, EntityType.MESSAGE, answer))?.fields ?? {})).toHaveLength(2)
   expect((await readSync(db)).cursor).toBe(0)
 })

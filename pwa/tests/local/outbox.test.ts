@@ -2,6 +2,7 @@ import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rename, send } from '../../src/local/actions'
+import { loadEntities } from '../../src/local/entities'
 import { changeEpoch, noteServer, readOwnLog, write } from '../../src/local/log'
 import { acknowledge, adoptDevice, markForked, nextPush, restamp } from '../../src/local/outbox'
 import { readThread } from '../../src/local/reads'
@@ -115,7 +116,11 @@ describe('stamping again', () => {
     const { messages, summary } = await readThread(db, conversation)
     expect([...messages.values()].map((message) => message.body)).toContain('from the future')
     expect(summary?.title).toBe('Later')
-    const cells = (await db.entity.toArray()).flatMap((record) => Object.values(record.fields))
+    const entities = await loadEntities(
+      db,
+      rows.map((row) => row.change),
+    )
+    const cells = entities.flatMap((entity) => Object.values(entity.fields))
     expect(new Set(cells.map((cell) => toHex(cell[0])))).toEqual(new Set(rows.map((row) => toHex(row.change[0]))))
   })
 

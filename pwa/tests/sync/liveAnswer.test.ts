@@ -1,6 +1,8 @@
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
-import type { RunEvent } from '../../src/protocol/generated'
+import { expect, it, vi } from 'vitest'
+import { fromHex } from '../../src/protocol/bytes'
+import { EntityType, MessageField, type Change, type RunEvent } from '../../src/protocol/generated'
+import { encodeText } from '../../src/protocol/values'
 import { applyEvent, newLiveAnswer } from '../../src/sync/liveAnswer'
 
 const anyTexts = fc.array(fc.string(), { maxLength: 20 })
@@ -45,4 +47,15 @@ it('keeps notices in order', () => {
   applyEvent(live, 1, { kind: 'notice', code: 'engine_busy' })
   applyEvent(live, 2, { kind: 'notice', code: 'model_missing' })
   expect(live.notices).toEqual(['engine_busy', 'model_missing'])
+})
+
+it.each(['Hello', 'Hell'])('S2: a body that is not what was streamed is reported (%s)', (body) => {
+  const report = vi.spyOn(console, 'error').mockReturnValue()
+  const id = 'aa'.repeat(16)
+  const bytes = fromHex(id)
+  const written: Change = [new Uint8Array(16), EntityType.MESSAGE, bytes, MessageField.BODY, bytes, 0, encodeText(body)]
+  const live = newLiveAnswer(id, 'bb', 'direct')
+  applyEvent(live, 1, { kind: 'text', text: 'Hello' })
+  applyEvent(live, 2, { kind: 'ended', state: { state: 'done' }, changes: [written] })
+  expect(report).toHaveBeenCalledTimes(body === 'Hello' ? 0 : 1)
 })

@@ -3,6 +3,7 @@ import type { Node } from '../../src/protocol/generated'
 import { ProblemError } from '../../src/protocol/errors'
 import { Router, type RouterOptions } from '../../src/sync/router'
 import { goneNodes, preferredNode } from '../../src/sync/nodes'
+import { problem } from './fakeServer'
 import { eventually } from './house'
 
 const NODE = 'ab'.repeat(16)
@@ -16,9 +17,10 @@ interface Setup {
   isVisible?: () => boolean
   /** Addresses that answer. */
   living: Set<string>
+  answer?: () => Response
 }
 
-function started({ pageHost = 'localhost', isVisible = () => true, living }: Setup) {
+function started({ pageHost = 'localhost', isVisible = () => true, living, answer = () => new Response(null) }: Setup) {
   const asked: string[] = []
   const server = {
     origin: '',
@@ -28,7 +30,7 @@ function started({ pageHost = 'localhost', isVisible = () => true, living }: Set
   const fetcher: RouterOptions['fetcher'] = (input) => {
     const base = (input as string).replace('/healthz', '')
     asked.push(base)
-    return living.has(base) ? Promise.resolve(new Response(null)) : Promise.reject(new TypeError('refused'))
+    return living.has(base) ? Promise.resolve(answer()) : Promise.reject(new TypeError('refused'))
   }
   const router = new Router({ fetcher, server, pageHost, isVisible })
   const stopping = new AbortController()
@@ -82,6 +84,14 @@ describe('routes to a node', () => {
     await eventually(() => {
       router.probeNow()
       expect(router.best(NODE)?.kind).toBe('direct')
+    })
+  })
+
+  it('a node whose engine is not ready is reached all the same', async () => {
+    const { router } = started({ living: new Set([RELAY]), answer: () => problem(503, 'engine_unavailable') })
+    router.setNodes([node([])])
+    await eventually(() => {
+      expect(router.best(NODE)?.kind).toBe('relay')
     })
   })
 

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from shared import frames
+from shared.frames import Frame, FrameType, PokePayload, ResetPayload
+from shared.wire import NodeSession
+from sync_server import tunnel
+from tests.sync_server.device import Device, code_of
+from tests.sync_server.event_stream import events_of
+from tests.sync_server.fake_node import WITHIN_S, Identity, connected, say_hello
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.sync_server.running_server import RunningServer, StartServer
+
+
+def node_row(device: Device, identity: Identity) -> dict[str, object]:
+    rows = device.request("GET", "/api/v1/nodes").json()["nodes"]
+    return next(row for row in rows if row["node_id"] == identity.node_id)
+
+
+async def until_awake(device: Device, identity: Identity, awake: bool) -> None:
+    """Wait until presence says so, on the event stream."""
+
+    def wait() -> None:
+        with events_of(device) as events:
+            while not any(
+                (n["node_id"], n["awake"]) == (identity.node_id, awake) for n in events.next("presence")["nodes"]
+            ):
+                pass
+
+    async with asyncio.timeout(WITHIN_S):
+        await asyncio.to_thread(wait)
+
+
+def login(http: httpx.Client, assertion: str) -> httpx.Response:
+    return http.post("/api/v1/auth/node", json={"assertion": assertion})
+
+
+# Logging in.
+
+
+def test_K6_a_node_gets_a_working_token_for_each_account(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    response = login(shared_server.client(), identity.assertion())
+    session = msgspec.json.decode(response.content, type=NodeSession)
+    grant = next(grant for grant in session.grants if grant.account_id == device.session.account_id)
+    device.write()
+    headers = {"authorization": f"Bearer {grant.access_token}"}
+    assert shared_server.client().get("/api/v1/sync/pull", headers=headers).json()["head"] == 1
+    kinds = {row["device_id"]: row["kind"] for row in device.request("GET", "/api/v1/devices").json()["devices"]}
+    assert kinds[grant.device_id] == "node"
+
+
+def test_K6_an_assertion_works_once(shared_server: RunningServer, identity: Identity) -> None:
+    assertion, http = identity.assertion(), shared_server.client()
+    assert login(http, assertion).status_code == 200
+    assert code_of(login(http, assertion)) == (401, "token_invalid")
+
+
+def test_K6_only_a_fresh_assertion_of_a_known_node(shared_server: RunningServer, identity: Identity) -> None:
+    http = shared_server.client()
+    assert code_of(login(http, Identity().assertion())) == (404, "node_unknown")
+    assert code_of(login(http, identity.assertion(iss=Identity().node_id))) == (401, "token_invalid")
+    assert code_of(login(http, identity.assertion(aud="sync"))) == (401, "token_invalid")
+    assert code_of(login(http, identity.assertion(iat=0, nbf=0, exp=60))) == (401, "token_expired")
+    assert code_of(login(http, "no token")) == (401, "token_invalid")
+
+
+def test_a_node_may_come_before_the_first_account(start_server: StartServer) -> None:
+    running = start_server()
+    node = Identity()
+    node.enrol(running.settings.data)
+    assert login(running.client(), node.assertion()).json()["grants"] == []
+    owner = running.first_account()
+    assert node_row(owner, node)["name"] == node.name
+    guest = running.new_account("Guest")
+    grants = login(running.client(), node.assertion()).json()["grants"]
+    assert {grant["account_id"] for grant in grants} == {owner.session.account_id, guest.session.account_id}
+
+
+def test_enrolments_that_can_not_be_true_are_passed_over(start_server: StartServer) -> None:
+    running = start_server()
+    good, bad = Identity("Good"), Identity("Bad")
+    bad.node_id = good.node_id[::-1]
+    bad.enrol(running.settings.data)
+    (running.settings.data / "enrolment" / "broken.json").write_text("{")
+    good.enrol(running.settings.data)
+    again = running.started_again()
+    assert login(again.client(), good.assertion()).status_code == 200
+    assert code_of(login(again.client(), bad.assertion())) == (404, "node_unknown")
+    again.stop()
+
+
+def test_revoking_a_nodes_device_ends_its_grant(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    session = msgspec.json.decode(login(shared_server.client(), identity.assertion()).content, type=NodeSession)
+    grant = next(grant for grant in session.grants if grant.account_id == device.session.account_id)
+    assert device.request("DELETE", f"/api/v1/devices/{grant.device_id}").status_code == 204
+    assert device.request("GET", "/api/v1/nodes").json()["nodes"] == []
+    again = msgspec.json.decode(login(shared_server.client(), identity.assertion()).content, type=NodeSession)
+    assert device.session.account_id not in {grant.account_id for grant in again.grants}
+    asked = device.request("POST", "/api/v1/auth/token", json={"audience": f"node:{identity.node_id}"})
+    assert code_of(asked) == (404, "node_unknown")
+
+
+# The tunnel.
+
+
+async def test_T2_presence_follows_the_tunnel(shared_server: RunningServer, identity: Identity, device: Device) -> None:
+    def presence(awake: bool, model: str | None) -> None:
+        while True:
+            [node] = events.next("presence")["nodes"]
+            if (node["awake"], (node["status"] or {}).get("model")) == (awake, model):
+                return
+
+    with events_of(device) as events:
+        await asyncio.to_thread(presence, False, None)
+        async with connected(shared_server.websocket_url, identity) as node:
+            await asyncio.to_thread(presence, True, None)
+            await node.status(model="smollm2")
+            await asyncio.to_thread(presence, True, "smollm2")
+        await asyncio.to_thread(presence, False, None)
+
+
+async def test_T2_the_newest_connection_replaces_the_older(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    async with connected(shared_server.websocket_url, identity) as older:
+        async with connected(shared_server.websocket_url, identity):
+            async with asyncio.timeout(WITHIN_S):
+                await older.websocket.wait_closed()
+            assert older.websocket.close_code == 4000
+            await until_awake(device, identity, True)
+        await until_awake(device, identity, False)
+
+
+@pytest.mark.parametrize("token", ["", "no token", "unknown", "replayed"])
+async def test_T2_a_bad_hello_is_sent_away_with_its_code(
+    shared_server: RunningServer, identity: Identity, token: str
+) -> None:
+    known = identity.assertion()
+    await asyncio.to_thread(login, shared_server.client(), known)
+    given = {"unknown": Identity().assertion(), "replayed": known}.get(token, token)
+    async with connect(shared_server.websocket_url, proxy=None) as websocket:
+        await say_hello(websocket, given)
+        message = await websocket.recv()
+        assert isinstance(message, bytes)
+        [frame] = frames.decode(message)
+        assert frame.type is FrameType.GOAWAY
+        code = msgspec.msgpack.decode(frame.payload, type=ResetPayload).code
+        assert code == ("node_unknown" if token == "unknown" else "token_invalid")
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+        assert websocket.close_code == 1008
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"x", b"\x02" + bytes(27), frames.encode(Frame(FrameType.PING)), "text", bytes(28), b"\x01\xff" + bytes(26)],
+)
+async def test_T1_what_is_no_hello_is_closed(shared_server: RunningServer, message: bytes | str) -> None:
+    async with connect(shared_server.websocket_url, proxy=None) as websocket:
+        await websocket.send(message)
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+        assert websocket.close_code == 1002
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(FrameType.HELLO),
+        Frame(FrameType.STATUS, payload=b"\xc1"),
+        Frame(FrameType.DATA, stream=3),
+        Frame(FrameType.DATA, stream=2_000_000),
+        Frame(FrameType.OPEN),
+    ],
+)
+async def test_T3_a_frame_out_of_place_ends_the_tunnel(
+    shared_server: RunningServer, identity: Identity, frame: Frame
+) -> None:
+    async with connected(shared_server.websocket_url, identity) as node:
+        await node.websocket.send(frames.encode(frame))
+        async with asyncio.timeout(WITHIN_S):
+            await node.websocket.wait_closed()
+        assert node.websocket.close_code == 1002
+
+
+async def test_T5_the_server_asks_for_life_and_gives_up(
+    shared_server: RunningServer, identity: Identity, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "TUNNEL_PING_AFTER_S", 0.05)
+    monkeypatch.setattr(tunnel, "TUNNEL_DEAD_AFTER_S", 0.5)
+    async with connected(shared_server.websocket_url, identity) as node:
+        for _ in range(3):
+            await node.next_frame(FrameType.PING)
+            await node.send(FrameType.PONG)
+        await until_awake(device, identity, True)
+        async with asyncio.timeout(WITHIN_S):
+            await node.websocket.wait_closed()
+    await until_awake(device, identity, False)
+
+
+async def test_T5_the_server_answers_a_ping(shared_server: RunningServer, identity: Identity) -> None:
+    async with connected(shared_server.websocket_url, identity) as node:
+        await node.send(FrameType.PING)
+        await node.next_frame(FrameType.PONG)
+
+
+async def test_T6_the_node_is_poked_when_a_log_moves(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    async with connected(shared_server.websocket_url, identity) as node:
+        await until_awake(device, identity, True)
+        await asyncio.to_thread(device.write)
+        frame = await node.next_frame(FrameType.POKE)
+        assert msgspec.msgpack.decode(frame.payload, type=PokePayload) == PokePayload(device.session.account_id, 1)
+
+
+async def test_T6_the_node_is_told_of_a_new_account(shared_server: RunningServer, identity: Identity) -> None:
+    async with connected(shared_server.websocket_url, identity) as node:
+        made = await asyncio.to_thread(shared_server.new_account, f"Newcomer {id(node)}")
+        frame = await node.next_frame(FrameType.POKE)
+        assert msgspec.msgpack.decode(frame.payload, type=PokePayload).account_id == ""
+        await asyncio.to_thread(made.write)
+        frame = await node.next_frame(FrameType.POKE)
+        assert msgspec.msgpack.decode(frame.payload, type=PokePayload) == PokePayload(made.session.account_id, 1)
+
+
+async def test_a_page_may_not_open_a_tunnel(shared_server: RunningServer) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(shared_server.websocket_url, proxy=None, origin="https://evil.example")  # type: ignore[arg-type]
+    assert refusal.value.response.status_code == 403
