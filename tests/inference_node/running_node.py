@@ -25,7 +25,7 @@ from shared.wire import PathMessage, StartAnswer
 from tests.inference_node.authority import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
     from inference_node.engine import Engine
@@ -168,7 +168,9 @@ class RunningNode:
         assert response.status_code == 200, response.text
         return body.answer
 
-    async def watch(self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None) -> AsyncIterator[Event]:
+    async def watch(
+        self, answer: bytes, after: int = 0, headers: dict[str, str] | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Yield the run's events as an app reads them."""
         headers = {**(headers or self.bearer), **({"Last-Event-ID": f"{answer.hex()}:{after}"} if after else {})}
         async with self.http.stream("GET", f"{self.url}/v1/answers/{answer.hex()}/events", headers=headers) as stream:

@@ -7,12 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from tests.inference_node.authority import Authority
 from tests.inference_node.running_node import ORIGIN, RunningNode, new_id
+from tests.inference_node.scripted_engine import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+
+# One node for the whole file: nothing here changes it.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningNode]:
+    running = RunningNode(tmp_path_factory.mktemp("node"), make_engine=Script().make_engine)
+    running.add_scripted_model()
+    await running.grant(running.account)
+    await running.start()
+    yield running
+    await running.stop()
 
 
 async def status(node: RunningNode, headers: Any) -> httpx.Response:
