@@ -78,7 +78,8 @@ def _log_to_stderr() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("httpx", "alembic", "uvicorn.access"):
+    # Their own news is for developers; what goes wrong in them still shows.
+    for chatty in ("httpx", "alembic", "databases", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
