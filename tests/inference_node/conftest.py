@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from inference_node.identity import enrol
+from tests.inference_node.asking import Asking, until_served
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.scripted_engine import Script
 from tests.model import default_test_model
 from tests.sync_server.conftest import cheap_passwords
+from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 __all__ = ["cheap_passwords", "default_test_model"]
@@ -33,3 +37,28 @@ async def node(tmp_path: Path, script: Script) -> AsyncIterator[RunningNode]:
     await running.start()
     yield running
     await running.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, cheap_passwords: None) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path / "data")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def joined_node(server: RunningServer, script: Script) -> AsyncIterator[RunningNode]:
+    """A node that shares the server's data folder; nobody has an account yet."""
+    node = RunningNode(server.settings.data, make_engine=script.make_engine, server_url=server.url)
+    node.add_scripted_model()
+    enrol(node.settings.data, node.identity)
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+async def asking(server: RunningServer, joined_node: RunningNode) -> Asking:
+    device = await asyncio.to_thread(server.first_account)
+    await until_served(joined_node, device)
+    return Asking(device, joined_node.node_id)
