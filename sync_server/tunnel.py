@@ -40,6 +40,7 @@ class Tunnel:
         self._pokes: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def open(self, request: OpenRequest) -> NodeStream:
         """Start a call to the node. Raises DomovoiError engine_busy when too many are open."""
@@ -60,7 +61,8 @@ class Tunnel:
         self._wake.set()
 
     def close(self) -> None:
-        """End the tunnel: a newer one replaces it, or the server stops."""
+        """End the tunnel, or keep it from beginning: a newer one replaces it, or the server stops."""
+        self._is_closed = True
         if self._reader is not None:
             self._reader.cancel()
 
@@ -71,6 +73,8 @@ class Tunnel:
         """
         self._reader = asyncio.create_task(self._read(first))
         writer = asyncio.create_task(self._write())
+        if self._is_closed:
+            self._reader.cancel()
         try:
             done, _ = await asyncio.wait({self._reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
