@@ -6,15 +6,18 @@ figures (Yjs 13 + Hocuspocus 4.7, in memory) come from another harness and no sc
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from inference_node.models import ModelStore
 from tests.benchmarks.records import Record, report
 from tests.end_to_end.browser import Profile
 from tests.end_to_end.household import Household
+from tests.model import CACHE
 
 MESSAGES = 60
 WORKLOAD = f"{MESSAGES} messages sent by hand speed, SQLite, Chromium, no node: composer to drawn text"
@@ -46,8 +49,10 @@ SEND = """(text) => {
 
 def main() -> None:
     """Measure and print."""
+    model = asyncio.run(ModelStore(CACHE).ensure_default())
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         house = Household(Path(folder) / "data")
+        house.add_model(model)
         house.start("server")
         # The node introduces itself and goes: requests need a node to name, and nothing shall answer them.
         house.start("node")
