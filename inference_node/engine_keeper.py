@@ -39,6 +39,8 @@ class EngineKeeper:
         self._loading = asyncio.Lock()
         self._deaths = 0
         self._not_before = 0.0
+        # A load that failed has left the engine empty, which is not a death.
+        self._is_down = asyncio.Event()
 
     @property
     def engine_name(self) -> str:
@@ -55,17 +57,21 @@ class EngineKeeper:
             if self._engine.is_alive and self.model == model:
                 return
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
-            self._note("loading")
             try:
+                # Before the loaded model is given up for one that can't be loaded.
                 await asyncio.to_thread(self._store.check, model)
+                self._note("loading")
                 async for _ in self._engine.load(model.path):
                     pass
             except DomovoiError as error:
                 if error.code is Code.ENGINE_FAILED:
                     self._note_death()
-                self._note("failed", error.code)
+                if not self._engine.is_alive:
+                    self._note("failed", error.code)
+                    self._is_down.set()
                 raise
             self.model = model
+            self._is_down.clear()
             self._note("ready")
 
     async def generate(self, prompt: Prompt) -> AsyncIterator[EngineEvent]:
@@ -92,11 +98,19 @@ class EngineKeeper:
                 except DomovoiError as error:
                     await self._pause_after(error)
                     continue
-                await self._engine.wait_for_death()
-                log.warning("the engine died; starting it again")
+                await self._until_down()
+                log.warning("the engine is down; starting it again")
                 self._note("starting")
         finally:
             await self._engine.unload()
+
+    async def _until_down(self) -> None:
+        waits = [asyncio.ensure_future(wait) for wait in (self._engine.wait_for_death(), self._is_down.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _pause_after(self, error: DomovoiError) -> None:
         is_news = self.state != "failed" or self.code is not error.code

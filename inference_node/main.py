@@ -109,6 +109,9 @@ class Node:
         self._loopback = make_loopback(services, port, settings.allowed_origins)
         self._tunnel = Tunnel(settings.server_url, identity, clock, self._accounts, self._status, make_remote(services))
 
+        metrics.gauge("domovoi_tunnel_up", "1 while the server is connected.", lambda: self._tunnel.is_up)
+        metrics.gauge("domovoi_relayed_calls", "Calls through the tunnel.", lambda: self._tunnel.open_calls)
+
     async def open(self) -> None:
         """Open what is on disk and settle what an earlier process left. Raises StartupError."""
         await self._database.open()

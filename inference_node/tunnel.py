@@ -65,6 +65,17 @@ class Tunnel:
         self._status = status
         self._application = application
         self._failure = ""
+        self._connection: _Connection | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server has welcomed this node."""
+        return self._connection is not None
+
+    @property
+    def open_calls(self) -> int:
+        """How many relayed calls are going on."""
+        return 0 if self._connection is None else len(self._connection)
 
     async def run(self) -> None:
         """Connect, and again after every break, until cancelled."""
@@ -112,7 +123,11 @@ class Tunnel:
         # Pokes were missed, and grants may have changed.
         self._accounts.log_in_soon()
         self._accounts.wake()
-        await _Connection(websocket, self._application, self._accounts, self._status).run(rest)
+        self._connection = _Connection(websocket, self._application, self._accounts, self._status)
+        try:
+            await self._connection.run(rest)
+        finally:
+            self._connection = None
 
     def _note(self, failure: str) -> None:
         # Once for each reason: a server that is away for days must not fill the log.
@@ -135,6 +150,9 @@ class _Connection:
         self._urgent: deque[Frame] = deque()
         self._ordered: deque[Frame] = deque()
         self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._calls)
 
     async def run(self, first: list[Frame]) -> None:
         """Read, write and tell the status until the connection ends. Raises one of _BROKEN."""
