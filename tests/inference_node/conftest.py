@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from inference_node.identity import enrol, ensure_identity
+from tests.inference_node.phone import Phone
 from tests.inference_node.running_node import RunningNode, add_tiny_model, running_node
 from tests.inference_node.scripted_engine import ScriptedEngine
+from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -23,3 +26,17 @@ async def node(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[RunningN
     add_tiny_model(tmp_path)
     async with running_node(tmp_path, engine) as started:
         yield started
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    data = tmp_path / "data"
+    enrol(data, ensure_identity(data, "Study"))
+    started = RunningServer(data)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def phone(server: RunningServer, tmp_path: Path) -> Phone:
+    return Phone(server, server.first_account(), ensure_identity(tmp_path / "data", "Study").node_id)
