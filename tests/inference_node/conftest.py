@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import pytest_asyncio
 
 from inference_node.identity import enrol, ensure_identity
 from tests.inference_node.phone import Phone
@@ -13,6 +14,23 @@ from tests.sync_server.running_server import RunningServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+
+class Kept(NamedTuple):
+    """A node that the tests of one module share, because starting one takes longer than most of them."""
+
+    node: RunningNode
+    engine: ScriptedEngine
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
+    data = tmp_path_factory.mktemp("data")
+    add_tiny_model(data)
+    engine = ScriptedEngine()
+    async with running_node(data, engine) as started:
+        await started.until_healthy()
+        yield Kept(started, engine)
 
 
 @pytest.fixture

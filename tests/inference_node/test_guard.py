@@ -6,15 +6,24 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from inference_node.api_keys import ApiKeys
-from tests.inference_node.running_node import ORIGIN, add_tiny_model, eventually, new_id
+from tests.inference_node.running_node import ORIGIN, new_id
 
 if TYPE_CHECKING:
     import httpx
 
+    from tests.inference_node.conftest import Kept
     from tests.inference_node.running_node import RunningNode
-    from tests.inference_node.scripted_engine import ScriptedEngine
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(kept: Kept) -> RunningNode:
+    return kept.node
 
 
 def port_of(node: RunningNode) -> int:
@@ -134,25 +143,3 @@ async def test_W2_errors_are_problems(node: RunningNode, method: str, path: str,
     response: httpx.Response = await node.http.request(method, path)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.headers["content-type"] == "application/problem+json"
-
-
-async def test_health_is_the_engines(node: RunningNode, engine: ScriptedEngine) -> None:
-    await node.until_healthy()
-    engine.dies = True
-    wanted = node.wanted()
-    await node.start(wanted)
-    assert (await node.ended(wanted.answer)).state.code == "engine_failed"
-    add_tiny_model(node.data).write_bytes(b"damaged")
-    await eventually(lambda: node.node._keeper.state == "failed")
-    sick = await node.http.get("/healthz")
-    assert (sick.status_code, sick.json()["code"]) == (503, "engine_unavailable")
-    assert "model_damaged" in sick.json()["detail"]
-
-
-async def test_a_damaged_model_does_not_keep_the_engine_down(node: RunningNode) -> None:
-    await node.until_healthy()
-    add_tiny_model(node.data, "Broken.gguf").write_bytes(b"damaged")
-    wanted = node.wanted(model="Broken")
-    await node.start(wanted)
-    assert (await node.ended(wanted.answer)).state.code == "model_damaged"
-    await node.until_healthy()

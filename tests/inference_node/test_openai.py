@@ -7,21 +7,35 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from inference_node.api_keys import ApiKeys
-from shared.errors import DomovoiError
 from shared.wire import PathMessage
 from tests.inference_node.running_node import eventually
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import httpx
 
+    from tests.inference_node.conftest import Kept
     from tests.inference_node.running_node import RunningNode
     from tests.inference_node.scripted_engine import ScriptedEngine
 
 HELLO = [{"role": "user", "content": "Hello"}]
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(kept: Kept) -> RunningNode:
+    return kept.node
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def engine(kept: Kept) -> ScriptedEngine:
+    kept.engine.prompts.clear()
+    kept.engine.has_paused.clear()
+    return kept.engine
 
 
 def key_for(node: RunningNode) -> dict[str, str]:
@@ -143,21 +157,3 @@ async def test_programs_wait_for_their_turn(node: RunningNode, engine: ScriptedE
     engine.gate.set()
     assert (await waiting).status_code == 200
     assert (await node.ended(wanted.answer)).state.state == "done"
-
-
-def test_keys_are_kept_hashed_and_can_be_revoked(tmp_path: Path) -> None:
-    keys = ApiKeys(tmp_path)
-    assert keys.all() == []
-    first, second = keys.create("editor"), keys.create("script")
-    reader = ApiKeys(tmp_path)
-    assert reader.is_valid(first)
-    assert reader.is_valid(second)
-    assert not reader.is_valid(first + "x")
-    assert first not in (tmp_path / "node" / "api-keys").read_text()
-    keys.revoke(keys.all()[0].key_id)
-    assert not reader.is_valid(first)
-    assert reader.is_valid(second)
-    with pytest.raises(DomovoiError):
-        keys.revoke("nothing")
-    with pytest.raises(DomovoiError):
-        keys.create(" ")
