@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+# Its debug lines hold every chunk: what people and models write does not belong into logs.
+logging.getLogger("sse_starlette").setLevel(logging.INFO)
 
 SEND_TIMEOUT_S = 30.0
 _HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
