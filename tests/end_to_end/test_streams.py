@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # The small model goes on for a thousand words and more: for answers that are stopped or broken off.
 LONG = "Write a long story about a house by the sea, with many details."
-# A few sentences, for answers that are awaited.
-SHORT = "Describe the sea in five sentences."
+# A sentence or a few, for answers that are awaited.
+SHORT = "Describe the sea in one sentence."
 
 
 @pytest.fixture
