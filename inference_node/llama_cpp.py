@@ -29,6 +29,8 @@ CACHE_MIB = 256
 BATCH = 128
 # A small model that never ends its answer is cut here, unless the request says otherwise.
 MOST_ANSWER_TOKENS = 2048
+# Ollama's default. Without it (llama.cpp's 1.0) the small model falls into loops that only the limit above ends.
+REPEAT_PENALTY = 1.1
 
 
 class _Delta(Struct):
@@ -181,6 +183,7 @@ def request_for(prompt: Prompt) -> dict[str, object]:
     sampling = {name: value for name, value in msgspec.to_builtins(prompt.sampling).items() if value is not None}
     return {
         "max_tokens": MOST_ANSWER_TOKENS,
+        "repeat_penalty": REPEAT_PENALTY,
         **sampling,
         "messages": prompt.messages,
         "stop": prompt.stop,
