@@ -78,7 +78,8 @@ class ServerApi:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             # A proxy's error page, or a server of another age.
             raise Unreachable(f"{path} answered {response.status_code} with something else") from error
-        extra = {name: value for name in ("last_dseq", "epoch", "server_ms") if (value := getattr(problem, name))}
+        members = ("last_dseq", "acked_dseq", "epoch", "server_ms")
+        extra = {name: value for name in members if (value := getattr(problem, name)) is not None}
         raise DomovoiError(code, problem.detail, **extra)
 
 

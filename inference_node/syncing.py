@@ -105,13 +105,21 @@ class AccountSync:
         if row is None or batch is None or row["epoch"] is None or row["device_id"] == self._forked:
             # Before the first pull the epoch is not known; what waits is pushed after it.
             return False
-        pushed = await self._server.push(self._token or "", Push(row["epoch"], *batch))
-        async with self._database.transaction() as connection:
-            await replica.acknowledge(connection, self._account_id, pushed.acked_dseq)
-        await self._note_time(pushed.server_ms)
+        try:
+            pushed = await self._server.push(self._token or "", Push(row["epoch"], *batch))
+        except DomovoiError as refusal:
+            if "acked_dseq" in refusal.extra:
+                await self._note_pushed(int(refusal.extra["acked_dseq"]), int(refusal.extra["server_ms"]))
+            raise
+        await self._note_pushed(pushed.acked_dseq, pushed.server_ms)
         if pushed.rejected:
-            raise DomovoiError(Code(pushed.rejected[0].code), last_dseq=pushed.acked_dseq)
+            raise DomovoiError(Code(pushed.rejected[0].code), acked_dseq=pushed.acked_dseq)
         return True
+
+    async def _note_pushed(self, acked_dseq: int, server_ms: int) -> None:
+        async with self._database.transaction() as connection:
+            await replica.acknowledge(connection, self._account_id, acked_dseq)
+        await self._note_time(server_ms)
 
     async def _pull(self) -> bool:
         """Pull one page; return whether there is more."""
@@ -166,7 +174,7 @@ class AccountSync:
         async with self._database.transaction() as connection:
             waiting = await replica.waiting(connection, self._account_id)
             stamped = await replica.restamp(connection, self._account_id, waiting)
-            await replica.replace_after(connection, self._account_id, int(error.extra["last_dseq"]), stamped)
+            await replica.replace_after(connection, self._account_id, int(error.extra["acked_dseq"]), stamped)
 
     async def _rewind(self, error: DomovoiError) -> None:
         """Continue the log where the server has it, if this node ever was there (L8)."""

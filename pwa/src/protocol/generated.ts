@@ -135,7 +135,7 @@ export interface PathMessage {
   text: string
 }
 
-/** RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone. */
+/** RFC 9457 problem details, with our `code`. */
 export interface Problem {
   type: string
   title: string
@@ -144,6 +144,7 @@ export interface Problem {
   detail: string
   instance?: string | null
   last_dseq?: number | null
+  acked_dseq?: number | null
   epoch?: number | null
   server_ms?: number | null
 }
