@@ -51,8 +51,6 @@ class AccountSync:
         self._wake = asyncio.Event()
         self._wake.set()
         self._token: str | None = None
-        # The device whose log the server knows otherwise: it can pull, and push no more.
-        self._forked: bytes | None = None
 
     def wake(self) -> None:
         """Look at the log now: it moved, or there is something to push."""
@@ -89,7 +87,7 @@ class AccountSync:
                     pass
                 while await self._pull():
                     pass
-                if self._forked is not None or not await self._offer_again():
+                if not await self._offer_again():
                     return
             except DomovoiError as error:
                 recoveries += 1
@@ -102,7 +100,7 @@ class AccountSync:
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
             batch = await replica.outbox(connection, self._account_id, MAX_PUSH_CHANGES, PUSH_VALUE_BYTES)
-        if row is None or batch is None or row["epoch"] is None or row["device_id"] == self._forked:
+        if row is None or batch is None or row["epoch"] is None:
             # Before the first pull the epoch is not known; what waits is pushed after it.
             return False
         try:
@@ -165,7 +163,7 @@ class AccountSync:
             case Code.SEQUENCE_GAP:
                 await self._rewind(error)
             case Code.DEVICE_FORKED:
-                await self._note_fork()
+                await self._become_new_device()
             case _:
                 raise error
 
@@ -184,14 +182,16 @@ class AccountSync:
                 waiting = await replica.waiting(connection, self._account_id)
                 await replica.replace_after(connection, self._account_id, last_dseq, waiting)
                 return
-        await self._note_fork()
+        await self._become_new_device()
 
-    async def _note_fork(self) -> None:
-        """Keep what can't be pushed until the server makes this node a new device (`replica.serve`)."""
+    async def _become_new_device(self) -> None:
+        """Have the server make this node a new device, whose log begins with what waits (`replica.serve`)."""
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
-        self._forked = row["device_id"] if row else None
-        log.error("the server knows another history of this node: pair it again, what it has to say is kept")
+        if row is not None:
+            log.warning("the server knows another history of this node: going on as a new device")
+            await self._grants.refresh(forked=[row["device_id"]])
+            self._token = await self._grants.token(self._account_id)
 
     async def _note_time(self, server_ms: int) -> None:
         async with self._database.transaction() as connection:

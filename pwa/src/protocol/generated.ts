@@ -97,6 +97,7 @@ export interface Node {
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
 export interface NodeLogin {
   assertion: string
+  forked?: string[]
 }
 
 /** Answer to a node's login. */
