@@ -6,6 +6,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inference_node.gguf_header import GgufHeader
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,6 +40,22 @@ ENTRIES: dict[str, Any] = {
     "tokenizer.chat_template": "{{ messages }}",
 }
 TENSORS = [Tensor("token_embd.weight", (64, 3), F32, 0, 768), Tensor("blk.0.weight", (64, 64), Q4_1, 768, 2560)]
+
+# What the file below says of itself.
+HEADER = GgufHeader(
+    architecture="llama",
+    name="Test Model",
+    licence="apache-2.0",
+    parameters=64 * 3 + 64 * 64,
+    quantisation="Q4_1",
+    context=2048,
+    layers=2,
+    embedding=64,
+    vocabulary=3,
+    kv_width=2 * 2 * (16 + 16),
+    has_chat_template=True,
+    file_bytes=12_000,
+)
 
 
 def gguf(
