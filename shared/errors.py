@@ -47,6 +47,8 @@ class Code(StrEnum):
     EVENTS_GONE = "events_gone"
     MODEL_MISSING = "model_missing"
     MODEL_DAMAGED = "model_damaged"
+    UNSUPPORTED = "unsupported"
+    OUT_OF_MEMORY = "out_of_memory"
     CONTEXT_TOO_LONG = "context_too_long"
     ENGINE_FAILED = "engine_failed"
     ENGINE_UNAVAILABLE = "engine_unavailable"
@@ -118,6 +120,12 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.MODEL_MISSING: Explanation(404, "The model is not on this node.", "Choose another or: domovoi models pull."),
     Code.MODEL_DAMAGED: Explanation(
         422, "The model file is damaged or cut short.", "Remove it and pull it again: domovoi models pull."
+    ),
+    Code.UNSUPPORTED: Explanation(
+        422, "This model, or the engine that runs it, can't do that.", "Choose another model."
+    ),
+    Code.OUT_OF_MEMORY: Explanation(
+        503, "The memory does not suffice for this model.", "Close other programs or choose a smaller model."
     ),
     Code.CONTEXT_TOO_LONG: Explanation(
         422, "The last message alone is too long for this model.", "Shorten it or choose a model with more context."

@@ -312,6 +312,8 @@ export const en = {
     events_gone: 'Part of this answer is no longer kept. It appears once it is whole.',
     model_missing: 'The model is not on the PC. Choose another or fetch it there.',
     model_damaged: 'The model’s file is damaged. Fetch it again on the PC.',
+    unsupported: 'This model can’t do that. Choose another.',
+    out_of_memory: 'The PC’s memory does not suffice for this model. Close other programs there or choose a smaller model.',
     context_too_long: 'The message is too long for this model. Shorten it or choose another model.',
     engine_failed: 'The engine stopped in mid-answer. Ask again; what came is kept.',
     engine_unavailable: 'No engine can run on the PC. “domovoi doctor” there says what is missing.',
