@@ -47,7 +47,8 @@ class Header(NamedTuple):
     @property
     def quantisation(self) -> str:
         """How most weights are packed: "Q4_1"; empty when the file does not say."""
-        return _FILE_TYPE_NAMES.get(self.values.get("general.file_type", -1), "")
+        file_type = self.values.get("general.file_type")
+        return _FILE_TYPE_NAMES.get(file_type, "") if isinstance(file_type, int) else ""
 
     @property
     def context(self) -> int | None:
@@ -67,9 +68,11 @@ class Header(NamedTuple):
         if not layers or not heads or not width:
             return None
         key_heads = self.values.get(f"{self.architecture}.attention.head_count_kv", heads)
-        total_heads = sum(key_heads) if isinstance(key_heads, list) else key_heads * layers
+        each = key_heads if isinstance(key_heads, list) else [key_heads] * layers
+        if not all(isinstance(heads, int) for heads in each):
+            return None
         lengths = sum(self._number(f"attention.{name}_length") or width // heads for name in ("key", "value"))
-        return int(total_heads * lengths * bytes_per_number)
+        return int(sum(each) * lengths * bytes_per_number)
 
     def _number(self, key: str) -> int | None:
         value = self.values.get(f"{self.architecture}.{key}")
@@ -108,7 +111,11 @@ def _value(file: BinaryIO, kind: int) -> Any:
 
 
 def _string(file: BinaryIO) -> str:
-    return file.read(_limited(_number(file, "Q"), MOST_STRING_BYTES)).decode()
+    length = _limited(_number(file, "Q"), MOST_STRING_BYTES)
+    data = file.read(length)
+    if len(data) < length:
+        raise ValueError("it is cut short")
+    return data.decode()
 
 
 def _number(file: BinaryIO, code: str) -> Any:
