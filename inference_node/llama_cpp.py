@@ -18,7 +18,7 @@ import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
-from inference_node.gguf import Header, read_header
+from inference_node.gguf_header import GgufError, GgufHeader, read_header
 from inference_node.llama_cpp_wire import ChunkReader, request_for
 from inference_node.prompt_slots import PromptSlots
 from shared.errors import Code, DomovoiError
@@ -43,7 +43,7 @@ class LlamaCpp:
 
     def __init__(self, path: str, options: EngineOptions, progress: Callable[[int, int], None]) -> None:
         """Load a GGUF file; `progress` takes bytes done and in all. Raises DomovoiError `model_damaged`."""
-        header = read_header(Path(path))
+        header = header_of(Path(path))
         self.loaded = plan_for(header, options)
         _read_ahead(path, progress)
         with tempfile.TemporaryDirectory(prefix="domovoi-") as folder:
@@ -140,11 +140,19 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def plan_for(header: Header, options: EngineOptions) -> LoadedModel:
+def header_of(path: Path) -> GgufHeader:
+    """Return what the file says of itself. Raises DomovoiError `model_damaged`."""
+    try:
+        return read_header(path)
+    except (GgufError, OSError) as error:
+        raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
+
+
+def plan_for(header: GgufHeader, options: EngineOptions) -> LoadedModel:
     """Decide on context and slots: the model's own context up to what is asked, and as many slots as have room."""
     context = min(options.context, header.context or options.context)
     context = max(context // CONTEXT_STEP, 1) * CONTEXT_STEP
-    cache_bytes = header.cache_bytes_per_token(_BYTES_PER_NUMBER[options.cache]) or 0
+    cache_bytes = header.kv_width * _BYTES_PER_NUMBER[options.cache]
     room = psutil.virtual_memory().available * CACHE_SHARE
     fitting = int(room // (cache_bytes * context)) if cache_bytes else 1
     return LoadedModel(

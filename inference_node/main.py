@@ -80,7 +80,7 @@ class _Node:
         self._server = ServerApi(settings.server_url)
         keys = KeyRing(settings.folder / "keyset.json", self._server, node_audience(identity.node_id))
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
-        store = ModelStore(settings.models)
+        store = ModelStore(settings.models, chosen=settings.chosen_model)
         turns = Turns(self._on_status)
         self._keeper = Keeper(store, make_engine, settings.model, turns, self._on_status)
         self._runs = Runs(database, self._keeper, turns, self._on_written)

@@ -17,7 +17,7 @@ import xllamacpp  # type: ignore[import-untyped]
 
 from inference_node import llama_cpp
 from inference_node.engine import DEFAULT_OPTIONS, ChatMessage, Prompt
-from inference_node.gguf import read_header
+from inference_node.gguf_header import read_header
 from inference_node.llama_cpp_wire import request_for
 from inference_node.models import ModelStore
 from shared.runs import Ended, Text

@@ -13,9 +13,10 @@ from inference_node.models import ModelFile
 from inference_node.prompting import Begun, answer
 from shared.errors import Code, DomovoiError
 from shared.values import Role, Sampling
+from tests.inference_node.gguf_file import HEADER
 from tests.inference_node.scripted_engine import Script
 
-MODEL = ModelFile(Path(__file__), "Test", 0, Sampling(temperature=0.2, top_p=0.9))
+MODEL = ModelFile(Path(__file__), "Test", 0, HEADER, Sampling(temperature=0.2, top_p=0.9))
 CONTEXT = 200
 
 
