@@ -51,7 +51,8 @@ class GgufHeader(Struct, frozen=True):
     """What a header tells. Texts come from a stranger: they are shortened and hold no control characters.
 
     `context` is in tokens, 0 when the file does not say. `kv_width` is how many numbers one token adds to the
-    keys and values of all layers together. `file_bytes` is what the whole file must have.
+    keys and values of all layers together. `can_embed`: the model is made for embeddings. `file_bytes` is what the
+    whole file must have.
     """
 
     architecture: str
@@ -66,6 +67,7 @@ class GgufHeader(Struct, frozen=True):
     file_bytes: int
     name: str | None = None
     licence: str | None = None
+    can_embed: bool = False
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -220,6 +222,7 @@ def _describe(entries: dict[str, Any], parameters: int, packing: str, file_bytes
         vocabulary=-min(0, _whole(entries.get("tokenizer.ggml.tokens"))),
         kv_width=_kv_width(entries, architecture, layers, embedding),
         has_chat_template=bool(_text(entries, "tokenizer.chat_template")),
+        can_embed=_count(entries, f"{architecture}.pooling_type") > 0,
         file_bytes=file_bytes,
         name=_text(entries, "general.name"),
         licence=_text(entries, "general.license"),

@@ -47,6 +47,8 @@ class Code(StrEnum):
     EVENTS_GONE = "events_gone"
     MODEL_MISSING = "model_missing"
     MODEL_DAMAGED = "model_damaged"
+    UNSUPPORTED = "unsupported"
+    OUT_OF_MEMORY = "out_of_memory"
     MODEL_UNKNOWN = "model_unknown"
     MODEL_BUSY = "model_busy"
     MODEL_FIXED = "model_fixed"
@@ -124,6 +126,12 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.MODEL_MISSING: Explanation(404, "The model is not on this node.", "Choose another or: domovoi models pull."),
     Code.MODEL_DAMAGED: Explanation(
         422, "The model file is damaged or cut short.", "Remove it and pull it again: domovoi models pull."
+    ),
+    Code.UNSUPPORTED: Explanation(
+        422, "This model, or the engine that runs it, can't do that.", "Choose another model."
+    ),
+    Code.OUT_OF_MEMORY: Explanation(
+        503, "The memory does not suffice for this model.", "Close other programs or choose a smaller model."
     ),
     Code.MODEL_UNKNOWN: Explanation(
         404, "The catalogue has no such model.", "See what it has: domovoi models list. Others are pulled by address."
