@@ -88,8 +88,10 @@ class _Node:
         self._claims = Claims(database, self._runs, node_id)
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
-        openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
-        self._services = Services(node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai)
+        api_keys = ApiKeys(settings.folder / "api-keys")
+        openai = OpenAiApi(api_keys, self._keeper, turns)
+        door = Door(keys, self._grants)
+        self._services = Services(node_id, self._runs, self._claims, door, self._status, api_keys, openai)
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
         )
