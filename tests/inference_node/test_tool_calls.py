@@ -38,7 +38,11 @@ CASES: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
     "text": ("The sun shines.", "The sun shines.", []),
     "text with braces": ('{"city": "Paris"}', '{"city": "Paris"}', []),
     "marked": (f'<tool_call>\n{{"name": "get_weather", "arguments": {PARIS[1]}}}\n</tool_call>', "", [PARIS]),
-    "text before": ('Let me see.\n<tool_call>{"name": "x", "arguments": {}}</tool_call>', "Let me see.\n", [("x", "{}")]),
+    "text before": (
+        'Let me see.\n<tool_call>{"name": "x", "arguments": {}}</tool_call>',
+        "Let me see.\n",
+        [("x", "{}")],
+    ),
     "two": (
         '<tool_call>{"name": "a", "arguments": {}}</tool_call>\n<tool_call>{"name": "b", "arguments": {"n": [1]}}'
         "</tool_call>",
