@@ -85,6 +85,29 @@ export interface Login {
   device_id?: string | null
 }
 
+/** POST /v1/models/load and /v1/models/unload: a model by its name. To load it again is to try the best way anew. */
+export interface ModelChoice {
+  model: string
+}
+
+/** A model that is loaded, is being loaded, or could not be. */
+export interface ModelStatus {
+  name: string
+  state: string
+  code?: string | null
+  engine?: string | null
+  done?: number
+  total?: number
+  context?: number
+  slots?: number
+  generating?: number
+  tokens_per_second?: number | null
+  architecture?: string
+  quantisation?: string
+  instructions?: string
+  threads?: number
+}
+
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
 export interface Node {
   node_id: string
@@ -116,6 +139,10 @@ export interface NodeStatus {
   queue?: number
   code?: string | null
   version?: string
+  generating?: number
+  tokens_per_second?: number | null
+  loaded?: ModelStatus[]
+  steps?: StepDown[]
 }
 
 /** GET /api/v1/nodes, and the `presence` event. */
@@ -258,6 +285,17 @@ export interface State {
   first_token_ms?: number | null
   duration_ms?: number | null
   dropped_messages?: number | null
+}
+
+/** Why a model runs otherwise than it might: by another engine, or with less. */
+export interface StepDown {
+  at_ms: number
+  model: string
+  engine: string
+  what: string
+  to: string
+  code: string
+  detail?: string
 }
 
 /** The next piece of the answer. Concatenated, all pieces are the answer's body, byte for byte. */
