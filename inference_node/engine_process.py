@@ -28,7 +28,6 @@ from inference_node.engine_messages import (
     pack,
     read_command,
 )
-from inference_node.engines import ENGINES
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
@@ -36,6 +35,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from inference_node.engine import Embeddings, EngineEvent, LoadedModel, Prompt
+
+
+# Module and class of each engine, the best first. Imported only when asked for, as each brings native code.
+ENGINES = {
+    "native": ("inference_node.native", "Native"),
+    "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
+}
 
 
 class BlockingEngine(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from inference_node import clock
-from inference_node.fitting import smaller
+from inference_node.ways import smaller
 from shared.errors import Code, DomovoiError
 from shared.wire import StepDown
 
@@ -64,26 +64,24 @@ class Ladder:
         return step
 
     def fitted(self, options: EngineOptions) -> list[StepDown]:
-        """Go down to options that fit into what is free, and return the steps that this takes."""
+        """Load with these options, which fit into what is free; return the steps down that this is."""
         error = DomovoiError(Code.OUT_OF_MEMORY, "The memory that is free does not suffice for more.")
-        steps = []
-        while self.options != options and (step := self._with_less(error)) is not None:
-            steps.append(step)
-        # One word for each thing that is less now.
-        told = list({step.what: step for step in steps}.values())
-        self.steps += told
-        return told
+        before, self.options = self.options, options
+        steps = [
+            self._step(error, name, str(getattr(options, name)))
+            for name in ("slots", "context", "cache")
+            if getattr(options, name) != getattr(before, name)
+        ]
+        self.steps += steps
+        return steps
 
     def _with_less(self, error: DomovoiError) -> StepDown | None:
         before, after = self.options, next(smaller(self.options), None)
         if after is None:
             return None
         self.options = after
-        if after.slots != before.slots:
-            return self._step(error, "slots", str(after.slots))
-        if after.context != before.context:
-            return self._step(error, "context", str(after.context))
-        return self._step(error, "cache", after.cache)
+        what = next(name for name in ("slots", "context", "cache") if getattr(after, name) != getattr(before, name))
+        return self._step(error, what, str(getattr(after, what)))
 
     def _next_engine(self, error: DomovoiError) -> StepDown | None:
         if len(self._engines) == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from inference_node import fitting, metrics, probe
+from inference_node import metrics, probe, ways
 from inference_node.board import Board
 from inference_node.engine import DEFAULT_OPTIONS, EngineOptions, LoadedModel, LoadProgress
 from inference_node.ladder import Ladder
@@ -58,7 +58,7 @@ class Loader:
         engines: Sequence[str],
         *,
         limits: LoadLimits = LoadLimits(),  # noqa: B008  # frozen
-        memory_free: Callable[[], int] = fitting.memory_free,
+        memory_free: Callable[[], int] = ways.memory_free,
     ) -> None:
         self._make_engine = make_engine
         self._engines = engines
@@ -111,12 +111,12 @@ class Loader:
     async def _start(self, model: ModelFile, ladder: Ladder, make_room: Callable[[int], Awaitable[None]]) -> Ready:
         limits = self.limits
         # Others may stay in memory for as long as this model fits with a single slot.
-        await make_room(fitting.with_spare(fitting.needed(model, structs.replace(ladder.options, slots=1))))
+        await make_room(ways.room_for_one(model.header, ladder.options))
         if ladder.failures:
             await asyncio.sleep(min(limits.first_pause * 2**ladder.failures, limits.longest_pause))
         begun_s = time.monotonic()
         free = self.memory_free()
-        for step in ladder.fitted(fitting.fit(model, free, ladder.options)):
+        for step in ladder.fitted(ways.fitting(model.header, free, ladder.options)):
             self.board.step(step)
         engine = self._make_engine(ladder.engine)
         try:

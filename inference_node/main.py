@@ -22,7 +22,7 @@ from inference_node.child_engine import ChildEngine
 from inference_node.claims import Claims
 from inference_node.database import Database
 from inference_node.door import Door
-from inference_node.engines import chain
+from inference_node.engine_chain import chain
 from inference_node.grants import Grants
 from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper

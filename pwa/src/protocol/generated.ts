@@ -12,6 +12,23 @@ export interface AnswerStarted {
   state: string
 }
 
+/** A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`. */
+export interface CatalogueOffer {
+  id: string
+  name: string
+  file: string
+  size: number
+  download_bytes: number
+  parameters: number
+  quantisation: string
+  context: number
+  is_chat: boolean
+  licence: string
+  licence_url: string
+  must_accept: boolean
+  for_whom: string
+}
+
 /** One write of one field of one entity. Its `dseq` is its place in the device's log. */
 export type Change = [clk: Uint8Array, etype: number, eid: Uint8Array, field: number, scope: Uint8Array, kid: number, value: Uint8Array]
 
@@ -69,6 +86,36 @@ export interface KeySet {
   keys: PublicKey[]
 }
 
+/** GET /v1/library: the node's models, what else it can fetch by name, and what is being fetched. */
+export interface Library {
+  models: LibraryModel[]
+  catalogue: CatalogueOffer[]
+  proposal: string
+  disk_free: number
+  pulls?: PullState[]
+}
+
+/** A model file of a node. `size` and `done_bytes` are in bytes, `context` in tokens. */
+export interface LibraryModel {
+  file: string
+  name: string
+  size: number
+  state: string
+  is_default?: boolean
+  done_bytes?: number
+  architecture?: string
+  parameters?: number
+  quantisation?: string
+  context?: number
+  has_chat_template?: boolean
+  licence?: string | null
+  source?: string | null
+  sha256?: string | null
+  fits?: string
+  fitting_context?: number
+  detail?: string
+}
+
 /** The log moved from `prev_head` to `head`. Small news carries its changes; else pull. */
 export interface LogNews {
   epoch: number
@@ -85,7 +132,7 @@ export interface Login {
   device_id?: string | null
 }
 
-/** POST /v1/models/load and /v1/models/unload: a model by its name. To load it again is to try the best way anew. */
+/** POST /v1/library/use, remove, load and unload: a model by file name or name. */
 export interface ModelChoice {
   model: string
 }
@@ -183,6 +230,22 @@ export interface PublicKey {
   crv?: string
   use?: string
   alg?: string
+}
+
+/** POST /v1/library/pull: fetch a model of the catalogue, or go on; a repeat attaches to the same fetching. */
+export interface PullModel {
+  id: string
+  accept_licence?: boolean
+}
+
+/** How fetching a file goes, in bytes, and the `progress` event. `state`: running, done, stopped or failed. */
+export interface PullState {
+  file: string
+  state: string
+  done: number
+  total: number
+  code?: string | null
+  detail?: string | null
 }
 
 /** GET /api/v1/sync/pull?since=&limit=&epoch=. When `more` is false, the cursor becomes `head`. */

@@ -1,16 +1,11 @@
-"""The engines there are, the best first, and where each is. Only the engine process imports what they name."""
+"""Which engines a node tries, in which order."""
 
 from __future__ import annotations
 
 import importlib.util
 
+from inference_node.engine_process import ENGINES
 from shared.errors import StartupError
-
-# Module and class; each brings native code.
-ENGINES = {
-    "native": ("inference_node.native", "Native"),
-    "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
-}
 
 
 def chain(setting: str | None) -> list[str]:
