@@ -153,7 +153,7 @@ class ModelStore:
 
         Raises DomovoiError `model_missing`, `model_busy` (the system refuses while somebody uses the file).
         """
-        path = self._path_of(name)
+        path = self.path_of(name)
         try:
             path.unlink(missing_ok=True)
             origins.forget(self.folder, path.name)
@@ -213,7 +213,8 @@ class ModelStore:
                 return _unusable(found)
         return DomovoiError(Code.MODEL_MISSING)
 
-    def _path_of(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
+        """Return where a file is, or will be, whatever its state. Raises DomovoiError `model_missing`."""
         for model in self.list():
             if name in {model.path.name, model.path.stem, model.name}:
                 return model.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -28,15 +29,16 @@ from shared.errors import Code, DomovoiError
 from shared.limits import EVENT_STREAM_PING_S, MAX_ANSWER_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import Coroutine
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
     from inference_node.api_keys import ApiKeys
     from inference_node.engine import Embeddings
-    from inference_node.keeper import Keeper, Ready
+    from inference_node.keeper import Keeper
     from inference_node.openai_choices import Choices
+    from inference_node.ready import Ready
     from inference_node.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -153,9 +155,9 @@ async def _answered(
     """
 
     async def work() -> Response:
-        if not hasattr(answer, "__anext__"):
-            return _json(await answer)
-        return AnswerStream(_frames(await anext(answer), answer), choices)
+        if isinstance(answer, AsyncGenerator):
+            return AnswerStream(_frames(await anext(answer), answer), choices)
+        return _json(await answer)
 
     return await while_connected(request, work())
 

@@ -14,6 +14,8 @@ from msgspec import structs
 
 from inference_node import metrics
 from inference_node.engine import Finished, PromptTooLong
+from inference_node.loader import FATAL
+from inference_node.pace import Pace
 from inference_node.prompting import with_defaults
 from shared.errors import Code, DomovoiError
 
@@ -22,16 +24,17 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from inference_node.engine import EngineEvent, Prompt
-    from inference_node.keeper import Keeper, Ready
+    from inference_node.keeper import Keeper
+    from inference_node.ready import Ready
     from inference_node.turns import Ticket, Turns
 
     _T = TypeVar("_T")
 
 
 class ChoiceEvent(NamedTuple):
-    """An event of the `index`-th choice."""
+    """An event of one of the choices, by its place among them."""
 
-    index: int
+    choice: int
     event: EngineEvent
 
 
@@ -44,21 +47,9 @@ class Desk:
         # Tasks are held here until they have given back what they have, however their request ended.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def keeper(self) -> Keeper:
-        """What has the engine and the models."""
-        return self._keeper
-
     def ask(self, owner: str, model: str | None, prompts: list[Prompt]) -> Choices:
         """Join the queue with as many tickets as there are prompts. Raises DomovoiError `engine_busy`."""
-        tickets: list[Ticket] = []
-        try:
-            for _ in prompts:
-                tickets.append(self._turns.take(owner))
-        except DomovoiError:
-            for ticket in tickets:
-                ticket.release()
-            raise
+        tickets = self._take(owner, model, len(prompts))
         choices = Choices(self, model)
         for index, (prompt, ticket) in enumerate(zip(prompts, tickets, strict=True)):
             task = asyncio.create_task(choices.make(index, prompt, ticket))
@@ -69,7 +60,8 @@ class Desk:
 
     async def once(self, owner: str, model: str | None, work: Callable[[Ready], Awaitable[_T]]) -> _T:
         """Do one thing with an engine when it is the owner's turn. Raises what the work raises, and `engine_busy`."""
-        return await self.work(self._turns.take(owner), model, work)
+        (ticket,) = self._take(owner, model, 1)
+        return await self.work(ticket, model, work)
 
     async def work(self, ticket: Ticket, model: str | None, work: Callable[[Ready], Awaitable[_T]]) -> _T:
         """Do the work when it is the ticket's turn; ticket and engine are given back however it ends.
@@ -82,16 +74,27 @@ class Desk:
             ready = await self._keeper.acquire(model)
             try:
                 result = await work(ready)
-                self._keeper.worked()
+                self._keeper.worked(ready)
                 return result
             except DomovoiError as error:
-                if error.code == Code.ENGINE_FAILED:
-                    self._keeper.lost(ready)
+                if error.code in FATAL:
+                    self._keeper.lost(ready, error)
                 raise
             finally:
                 self._keeper.release(ready)
         finally:
             ticket.release()
+
+    def _take(self, owner: str, model: str | None, count: int) -> list[Ticket]:
+        tickets: list[Ticket] = []
+        try:
+            while len(tickets) < count:
+                tickets.append(self._turns.take(owner, self._keeper.key(model)))
+        except DomovoiError:
+            for ticket in tickets:
+                ticket.release()
+            raise
+        return tickets
 
 
 class Choices:
@@ -131,8 +134,10 @@ class Choices:
             asked = structs.replace(prompt, sampling=with_defaults(prompt.sampling, ready.model.sampling))
             metrics.runs_started.inc()
             async with aclosing(ready.engine.generate(asked)) as events:
+                pace = Pace(ready)
                 try:
                     async for event in events:
+                        pace.note(event)
                         self._events.put_nowait(ChoiceEvent(index, event))
                 except PromptTooLong as error:
                     # Nothing is left out in silence: programs keep count of their context themselves.

@@ -60,7 +60,7 @@ class TextCompletion(Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: list[TextChoice]
-    usage: Usage | None | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
     object: Literal["text_completion"] = "text_completion"
 
 
@@ -146,7 +146,7 @@ class TextAnswer:
                         self._ended[index] = event
                         yield TextChoice(index, "", finish_reason="length" if reason == "length" else "stop")
 
-    def _completion(self, choices: list[TextChoice], counts: Usage | None | UnsetType) -> TextCompletion:
+    def _completion(self, choices: list[TextChoice], counts: Usage | UnsetType | None) -> TextCompletion:
         return TextCompletion(
             id=self._id, created=self._created, model=self._choices.model, choices=choices, usage=counts
         )

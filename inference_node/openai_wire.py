@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from inference_node.engine import Finished
 from shared.values import Sampling
+
+if TYPE_CHECKING:
+    from inference_node.engine import Finished
 
 MOST_STOPS = 16
 MOST_CHOICES = 16

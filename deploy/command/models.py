@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.command import configuration
 from inference_node import catalogue, library, origins, pulling
+from inference_node.hardware.survey import survey
 from inference_node.models import ModelStore
 from shared.errors import Code, DomovoiError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from deploy.command.configuration import Configuration
     from inference_node.catalogue import Licence
     from inference_node.download import Progress as OnProgress
-    from shared.wire import LibraryModel
+    from shared.wire import Library, LibraryModel
 
 application = typer.Typer(no_args_is_help=True)
 console = Console()
@@ -39,7 +40,7 @@ Name = Annotated[str, typer.Argument(help="Name or file name, as `domovoi models
 def list_models(data: Data = None, as_json: Json = False) -> None:
     """Show the models that are here, and those that can be fetched by name."""
     settings = configuration.load({"data": data})
-    shown = library.overview(_store(settings), settings.model)
+    shown = _overview(_store(settings), settings)
     if as_json:
         _print_json(shown)
         return
@@ -52,8 +53,11 @@ def list_models(data: Data = None, as_json: Json = False) -> None:
             f"[bold]domovoi models pull {offer.id}[/bold]: {offer.name}, {_megabytes(offer.download_bytes)}, "
             f"{offer.licence}. {offer.for_whom}",
             highlight=False,
+            soft_wrap=True,
         )
-    console.print(f"Any other GGUF file: domovoi models pull URL --sha256 …   Good for {shown.proposal}.")
+    console.print(
+        f"Any other GGUF file: domovoi models pull URL --sha256 …   Good for {shown.proposal}.", soft_wrap=True
+    )
 
 
 @application.command("show")
@@ -62,11 +66,11 @@ def show(name: Name, data: Data = None, as_json: Json = False) -> None:
     settings = configuration.load({"data": data})
     store = _store(settings)
     path = store.path_of(name)
-    model = next(model for model in library.overview(store, settings.model).models if model.file == path.name)
+    model = next(model for model in _overview(store, settings).models if model.file == path.name)
     if as_json:
         _print_json(model)
         return
-    table = Table(show_header=False, box=None)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None)
     for key, value in msgspec.to_builtins(model).items():
         if value not in {None, "", 0}:
             table.add_row(key.replace("_", " "), escape(f"{value:,}" if type(value) is int else str(value)))
@@ -142,8 +146,11 @@ def _require_consent(licence: Licence, *, is_given: bool) -> None:
         raise DomovoiError(Code.LICENCE_REQUIRED)
 
 
+_FITS = {"tight": "fits with less context", "too_large": "too large for the memory that is free"}
+
+
 def _row(model: LibraryModel) -> tuple[str, ...]:
-    state = model.detail or ("" if model.state == "ready" else model.state)
+    state = model.detail or _FITS.get(model.fits, "")
     if model.state == "partial":
         state = f"{model.done_bytes * 100 // max(1, model.size)} % fetched; go on: domovoi models pull {model.file}"
     return (
@@ -164,6 +171,10 @@ def _megabytes(size: int) -> str:
 
 def _print_json(value: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def _overview(store: ModelStore, settings: Configuration) -> Library:
+    return library.overview(store, settings.model, survey(store.folder))
 
 
 def _store(settings: Configuration) -> ModelStore:

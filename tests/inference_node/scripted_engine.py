@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from inference_node import probe
 from inference_node.engine import (
     DEFAULT_OPTIONS,
     Alternative,
@@ -20,8 +21,10 @@ from inference_node.engine import (
     Piece,
     Prompt,
     PromptTooLong,
+    Pulse,
     Reading,
     Token,
+    ToolCallPiece,
 )
 from shared.errors import Code, DomovoiError
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-Line = str | DomovoiError | None
+Line = str | ToolCallPiece | DomovoiError | None
 
 
 class Script:
@@ -43,23 +46,31 @@ class Script:
         self.answer = answer
         self.slots = slots
         self.held = False
+        self.can_embed = False
         self.prompts: list[Prompt] = []
         self.loads: list[Path] = []
+        # All that were made, with the names that they were asked for by.
+        self.engines: list[tuple[str, ScriptedEngine]] = []
         self.load_failures: list[DomovoiError] = []
         self.generating = asyncio.Event()
         # In the order in which they began.
         self.running: list[ScriptedGeneration] = []
         self.most_busy = 0
+        # What engines tell of their silence, and whether they say nothing even to a probe.
+        self.silent_s = 0.0
+        self.is_mute = False
         self.lines: deque[Line] = deque()
         self.news = asyncio.Event()
 
-    def make_engine(self) -> ScriptedEngine:
-        """Return an engine that follows this script."""
-        return ScriptedEngine(self)
+    def make_engine(self, name: str = "scripted") -> ScriptedEngine:
+        """Return an engine that follows this script, whatever it is to be called."""
+        engine = ScriptedEngine(self)
+        self.engines.append((name, engine))
+        return engine
 
-    def say(self, *texts: str) -> None:
+    def say(self, *lines: str | ToolCallPiece) -> None:
         """Have whichever generation is first to listen say this."""
-        self.lines.extend(texts)
+        self.lines.extend(lines)
         self.tell()
 
     def finish(self) -> None:
@@ -91,6 +102,7 @@ class ScriptedEngine:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.is_loaded = False
+        self.is_dead = False
         # What each owner has been asked, as (owner, first message or text).
         self.seen: set[tuple[str, str]] = set()
 
@@ -114,7 +126,13 @@ class ScriptedEngine:
         return ScriptedGeneration(self, prompt)
 
     async def embed(self, texts: list[str]) -> Embeddings:
-        raise DomovoiError(Code.UNSUPPORTED)
+        """A text's vector is its length and 1/3."""
+        if not self.script.can_embed:
+            raise DomovoiError(Code.UNSUPPORTED)
+        return Embeddings([[float(len(text)), 1 / 3] for text in texts], sum(len(text.split()) for text in texts))
+
+    def pulse(self) -> Pulse:
+        return Pulse(self.is_loaded and not self.is_dead, self.script.silent_s)
 
     async def unload(self) -> None:
         self.is_loaded = False
@@ -157,6 +175,11 @@ class ScriptedGeneration:
         script, prompt = self._script, self.prompt
         if not self._engine.is_loaded:
             raise DomovoiError(Code.ENGINE_FAILED)
+        if prompt.owner == probe.OWNER:
+            if script.is_mute:
+                await asyncio.Event().wait()
+            yield Finished("length", 2, 1)
+            return
         schema = _schema_of(prompt)
         texts = [prompt.text] if prompt.text is not None else [message.content for message in prompt.messages]
         tokens = sum(len(text.split()) + 1 for text in texts)
@@ -192,12 +215,15 @@ class ScriptedGeneration:
                 yield Finished("stopped" if self._is_stopped else "end", tokens, said, cached)
                 return
             said += 1
+            if isinstance(line, ToolCallPiece):
+                yield line
+                continue
             yield Piece(line, tokens=_tokens(line, prompt.logprobs))
             if said >= most:
                 break
         yield Finished("length" if said >= most else "end", tokens, said, cached)
 
-    async def _own_lines(self) -> AsyncGenerator[str | None, None]:
+    async def _own_lines(self) -> AsyncGenerator[str | ToolCallPiece | None, None]:
         words = self._script.answer.split(" ")
         for n, word in enumerate(words):
             await asyncio.sleep(0)
@@ -205,7 +231,7 @@ class ScriptedGeneration:
                 yield None
             yield word if n == len(words) - 1 else f"{word} "
 
-    async def _held_lines(self) -> AsyncGenerator[str | None, None]:
+    async def _held_lines(self) -> AsyncGenerator[str | ToolCallPiece | None, None]:
         while True:
             news = self._script.news
             lines = self._lines or self._script.lines
@@ -230,10 +256,16 @@ def _schema_of(prompt: Prompt) -> Any:
 
 
 def _instance_of(schema: Any) -> Any:
-    """Return a value for the simple schemas of tests: objects of enumerations."""
+    """Return a value for the simple schemas of tests: the last one where there are several."""
+    if "anyOf" in schema:
+        return _instance_of(schema["anyOf"][-1])
     if "enum" in schema:
         return schema["enum"][0]
-    return {name: _instance_of(member) for name, member in schema["properties"].items()}
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("type") == "string":
+        return "word"
+    return {name: _instance_of(member) for name, member in schema.get("properties", {}).items()}
 
 
 def _tokens(text: str, alternatives: int | None) -> list[Token]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from contextlib import aclosing
@@ -95,7 +96,9 @@ async def test_a_model_cut_short_is_damaged(default_test_model: Path, tmp_path: 
 
 def test_it_ends_when_its_input_does(default_test_model: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference_node.engine_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "inference_node.engine_process", str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ def read(text: str, *cuts: int) -> tuple[str, list[tuple[str, str]]]:
     reader = ToolCallReader(TOOLS)
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
     parts: list[Part] = []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         parts += reader.feed(text[start:end])
     parts += reader.finish()
     said = "".join(part for part in parts if isinstance(part, str))
