@@ -18,6 +18,7 @@ from inference_node.answers import Answers
 from inference_node.content import HANDLERS, respond
 from inference_node.door import bearer, relayed
 from inference_node.guard import Guard
+from inference_node.key_endpoints import KeyEndpoints
 from inference_node.openapi import document
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from inference_node.answers import Authenticate
+    from inference_node.api_keys import ApiKeys
     from inference_node.claims import Claims
     from inference_node.door import Door
     from inference_node.openai_api import OpenAiApi
@@ -42,6 +44,7 @@ class Services(NamedTuple):
     claims: Claims
     door: Door
     status: Status
+    keys: ApiKeys
     openai: OpenAiApi
 
 
@@ -82,6 +85,7 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/healthz", healthz, methods=["GET"]),
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
+        *KeyEndpoints(services.keys, authenticate).routes(),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
-from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_PUSH_CHANGES
+from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_KEY_NAME_CHARACTERS, MAX_PUSH_CHANGES
 from shared.values import Request, Role, Text
 
 DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
@@ -112,11 +112,52 @@ class DeviceRename(Struct, frozen=True):
     name: str
 
 
+class StepDown(Struct, frozen=True):
+    """Why a model runs otherwise than it might: by another engine, or with less.
+
+    `engine` failed with `code`; `what` is one of slots, context, cache, engine, and `to` what it is now.
+    """
+
+    at_ms: int
+    model: str
+    engine: str
+    what: str
+    to: str
+    code: str
+    detail: str = ""
+
+
+class ModelStatus(Struct, frozen=True, omit_defaults=True):
+    """A model that is loaded, is being loaded, or could not be.
+
+    `state` is one of waiting (for memory), loading, ready, stalled, failed; `code` says why it failed. `done` of
+    `total` bytes are loaded. `context` is in tokens, `slots` how many answers it gives at once. The texts about the
+    engine are for people: "llama", "Q4_1", "AVX2 FMA".
+    """
+
+    name: str
+    state: str
+    code: str | None = None
+    engine: str | None = None
+    done: int = 0
+    total: int = 0
+    context: int = 0
+    slots: int = 0
+    generating: int = 0
+    tokens_per_second: float | None = None
+    architecture: str = ""
+    quantisation: str = ""
+    instructions: str = ""
+    threads: int = 0
+
+
 class NodeStatus(Struct, frozen=True):
     """What a node says of itself over the tunnel, and what `GET /v1/status` shows.
 
-    `engine_state` is one of starting, loading, ready, failed; `code` says why it failed.
-    `candidates` are base addresses at which the node may be reached directly.
+    `engine_state` is one of starting, loading, ready, resting (nothing is loaded until it is asked for), failed;
+    `code` says why it failed. `engine` and `model` are those that answered last. `candidates` are base addresses at
+    which the node may be reached directly. `queue` requests wait and `generating` are being answered. `loaded` are
+    models in memory or on their way there, `steps` the latest steps down, the newest last.
     """
 
     name: str
@@ -128,6 +169,10 @@ class NodeStatus(Struct, frozen=True):
     queue: int = 0
     code: str | None = None
     version: str = ""
+    generating: int = 0
+    tokens_per_second: float | None = None
+    loaded: list[ModelStatus] = []
+    steps: list[StepDown] = []
 
 
 class Node(Struct, frozen=True):
@@ -230,7 +275,130 @@ class AnswerStarted(Struct, frozen=True):
     state: str
 
 
-# Keys.
+# Keys for other programs, asked of a node.
+
+
+KeyName = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_NAME_CHARACTERS)]
+
+
+class ApiKey(Struct, frozen=True):
+    """A key that opens the node's OpenAI-compatible API to a program. Times are in milliseconds since 1970.
+
+    `prefix` is how its secret begins; `last_used_ms` is to the minute, None for a key that never was.
+    """
+
+    key_id: str
+    name: str
+    prefix: str
+    created_ms: int
+    last_used_ms: int | None = None
+
+
+class ApiKeys(Struct, frozen=True):
+    """GET /v1/keys: those that the account has made, oldest first."""
+
+    keys: list[ApiKey]
+
+
+class ApiKeyName(Struct, frozen=True):
+    """POST /v1/keys, PATCH /v1/keys/{id}: what people call the key."""
+
+    name: KeyName
+
+
+class NewApiKey(Struct, frozen=True):
+    """Answer to POST /v1/keys. The secret is shown this once."""
+
+    key: ApiKey
+    secret: str
+
+
+# Models of a node.
+
+
+class LibraryModel(Struct, frozen=True):
+    """A model file of a node. `size` and `done_bytes` are in bytes, `context` in tokens.
+
+    `state`: ready, arriving (being copied), damaged, or partial (its fetching was cut, `done_bytes` of it are there).
+    `fits`: fits, tight (with less context) or too_large, for the memory that is free now; empty when not ready.
+    `source`: a catalogue id or an address; null for a file that its owner put there. `detail` is for people.
+    """
+
+    file: str
+    name: str
+    size: int
+    state: str
+    is_default: bool = False
+    done_bytes: int = 0
+    architecture: str = ""
+    parameters: int = 0
+    quantisation: str = ""
+    context: int = 0
+    has_chat_template: bool = False
+    licence: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+    fits: str = ""
+    fitting_context: int = 0
+    detail: str = ""
+
+
+class CatalogueOffer(Struct, frozen=True):
+    """A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`."""
+
+    id: str
+    name: str
+    file: str
+    size: int
+    download_bytes: int
+    parameters: int
+    quantisation: str
+    context: int
+    is_chat: bool
+    licence: str
+    licence_url: str
+    must_accept: bool
+    for_whom: str
+
+
+class PullState(Struct, frozen=True):
+    """How fetching a file goes, in bytes, and the `progress` event. `state`: running, done, stopped or failed."""
+
+    file: str
+    state: str
+    done: int
+    total: int
+    code: str | None = None
+    detail: str | None = None
+
+
+class Library(Struct, frozen=True):
+    """GET /v1/library: the node's models, what else it can fetch by name, and what is being fetched.
+
+    `proposal` says in words which models suit this machine. `disk_free` is in bytes.
+    """
+
+    models: list[LibraryModel]
+    catalogue: list[CatalogueOffer]
+    proposal: str
+    disk_free: int
+    pulls: list[PullState] = []
+
+
+class PullModel(Struct, frozen=True):
+    """POST /v1/library/pull: fetch a model of the catalogue, or go on; a repeat attaches to the same fetching."""
+
+    id: str
+    accept_licence: bool = False
+
+
+class ModelChoice(Struct, frozen=True):
+    """POST /v1/library/use, remove, load and unload: a model by file name or name."""
+
+    model: str
+
+
+# Keys that sign tokens.
 
 
 class PublicKey(Struct, frozen=True):

@@ -13,7 +13,7 @@ from rich.logging import RichHandler
 
 from deploy.command import configuration, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
-from shared.errors import DomovoiError, StartupError
+from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 
 Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the system's place for application data.")]
 Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
@@ -89,8 +89,9 @@ def main() -> None:
     try:
         application()
     except (ConfigurationError, StartupError, DomovoiError) as error:
+        said = f"{EXPLANATIONS[error.code].title} {error.detail}" if isinstance(error, DomovoiError) else str(error)
         errors.print("[bold]Domovoi can't go on.[/bold]", end=" ")
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        errors.print(said, markup=False, highlight=False, soft_wrap=True)
         sys.exit(parts.EXIT_STARTUP)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,6 +12,42 @@ export interface AnswerStarted {
   state: string
 }
 
+/** A key that opens the node's OpenAI-compatible API to a program. Times are in milliseconds since 1970. */
+export interface ApiKey {
+  key_id: string
+  name: string
+  prefix: string
+  created_ms: number
+  last_used_ms?: number | null
+}
+
+/** POST /v1/keys, PATCH /v1/keys/{id}: what people call the key. */
+export interface ApiKeyName {
+  name: string
+}
+
+/** GET /v1/keys: those that the account has made, oldest first. */
+export interface ApiKeys {
+  keys: ApiKey[]
+}
+
+/** A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`. */
+export interface CatalogueOffer {
+  id: string
+  name: string
+  file: string
+  size: number
+  download_bytes: number
+  parameters: number
+  quantisation: string
+  context: number
+  is_chat: boolean
+  licence: string
+  licence_url: string
+  must_accept: boolean
+  for_whom: string
+}
+
 /** One write of one field of one entity. Its `dseq` is its place in the device's log. */
 export type Change = [clk: Uint8Array, etype: number, eid: Uint8Array, field: number, scope: Uint8Array, kid: number, value: Uint8Array]
 
@@ -69,6 +105,36 @@ export interface KeySet {
   keys: PublicKey[]
 }
 
+/** GET /v1/library: the node's models, what else it can fetch by name, and what is being fetched. */
+export interface Library {
+  models: LibraryModel[]
+  catalogue: CatalogueOffer[]
+  proposal: string
+  disk_free: number
+  pulls?: PullState[]
+}
+
+/** A model file of a node. `size` and `done_bytes` are in bytes, `context` in tokens. */
+export interface LibraryModel {
+  file: string
+  name: string
+  size: number
+  state: string
+  is_default?: boolean
+  done_bytes?: number
+  architecture?: string
+  parameters?: number
+  quantisation?: string
+  context?: number
+  has_chat_template?: boolean
+  licence?: string | null
+  source?: string | null
+  sha256?: string | null
+  fits?: string
+  fitting_context?: number
+  detail?: string
+}
+
 /** The log moved from `prev_head` to `head`. Small news carries its changes; else pull. */
 export interface LogNews {
   epoch: number
@@ -83,6 +149,35 @@ export interface Login {
   password: string
   device_name: string
   device_id?: string | null
+}
+
+/** POST /v1/library/use, remove, load and unload: a model by file name or name. */
+export interface ModelChoice {
+  model: string
+}
+
+/** A model that is loaded, is being loaded, or could not be. */
+export interface ModelStatus {
+  name: string
+  state: string
+  code?: string | null
+  engine?: string | null
+  done?: number
+  total?: number
+  context?: number
+  slots?: number
+  generating?: number
+  tokens_per_second?: number | null
+  architecture?: string
+  quantisation?: string
+  instructions?: string
+  threads?: number
+}
+
+/** Answer to POST /v1/keys. The secret is shown this once. */
+export interface NewApiKey {
+  key: ApiKey
+  secret: string
 }
 
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
@@ -117,6 +212,10 @@ export interface NodeStatus {
   queue?: number
   code?: string | null
   version?: string
+  generating?: number
+  tokens_per_second?: number | null
+  loaded?: ModelStatus[]
+  steps?: StepDown[]
 }
 
 /** GET /api/v1/nodes, and the `presence` event. */
@@ -158,6 +257,22 @@ export interface PublicKey {
   crv?: string
   use?: string
   alg?: string
+}
+
+/** POST /v1/library/pull: fetch a model of the catalogue, or go on; a repeat attaches to the same fetching. */
+export interface PullModel {
+  id: string
+  accept_licence?: boolean
+}
+
+/** How fetching a file goes, in bytes, and the `progress` event. `state`: running, done, stopped or failed. */
+export interface PullState {
+  file: string
+  state: string
+  done: number
+  total: number
+  code?: string | null
+  detail?: string | null
 }
 
 /** GET /api/v1/sync/pull?since=&limit=&epoch=. When `more` is false, the cursor becomes `head`. */
@@ -218,6 +333,9 @@ export interface Sampling {
   top_k?: number | null
   max_tokens?: number | null
   seed?: number | null
+  repeat_penalty?: number | null
+  presence_penalty?: number | null
+  frequency_penalty?: number | null
 }
 
 /** Answer to register, login and refresh. `expires_at` is in seconds since 1970. */
@@ -257,6 +375,17 @@ export interface State {
   first_token_ms?: number | null
   duration_ms?: number | null
   dropped_messages?: number | null
+}
+
+/** Why a model runs otherwise than it might: by another engine, or with less. */
+export interface StepDown {
+  at_ms: number
+  model: string
+  engine: string
+  what: string
+  to: string
+  code: string
+  detail?: string
 }
 
 /** The next piece of the answer. Concatenated, all pieces are the answer's body, byte for byte. */
@@ -330,6 +459,14 @@ export const ERROR_CODES = [
   'events_gone',
   'model_missing',
   'model_damaged',
+  'unsupported',
+  'out_of_memory',
+  'model_unknown',
+  'model_busy',
+  'model_fixed',
+  'licence_required',
+  'download_failed',
+  'disk_full',
   'context_too_long',
   'engine_failed',
   'engine_unavailable',
@@ -375,6 +512,7 @@ export const limits = {
   MIN_PASSWORD_CHARACTERS: 8,
   MAX_PASSWORD_CHARACTERS: 1024,
   MAX_DEVICE_NAME_CHARACTERS: 80,
+  MAX_KEY_NAME_CHARACTERS: 80,
   MAX_TOKEN_BYTES: 4096,
   TOKEN_LIFETIME_S: 86400,
   TOKEN_LEEWAY_S: 60,
