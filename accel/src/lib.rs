@@ -5,3 +5,4 @@ pub mod error;
 pub mod events;
 #[cfg(feature = "python")]
 mod python;
+pub mod sched;
