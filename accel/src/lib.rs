@@ -3,6 +3,7 @@
 pub mod decoder;
 pub mod error;
 pub mod events;
+pub mod gguf;
 #[cfg(feature = "python")]
 mod python;
 pub mod sched;
