@@ -116,7 +116,8 @@ impl Generation {
     /// been through the model.
     pub fn settle(&mut self, decoder: &mut impl Decoder, proposed: usize, spoken: usize, pace: &Pace) {
         let Some(sequence) = self.sequence else { return };
-        let accepted = self.tokens.len() - 1 - self.held;
+        // A voice that failed said nothing after what the cache holds.
+        let accepted = self.tokens.len().saturating_sub(1 + self.held);
         self.held += accepted;
         if decoder.length(sequence) > self.held {
             decoder.truncate(sequence, self.held);

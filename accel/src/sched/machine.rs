@@ -311,9 +311,9 @@ fn context_within(decoder: &impl Decoder, bytes: usize) -> usize {
     while low < high {
         let middle = (low + high).div_ceil(2);
         if decoder.cache_bytes_for(middle).saturating_add(one) <= bytes {
-            low = middle
+            low = middle;
         } else {
-            high = middle - 1
+            high = middle - 1;
         }
     }
     low
