@@ -9,7 +9,9 @@ use super::voice::{Next, Voice};
 use crate::decoder::{Chunk, Decoder, Sequence, Wanted};
 use crate::error::{Error, Result};
 
-pub const VOCABULARY: usize = 50;
+/// How many tokens there are.
+pub const WORDS: u32 = 50;
+const VOCABULARY: usize = WORDS as usize;
 pub const PAGE: usize = 8;
 pub const PAGE_BYTES: usize = 100;
 pub const CONTEXT: usize = 400;
@@ -77,7 +79,7 @@ fn likeliest(text: &[u32], repeats: bool) -> u32 {
     let hash = seen
         .iter()
         .fold(17_u64, |hash, &token| (hash ^ u64::from(token)).wrapping_mul(0x0100_0000_01b3) >> 3);
-    u32::try_from(hash % VOCABULARY as u64).unwrap()
+    u32::try_from(hash % u64::from(WORDS)).unwrap()
 }
 
 impl Decoder for Counting {
@@ -109,7 +111,7 @@ impl Decoder for Counting {
         assert!(length <= self.length(sequence), "truncated beyond the end");
         let pages = self.sequences.get_mut(&sequence.0).unwrap();
         pages.truncate(length.div_ceil(PAGE));
-        if length % PAGE > 0 {
+        if !length.is_multiple_of(PAGE) {
             let last = pages.last_mut().unwrap();
             if last.len() > length % PAGE {
                 Arc::make_mut(last).truncate(length % PAGE);
@@ -195,7 +197,7 @@ impl Voice for Plain {
             self.seed.wrapping_mul(self.said).wrapping_mul(2_654_435_761) >> 30
         };
         self.said += 1;
-        let token = (u32::try_from(likeliest).unwrap() + shift) % u32::try_from(VOCABULARY).unwrap();
+        let token = (u32::try_from(likeliest).unwrap() + shift) % WORDS;
         let ends = token == END;
         Ok(Next { token, text: if ends { String::new() } else { format!("{token} ") }, ends, record: None })
     }

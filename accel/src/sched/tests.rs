@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::fake::{CONTEXT, Counting, PAGE_BYTES, Plain, VOCABULARY, Watch};
+use super::fake::{CONTEXT, Counting, PAGE_BYTES, Plain, WORDS, Watch};
 use super::machine::Machine;
 use super::outbox::{Event, Finished, Reader, Reason, outbox};
 use super::{Job, Limits, Next, Scheduler, Voice};
@@ -67,9 +67,7 @@ fn job(owner: &str, prompt: Vec<u32>, most_tokens: usize) -> Job {
 }
 
 fn text(seed: u32, length: usize) -> Vec<u32> {
-    (0..length)
-        .map(|index| (seed * 31 + u32::try_from(index * index).unwrap()) % (VOCABULARY as u32 - 1) + 1)
-        .collect()
+    (0..length).map(|index| (seed * 31 + u32::try_from(index * index).unwrap()) % (WORDS - 1) + 1).collect()
 }
 
 fn shown(events: &[Event]) -> String {
@@ -282,7 +280,7 @@ fn guessing_wrong_costs_little() {
             // A seeded voice says what was never there before, though three tokens in a row often were.
             let voice = Box::new(Plain::new(seed + 1));
             let prompt = text(1, 12).repeat(4);
-            all.push(bench.answer(Job { speculate, voice, ..job("a", prompt, 300) }).0);
+            all.push(bench.answer(Job { voice, speculate, ..job("a", prompt, 300) }).0);
         }
         (all, bench.watch.now())
     };
