@@ -6,4 +6,6 @@ pub mod events;
 pub mod gguf;
 #[cfg(feature = "python")]
 mod python;
+pub mod request;
 pub mod sched;
+pub mod scoring;

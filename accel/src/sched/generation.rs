@@ -98,7 +98,7 @@ impl Generation {
             let next = self.voice.next(row)?;
             self.tokens.push(next.token);
             self.first_token.get_or_insert(now.saturating_sub(self.asked));
-            self.outbox.piece(next.text, next.record);
+            self.outbox.piece(next.text, 1, next.record);
             if next.ends {
                 return Ok(Some(Reason::End));
             }
@@ -129,7 +129,7 @@ impl Generation {
 
     pub fn finish(mut self, reason: Reason) {
         let rest = if reason == Reason::End { String::new() } else { self.voice.rest() };
-        self.outbox.piece(rest, None);
+        self.outbox.piece(rest, 0, None);
         let finished = Finished {
             reason,
             prompt_tokens: self.prompt_tokens,
@@ -148,7 +148,7 @@ impl Generation {
         self.tokens.len() - self.prompt_tokens
     }
 
-    fn report_reading(&self) {
+    pub fn report_reading(&self) {
         if self.answered() == 0 {
             self.outbox.reading(self.held, self.prompt_tokens);
         }

@@ -21,6 +21,9 @@ pub const FIRST_READING: usize = 32;
 /// Tokens of a prompt read in a step at the least, or a slow machine would never get through.
 pub const LEAST_READING: usize = 8;
 
+/// How often an answer that waits for its turn reports that, as long as others get on.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// Room for growth, in tokens, that an answer must find before it begins: more than one page of cache, and enough
 /// that a memory at its limit is not spent on answers that take turns in being put back.
 pub const GROWTH: usize = 64;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Job;
 use super::generation::Generation;
-use super::limits::{GROWTH, Limits};
+use super::limits::{GROWTH, Limits, SIGN_OF_LIFE};
 use super::outbox::{Reason, Writer};
 use super::pace::Pace;
 use super::plan::{plan, room_for_proposals};
@@ -25,6 +25,8 @@ pub struct Machine<D: Decoder> {
     pace: Pace,
     logits: Vec<f32>,
     added: u64,
+    /// When those who wait last heard that the machine lives.
+    reassured: Duration,
 }
 
 /// What one running generation brings into a step: tokens of its text, then those that are guessed to follow.
@@ -65,6 +67,7 @@ impl<D: Decoder> Machine<D> {
             pace: Pace::new(),
             logits: Vec::new(),
             added: 0,
+            reassured: Duration::ZERO,
         })
     }
 
@@ -89,6 +92,7 @@ impl<D: Decoder> Machine<D> {
     pub fn step(&mut self) -> Result<()> {
         self.end_stopped();
         self.admit();
+        self.reassure();
         while !self.running.is_empty() {
             let Some(parts) = self.parts() else { continue };
             match self.decode(&parts) {
@@ -119,6 +123,15 @@ impl<D: Decoder> Machine<D> {
         }
         while let Some(index) = self.running.iter().position(Generation::is_stopped) {
             self.end(index, Ok(Reason::Stopped));
+        }
+    }
+
+    /// Gives those who wait a sign of life, so that nobody takes a long queue for an engine that hangs.
+    fn reassure(&mut self) {
+        let now = (self.clock)();
+        if now.saturating_sub(self.reassured) >= SIGN_OF_LIFE {
+            self.reassured = now;
+            self.waiting.iter().for_each(Generation::report_reading);
         }
     }
 

@@ -15,11 +15,12 @@ mod prefixes;
 mod speculation;
 pub mod voice;
 
-// A test says what is wrong by panicking, and so does what only tests use.
+// A test says what is wrong by panicking, and so does a model that only tests use.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod fake;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::any::Any;
@@ -35,7 +36,7 @@ pub use limits::Limits;
 use machine::Machine;
 pub use outbox::{Event, Finished, Reader, Reason};
 use outbox::{Writer, outbox};
-pub use voice::{Next, Record, Voice};
+pub use voice::{Likely, Next, Record, Voice};
 
 /// What to say, and how.
 pub struct Job {

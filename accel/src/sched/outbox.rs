@@ -40,9 +40,10 @@ pub enum Event {
         done: usize,
         total: usize,
     },
-    /// Never both empty.
+    /// The next text, and how many tokens made it. Only a piece that has tokens may be without text.
     Piece {
         text: String,
+        count: usize,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tokens: Vec<Record>,
     },
@@ -59,6 +60,8 @@ struct Outbox {
 #[derive(Default)]
 struct Unread {
     events: VecDeque<Event>,
+    /// Tokens that no piece has counted yet.
+    uncounted: usize,
     end: Option<Result<()>>,
 }
 
@@ -97,16 +100,20 @@ impl Writer {
         self.0.changed.notify_one();
     }
 
-    pub fn piece(&self, text: String, record: Option<Record>) {
+    /// Takes the text of a token, or what is left at the end. Tokens that show nothing count with the next text.
+    pub fn piece(&self, text: String, tokens: usize, record: Option<Record>) {
+        let mut unread = self.0.unread();
+        unread.uncounted += tokens;
         if text.is_empty() && record.is_none() {
             return;
         }
-        let mut unread = self.0.unread();
-        if let Some(Event::Piece { text: before, tokens }) = unread.events.back_mut() {
+        let more = std::mem::take(&mut unread.uncounted);
+        if let Some(Event::Piece { text: before, count, tokens }) = unread.events.back_mut() {
             before.push_str(&text);
+            *count += more;
             tokens.extend(record);
         } else {
-            unread.events.push_back(Event::Piece { text, tokens: record.into_iter().collect() });
+            unread.events.push_back(Event::Piece { text, count: more, tokens: record.into_iter().collect() });
         }
         self.0.changed.notify_one();
     }

@@ -233,6 +233,21 @@ fn owners_take_turns() {
 }
 
 #[test]
+fn who_waits_hears_that_others_get_on() {
+    let mut bench = Bench::new(Limits { generations: 1, ..PLENTY }, true);
+    let speaker = bench.add(Job { speculate: false, ..job("a", text(5, 20), 350) });
+    let waiter = bench.add(job("a", text(4, 20), 5));
+    assert_eq!(waiter.next(Duration::ZERO), Ok(Some(vec![Event::Reading { done: 0, total: 20 }])));
+    while bench.watch.now() < Duration::from_secs(1) {
+        assert_eq!(waiter.next(Duration::ZERO), Ok(None));
+        bench.machine.step().unwrap();
+    }
+    bench.machine.step().unwrap();
+    assert_eq!(waiter.next(Duration::ZERO), Ok(Some(vec![Event::Reading { done: 0, total: 20 }])));
+    drop(speaker);
+}
+
+#[test]
 fn a_stop_is_seen_at_the_next_step() {
     let mut bench = Bench::new(PLENTY, true);
     let readers: Vec<_> = (0..3).map(|seed| bench.add(job("a", text(seed, 300), 50))).collect();

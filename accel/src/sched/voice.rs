@@ -4,14 +4,21 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-/// What is known of a token, for those who asked for it. Log-probabilities are natural.
+/// A token that came, for those who asked. Log-probabilities are natural.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
-    pub token: u32,
+    #[serde(flatten)]
+    pub token: Likely,
+    /// The likeliest ones in its place.
+    pub alternatives: Vec<Likely>,
+}
+
+/// A token with its log-probability. Its bytes need not be whole characters; the text has U+FFFD for those.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Likely {
     pub text: String,
+    pub bytes: Vec<u8>,
     pub logprob: f32,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub top: Vec<Record>,
 }
 
 /// A token said.
