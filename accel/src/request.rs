@@ -15,15 +15,16 @@ pub struct Options {
     pub context: usize,
     /// The most generations at once.
     pub slots: usize,
-    /// Bytes for keys and values of all generations, and of prompts kept for the next turn.
-    pub cache_bytes: usize,
+    /// Bytes for keys and values of all generations, and of prompts kept for the next turn; if not said, as many as
+    /// one generation takes.
+    pub cache_bytes: Option<usize>,
     /// Threads that compute, at the most; 0 for as many as there are cores for this process.
     pub threads: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { context: 8192, slots: 4, cache_bytes: 1 << 30, threads: 0 }
+        Self { context: 8192, slots: 4, cache_bytes: None, threads: 0 }
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         for wrong in
-            ["", "[]", "{\"tempreature\": 1}", r#"{"room": -1}"#, r#"{"sampling": {"top_k": 1e9999}}"#]
+            ["", "[1]", "{\"tempreature\": 1}", r#"{"room": -1}"#, r#"{"sampling": {"top_k": 1e9999}}"#]
         {
             assert!(matches!(read::<Request>(wrong.as_bytes()), Err(Error::BadRequest(_))), "{wrong}");
         }

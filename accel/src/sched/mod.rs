@@ -58,6 +58,7 @@ pub struct Scheduler {
     jobs: Mutex<Option<Sender<(Job, Writer)>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     context: usize,
+    vocabulary: usize,
 }
 
 impl Scheduler {
@@ -66,6 +67,7 @@ impl Scheduler {
     /// # Errors
     /// `OutOfMemory` when the cache may not even hold one short answer; `Failed` when there is no thread to be had.
     pub fn start(decoder: impl Decoder + 'static, limits: Limits) -> Result<Self> {
+        let vocabulary = decoder.vocabulary();
         let machine = Machine::new(decoder, limits)?;
         let context = machine.context();
         let (jobs, received) = channel();
@@ -73,7 +75,7 @@ impl Scheduler {
             .name("scheduler".into())
             .spawn(move || work(machine, &received))
             .map_err(|error| Error::Failed(error.to_string()))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), context })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), context, vocabulary })
     }
 
     /// The most tokens of prompt and answer together: the model's own limit, or as many as the cache may hold.
@@ -85,11 +87,14 @@ impl Scheduler {
     /// Queues a job and returns where its events come out.
     ///
     /// # Errors
-    /// `TooLong` when the prompt does not leave its room, `BadRequest` when it is empty, `Failed` when the thread is
+    /// `TooLong` when the prompt does not leave its room, `BadRequest` when it is empty or has tokens that are none, `Failed` when the thread is
     /// gone.
     pub fn submit(&self, job: Job) -> Result<Reader> {
         if job.prompt.is_empty() {
             return Err(Error::BadRequest("the prompt is empty".into()));
+        }
+        if let Some(token) = job.prompt.iter().find(|&&token| token as usize >= self.vocabulary) {
+            return Err(Error::BadRequest(format!("there is no token {token}")));
         }
         if job.prompt.len() + job.room.max(1) > self.context {
             return Err(Error::TooLong { tokens: job.prompt.len() });

@@ -411,7 +411,9 @@ fn a_prompt_without_room_is_refused_at_once() {
         refused(Job { room: CONTEXT - 9, ..job("a", text(1, 10), 5) }),
         Some(Error::TooLong { tokens: 10 })
     );
-    assert!(matches!(refused(job("a", Vec::new(), 5)), Some(Error::BadRequest(_))));
+    for wrong in [vec![], vec![1, WORDS]] {
+        assert!(matches!(refused(job("a", wrong, 5)), Some(Error::BadRequest(_))));
+    }
     assert_eq!(watch.steps.load(Relaxed), 0);
     read(&scheduler.submit(Job { room: CONTEXT - 10, ..job("a", text(1, 10), 5) }).unwrap());
 }
