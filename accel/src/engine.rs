@@ -63,7 +63,10 @@ impl Engine {
         })?;
         let (loaded, vocabulary) = (model.describe(), model.vocabulary());
         let slots = options.slots.max(1);
-        let scheduler = Scheduler::start(model, Limits { cache_bytes: loaded.cache_bytes, generations: slots })?;
+        // What all slots take at their longest is enough: kept prompts live in what those leave.
+        let longest = model.cache_bytes_for(loaded.context).saturating_add(model.cache_bytes_for(1));
+        let cache_bytes = loaded.cache_bytes.min(longest.saturating_mul(slots));
+        let scheduler = Scheduler::start(model, Limits { cache_bytes, generations: slots })?;
         let description = Description {
             context: scheduler.context(),
             slots,
