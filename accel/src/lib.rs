@@ -6,3 +6,4 @@ pub mod events;
 pub mod gguf;
 #[cfg(feature = "python")]
 mod python;
+pub mod threads;
