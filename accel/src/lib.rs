@@ -6,4 +6,5 @@ pub mod events;
 pub mod gguf;
 #[cfg(feature = "python")]
 mod python;
+pub mod text;
 pub mod threads;
