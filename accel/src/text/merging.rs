@@ -1,4 +1,4 @@
-//! Merges neighbours in a row of symbols, best pair first: what byte-pair encoding and `SentencePiece` have in common.
+//! Merges neighbours in a row of symbols, best pair first: what byte-pair encoding and SentencePiece have in common.
 //!
 //! O(n log n): a heap of candidate pairs over a linked list; candidates that a merge has overtaken are skipped.
 

@@ -1,4 +1,4 @@
-//! `SentencePiece`'s byte-pair models: characters merge to the token of the highest score (Kudo and Richardson, 2018,
+//! SentencePiece's byte-pair models: characters merge to the token of the highest score (Kudo and Richardson, 2018,
 //! <https://arxiv.org/abs/1808.06226>).
 
 use super::merging::{Merge, Row};
