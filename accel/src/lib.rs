@@ -9,3 +9,5 @@ mod python;
 pub mod request;
 pub mod sched;
 pub mod scoring;
+pub mod text;
+pub mod threads;
