@@ -3,5 +3,6 @@
 pub mod decoder;
 pub mod error;
 pub mod events;
+pub mod kernels;
 #[cfg(feature = "python")]
 mod python;
