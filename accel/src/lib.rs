@@ -4,6 +4,7 @@ pub mod decoder;
 pub mod error;
 pub mod events;
 pub mod gguf;
+pub mod kernels;
 #[cfg(feature = "python")]
 mod python;
 pub mod threads;
