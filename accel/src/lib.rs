@@ -5,6 +5,7 @@ pub mod error;
 pub mod events;
 pub mod gguf;
 pub mod kernels;
+pub mod model;
 #[cfg(feature = "python")]
 mod python;
 pub mod threads;
