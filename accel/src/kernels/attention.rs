@@ -167,15 +167,16 @@ impl<'p, F: Fn(usize) -> Page<'p>> Kernel for Attend<'_, '_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Result<()> {
+        // Only as many as a pass serves are compiled.
         match self.rows.len() {
-            1 => self.rows_of::<S, 1>(s),
-            2 => self.rows_of::<S, 2>(s),
-            3 => self.rows_of::<S, 3>(s),
-            4 => self.rows_of::<S, 4>(s),
-            5 => self.rows_of::<S, 5>(s),
-            6 => self.rows_of::<S, 6>(s),
-            7 => self.rows_of::<S, 7>(s),
-            _ => self.rows_of::<S, 8>(s),
+            8 if const { S::ROWS >= 8 } => self.rows_of::<S, 8>(s),
+            7 if const { S::ROWS >= 7 } => self.rows_of::<S, 7>(s),
+            6 if const { S::ROWS >= 6 } => self.rows_of::<S, 6>(s),
+            5 if const { S::ROWS >= 5 } => self.rows_of::<S, 5>(s),
+            4 if const { S::ROWS >= 4 } => self.rows_of::<S, 4>(s),
+            3 if const { S::ROWS >= 3 } => self.rows_of::<S, 3>(s),
+            2 if const { S::ROWS >= 2 } => self.rows_of::<S, 2>(s),
+            _ => self.rows_of::<S, 1>(s),
         }
     }
 }

@@ -83,8 +83,8 @@ fn run<W: Weights>(
 
 /// How products with a group of a matrix are made.
 trait Weights {
-    /// The most tokens of one pass.
-    fn tokens<S: Simd>() -> usize;
+    /// Whether the weights are floats; else they are whole numbers.
+    const FLOATS: bool;
 
     /// The products of a group's 16 rows with `TOKENS` tokens from `token` on.
     ///
@@ -104,10 +104,7 @@ struct Bytes;
 struct Floats<E>(PhantomData<E>);
 
 impl<L: Layout> Weights for Codes<L> {
-    #[inline(always)]
-    fn tokens<S: Simd>() -> usize {
-        S::TOKENS
-    }
+    const FLOATS: bool = false;
 
     #[inline(always)]
     unsafe fn products<S: Simd, const TOKENS: usize>(
@@ -128,10 +125,7 @@ impl<L: Layout> Weights for Codes<L> {
 }
 
 impl Weights for Bytes {
-    #[inline(always)]
-    fn tokens<S: Simd>() -> usize {
-        S::TOKENS
-    }
+    const FLOATS: bool = false;
 
     #[inline(always)]
     unsafe fn products<S: Simd, const TOKENS: usize>(
@@ -152,10 +146,7 @@ impl Weights for Bytes {
 }
 
 impl<E: Element> Weights for Floats<E> {
-    #[inline(always)]
-    fn tokens<S: Simd>() -> usize {
-        S::ROWS
-    }
+    const FLOATS: bool = true;
 
     #[inline(always)]
     unsafe fn products<S: Simd, const TOKENS: usize>(
@@ -177,6 +168,11 @@ impl<E: Element> Weights for Floats<E> {
     }
 }
 
+/// The most tokens of one pass.
+const fn most<S: Simd, W: Weights>() -> usize {
+    if W::FLOATS { S::ROWS } else { S::TOKENS }
+}
+
 struct Multiply<'a, 'b, W> {
     matrix: &'a Matrix,
     activations: &'a Activations,
@@ -190,18 +186,22 @@ impl<W: Weights> Kernel for Multiply<'_, '_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let (tokens, most) = (self.out.rows(), W::tokens::<S>());
+        let tokens = self.out.rows();
         for group in self.groups() {
             let mut token = tokens.start;
-            // SAFETY (of all six): `check` has seen that the matrix fits and that the tokens are there.
+            // SAFETY (of all five): `check` has seen that the matrix fits and that the tokens are there.
             while token < tokens.end {
-                token += match tokens.end - token {
-                    8.. if most == 8 => unsafe { self.pass::<S, 8>(s, group, token) },
-                    6.. if most == 6 => unsafe { self.pass::<S, 6>(s, group, token) },
-                    4.. => unsafe { self.pass::<S, 4>(s, group, token) },
-                    3 => unsafe { self.pass::<S, 3>(s, group, token) },
-                    2 => unsafe { self.pass::<S, 2>(s, group, token) },
-                    _ => unsafe { self.pass::<S, 1>(s, group, token) },
+                let left = tokens.end - token;
+                token += if const { most::<S, W>() >= 8 } && left >= 8 {
+                    unsafe { self.pass::<S, 8>(s, group, token) }
+                } else if const { most::<S, W>() == 6 } && left >= 6 {
+                    unsafe { self.pass::<S, 6>(s, group, token) }
+                } else if const { most::<S, W>() >= 4 } && left >= 4 {
+                    unsafe { self.pass::<S, 4>(s, group, token) }
+                } else if const { most::<S, W>() >= 2 } && left >= 2 {
+                    unsafe { self.pass::<S, 2>(s, group, token) }
+                } else {
+                    unsafe { self.pass::<S, 1>(s, group, token) }
                 };
             }
         }

@@ -26,8 +26,8 @@ impl Simd for Scalar {
     type Signed = [u8; 64];
     type Scales = [i32; 16];
 
-    const TOKENS: usize = 4;
-    const ROWS: usize = 4;
+    const TOKENS: usize = 1;
+    const ROWS: usize = 1;
     const WIDE: bool = true;
 
     #[inline(always)]
