@@ -58,9 +58,13 @@ impl Engine {
             cache_bytes: options.cache_bytes,
             ..model::Options::default()
         };
+        let mut all = 0;
         let model = Model::load(&gguf, wanted, &mut |done, total| {
+            all = total;
             if progress(done, total) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        // Small tensors come without a report of their own.
+        progress(all, all);
         let (loaded, vocabulary) = (model.describe(), model.vocabulary());
         let slots = options.slots.max(1);
         // What all slots take at their longest is enough: kept prompts live in what those leave.
