@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::kernels::{Isa, log_sum_exp};
 use crate::sched::{Next, Voice};
 
 /// Natural log-probabilities, one for each token said.
@@ -20,13 +21,14 @@ impl Scores {
 pub struct Scoring {
     tokens: Vec<u32>,
     said: usize,
+    isa: Isa,
     scores: Scores,
 }
 
 impl Scoring {
     #[must_use]
     pub fn new(tokens: Vec<u32>, scores: Scores) -> Self {
-        Self { tokens, said: 0, scores }
+        Self { tokens, said: 0, isa: Isa::detect(), scores }
     }
 }
 
@@ -34,8 +36,9 @@ impl Voice for Scoring {
     fn next(&mut self, logits: &mut [f32]) -> Result<Next> {
         let token =
             self.foresee(1).first().copied().ok_or_else(|| Error::Failed("no token is left".into()))?;
-        let score = log_probability(logits, token)
-            .ok_or_else(|| Error::BadRequest(format!("there is no token {token}")))?;
+        let logit =
+            *logits.get(token as usize).ok_or_else(|| Error::BadRequest(format!("there is no token {token}")))?;
+        let score = logit - log_sum_exp(self.isa, logits);
         self.scores.0.lock().unwrap_or_else(PoisonError::into_inner).push(score);
         self.said += 1;
         Ok(Next { token, text: String::new(), ends: self.said == self.tokens.len(), record: None })
@@ -51,37 +54,11 @@ impl Voice for Scoring {
     }
 }
 
-/// The natural logarithm of a token's share in softmax; `None` for a token that is not there.
-#[must_use]
-pub fn log_probability(logits: &[f32], token: u32) -> Option<f32> {
-    let logit = *logits.get(usize::try_from(token).ok()?)?;
-    Some(logit - log_sum_exp(logits))
-}
-
-/// log Σ exp, without overflow: the greatest is taken out first.
-#[must_use]
-pub fn log_sum_exp(logits: &[f32]) -> f32 {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if greatest.is_infinite() {
-        return greatest;
-    }
-    greatest + logits.iter().map(|logit| (logit - greatest).exp()).sum::<f32>().ln()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Scores, Scoring, log_probability, log_sum_exp};
+    use super::{Scores, Scoring};
     use crate::error::Error;
     use crate::sched::Voice;
-
-    #[test]
-    fn shares_are_those_of_softmax() {
-        let logits = [1.0, 2.0, 3.0, f32::NEG_INFINITY];
-        let shares: f32 = (0..4).filter_map(|token| log_probability(&logits, token)).map(f32::exp).sum();
-        assert!((shares - 1.0).abs() < 1e-6);
-        assert!((log_sum_exp(&[1000.0, 1000.0]) - 1000.693).abs() < 1e-3);
-        assert_eq!(log_probability(&logits, 4), None);
-    }
 
     #[test]
     fn it_says_what_it_was_told() {
@@ -91,6 +68,7 @@ mod tests {
         assert!(!scoring.next(&mut [0.0, 0.0]).expect("a token").ends);
         assert_eq!(scoring.next(&mut [0.0, 0.0]).expect("a token").token, 0);
         assert!(matches!(scoring.next(&mut [0.0, 0.0]), Err(Error::BadRequest(_))));
-        assert_eq!(scores.take().len(), 2);
+        let half = 0.5_f32.ln();
+        assert!(scores.take().iter().all(|score| (score - half).abs() < 1e-6));
     }
 }

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,7 +91,7 @@ async def _measure() -> None:
                 f"{with_threads}, {TOKENS} tokens each, total",
                 "our 1 chat",
                 "tok/s",
-                *_in_turns(lambda count=count: ask.together(count), lambda: ask.together(1)),
+                *_in_turns(partial(ask.together, count), lambda: ask.together(1)),
             )
             for count in (2, 4, 8)
         ),
@@ -210,7 +211,7 @@ class _LlamaCpp:
             asked["prompt"] = asked.pop("text")
             handle = self._server.handle_completions
         times: list[float] = []
-        usage = {}
+        usage: dict[str, int] = {}
         begin = time.perf_counter()
 
         def on_chunk(data: bytes) -> bool:
