@@ -145,3 +145,6 @@ fn word(tokenizer: &Tokenizer, token: u32) -> Vec<u8> {
         bytes.to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests;
