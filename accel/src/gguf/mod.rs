@@ -20,7 +20,7 @@ use memmap2::Mmap;
 use crate::error::{Error, Result};
 use cursor::Cursor;
 use tensor::Place;
-pub use tensor::{Tensor, TensorType};
+pub use tensor::Tensor;
 pub use value::FromValue;
 use value::Value;
 
@@ -189,8 +189,8 @@ impl Gguf {
         }
         for name in self.tensor_names() {
             if let Ok(tensor) = self.tensor(name) {
-                let (values, bytes) = tensor.format.block();
-                assert_eq!(tensor.shape.iter().product::<usize>() / values * bytes, tensor.data.len());
+                let rows = tensor.shape[1..].iter().product();
+                assert_eq!(tensor.format.bytes(rows, tensor.shape[0]), Ok(tensor.data.len()));
             }
         }
     }

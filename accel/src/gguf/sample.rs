@@ -1,6 +1,6 @@
 //! Writes small GGUF files for tests.
 
-use super::TensorType;
+use crate::kernels::Format;
 
 /// A file under construction; `finish` gives its bytes.
 #[derive(Default)]
@@ -48,18 +48,17 @@ impl Sample {
     /// Adds a tensor of F32 values.
     pub fn tensor(self, name: &str, shape: &[usize], values: &[f32]) -> Self {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.packed(name, TensorType::F32, shape, &bytes)
+        self.packed(name, Format::F32, shape, &bytes)
     }
 
     /// Adds a tensor of packed values.
-    pub fn packed(mut self, name: &str, format: TensorType, shape: &[usize], bytes: &[u8]) -> Self {
-        let number = (0..64u32).find(|number| TensorType::from_number(*number) == Some(format));
+    pub fn packed(mut self, name: &str, format: Format, shape: &[usize], bytes: &[u8]) -> Self {
         put_string(&mut self.tensors, name);
         self.tensors.extend_from_slice(&u32::try_from(shape.len()).unwrap_or(0).to_le_bytes());
         for length in shape {
             self.tensors.extend_from_slice(&(*length as u64).to_le_bytes());
         }
-        self.tensors.extend_from_slice(&number.unwrap_or(u32::MAX).to_le_bytes());
+        self.tensors.extend_from_slice(&format.number().to_le_bytes());
         self.tensors.extend_from_slice(&(self.data.len() as u64).to_le_bytes());
         self.data.extend_from_slice(bytes);
         self.data.resize(self.data.len().next_multiple_of(32), 0);

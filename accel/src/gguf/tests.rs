@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::sample::Sample;
-use super::{Gguf, TensorType};
+use super::Gguf;
 use crate::error::Error;
+use crate::kernels::Format;
 
 fn small() -> Sample {
     Sample::default()
@@ -11,7 +12,7 @@ fn small() -> Sample {
         .f32("llama.rope.freq_base", 10_000.0)
         .strings("tokenizer.ggml.tokens", &["<s>", "Ġthe", ""])
         .tensor("output_norm.weight", &[3], &[1.0, 2.0, 3.0])
-        .packed("blk.0.ffn_up.weight", TensorType::Q8_0, &[32, 2], &[7; 68])
+        .packed("blk.0.ffn_up.weight", Format::Q8_0, &[32, 2], &[7; 68])
 }
 
 fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
@@ -43,7 +44,7 @@ fn errors_name_the_key() {
 fn tensors_come_back_by_name() {
     let gguf = Gguf::from_bytes(small().finish()).expect("a whole file");
     let tensor = gguf.tensor("blk.0.ffn_up.weight").expect("there");
-    assert_eq!((tensor.format, tensor.shape, tensor.data), (TensorType::Q8_0, &[32, 2][..], &[7; 68][..]));
+    assert_eq!((tensor.format, tensor.shape, tensor.data), (Format::Q8_0, &[32, 2][..], &[7; 68][..]));
     assert!(gguf.find_tensor("output.weight").expect("not an error").is_none());
     assert!(message(gguf.tensor("output.weight")).contains("output.weight is missing"));
 }
@@ -75,7 +76,7 @@ fn lengths_that_lie_cost_nothing() {
         );
     }
     for shape in [&[usize::MAX, usize::MAX][..], &[0], &[1 << 40, 1 << 40, 1 << 40], &[]] {
-        let file = Sample::default().packed("tensor", TensorType::F32, shape, &[]).finish();
+        let file = Sample::default().packed("tensor", Format::F32, shape, &[]).finish();
         assert!(matches!(Gguf::from_bytes(file), Err(Error::Damaged(_))), "{shape:?}");
     }
 }

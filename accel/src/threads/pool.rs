@@ -22,7 +22,7 @@ const INSIDE: u64 = (1 << 16) - 1;
 const OPEN: u64 = 1 << 16;
 const NUMBER: u64 = 1 << 17;
 
-type Work<'a> = &'a (dyn Fn() + Sync);
+type Work<'a> = &'a (dyn Fn() -> Result<()> + Sync);
 
 /// The calling thread and its workers.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ struct Shared {
     /// Which workers sleep, or are about to.
     asleep: Vec<AtomicBool>,
     closing: AtomicBool,
-    panic: Mutex<Option<String>>,
+    /// What went wrong first, on a worker.
+    fault: Mutex<Option<Error>>,
 }
 
 impl Pool {
@@ -58,7 +59,7 @@ impl Pool {
             invited: AtomicUsize::new(count),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
             closing: AtomicBool::new(false),
-            panic: Mutex::new(None),
+            fault: Mutex::new(None),
         });
         let mut pool = Self { shared, workers: Vec::with_capacity(count), stalled: Duration::ZERO };
         for index in 0..count {
@@ -99,20 +100,25 @@ impl Pool {
     /// One call must be enough to do everything: `work` takes pieces until none is left.
     ///
     /// # Errors
-    /// `Failed` when it panicked on any thread.
+    /// What `work` returned on any thread, or `Failed` where it panicked.
     pub fn run(&mut self, work: Work<'_>) -> Result<()> {
         let invited = self.threads() - 1;
         if invited == 0 {
-            return catch_unwind(AssertUnwindSafe(work)).map_err(|panic| failed(&*panic));
+            return Self::run_alone(work);
         }
         self.open(ptr::from_ref(&work), invited);
-        let own = catch_unwind(AssertUnwindSafe(work));
+        let own = Self::run_alone(work);
         self.stalled += self.shared.close();
-        own.map_err(|panic| failed(&*panic))?;
-        match self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(message) => Err(Error::Failed(message)),
-            None => Ok(()),
-        }
+        let fault = self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        own.and(fault.map_or(Ok(()), Err))
+    }
+
+    /// Calls `work` on this thread only: what is too little to be shared.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_alone(work: Work<'_>) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Failed(message_of(&*panic))))
     }
 
     /// Opens the next phase and wakes who sleeps.
@@ -164,9 +170,8 @@ impl Shared {
             // keeps what it points to alive until `close` has seen us go.
             #[allow(unsafe_code)]
             let work = unsafe { *self.work.load(Ordering::Relaxed) };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-                let message = message_of(&*panic);
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+            if let Err(error) = Pool::run_alone(work) {
+                self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
             self.state.fetch_sub(1, Ordering::Release);
         }
@@ -227,10 +232,6 @@ impl Shared {
     }
 }
 
-fn failed(panic: &(dyn Any + Send)) -> Error {
-    Error::Failed(message_of(panic))
-}
-
 fn message_of(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<&str>().copied();
     message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic").to_owned()
@@ -255,9 +256,19 @@ mod tests {
                 }
                 sum.fetch_add(piece, Ordering::Relaxed);
             }
+            Ok(())
         })
         .expect("no panic");
         sum.into_inner()
+    }
+
+    /// Returns only if all threads of the barrier take part.
+    fn meet(pool: &mut Pool, all: &Barrier) {
+        let wait = || {
+            all.wait();
+            Ok(())
+        };
+        pool.run(&wait).expect("no panic");
     }
 
     #[test]
@@ -278,6 +289,7 @@ mod tests {
         pool.run(&|| {
             all.wait();
             seen.lock().expect("whole").insert(thread::current().id());
+            Ok(())
         })
         .expect("no panic");
         assert_eq!(seen.into_inner().expect("whole").len(), 4);
@@ -289,12 +301,16 @@ mod tests {
         pool.set_threads(2);
         for _ in 0..2_000 {
             let calls = AtomicU32::new(0);
-            pool.run(&|| _ = calls.fetch_add(1, Ordering::Relaxed)).expect("no panic");
+            let count = || {
+                calls.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            };
+            pool.run(&count).expect("no panic");
             assert!(calls.into_inner() <= 2);
         }
         pool.set_threads(3);
         let all = Barrier::new(3);
-        pool.run(&|| _ = all.wait()).expect("no panic");
+        meet(&mut pool, &all);
     }
 
     #[test]
@@ -306,6 +322,7 @@ mod tests {
             let outcome = pool.run(&|| {
                 both.wait();
                 assert!((thread::current().id() == own) != panics_here, "on purpose");
+                Ok(())
             });
             assert_eq!(outcome, Err(Error::Failed("on purpose".into())));
             assert_eq!(sum_of(&mut pool, 10), 45);
@@ -320,7 +337,7 @@ mod tests {
                 thread::yield_now();
             }
             let both = Barrier::new(2);
-            pool.run(&|| _ = both.wait()).expect("no panic");
+            meet(&mut pool, &both);
         }
     }
 }
