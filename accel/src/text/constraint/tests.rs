@@ -123,6 +123,7 @@ fn a_bad_schema_is_refused_in_a_sentence() {
         json!({"$ref": "#/nowhere"}),
         json!({"type": "object", "propertys": 1, "properties": {"a": 7}}),
         json!(false),
+        json!({"type": 1, "x-guidance": {"lenient": true}}),
     ] {
         let Err(Error::BadRequest(reason)) = constraints.json_schema(&schema) else {
             panic!("{schema} was taken")
