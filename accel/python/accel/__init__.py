@@ -1,6 +1,6 @@
 """Makes the node faster, never different. Imported through `inference_node.accelerator` alone."""
 
-from accel._native import Engine, Generation, encode_event
+from accel._native import Engine, Generation, Tokenizer, encode_event, render_template
 from accel.errors import BadRequest, Damaged, EngineError, Failed, OutOfMemory, TooLong, Unsupported
 
 __all__ = [
@@ -11,7 +11,9 @@ __all__ = [
     "Failed",
     "Generation",
     "OutOfMemory",
+    "Tokenizer",
     "TooLong",
     "Unsupported",
     "encode_event",
+    "render_template",
 ]

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import final
 
-__all__ = ["Engine", "Generation", "encode_event"]
+__all__ = ["Engine", "Generation", "Tokenizer", "encode_event", "render_template"]
 
 @final
 class Engine:
@@ -47,6 +47,33 @@ class Generation:
 
     def stop(self) -> None:
         """Ask for the end, which comes within a step."""
+
+@final
+class Tokenizer:
+    """The vocabulary of a model file, and the rules by which text becomes its tokens."""
+
+    def __new__(cls, path: str) -> Tokenizer:
+        """Read a GGUF file. Raises `errors.Damaged`, `Unsupported`."""
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens after which an answer is over."""
+
+    def encode(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
+        """Return a text's tokens.
+
+        `add_special` puts those of beginning and end around them where the model wants that, `parse_special` reads
+        control tokens that are written out.
+        """
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return what tokens say together, control tokens as they are written."""
+
+def render_template(template: str, chat: bytes, *, bos_token: str = "", eos_token: str = "") -> str:
+    """Return the prompt that a Jinja template makes of a chat; `chat` is the JSON of `accel/src/text/message.rs`.
+
+    Raises `errors.BadRequest` when the template refuses the messages, `Unsupported` when it can't be run.
+    """
 
 def encode_event(event_id: str, kind: str, data: bytes) -> bytes:
     """Return one server-sent event; ValueError when id or kind is not a single line."""

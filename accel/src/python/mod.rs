@@ -2,6 +2,7 @@
 
 mod engine;
 mod errors;
+mod text;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -26,5 +27,7 @@ fn encode_event<'py>(
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Generation>()?;
+    module.add_class::<text::Tokenizer>()?;
+    module.add_function(wrap_pyfunction!(text::render_template, module)?)?;
     module.add_function(wrap_pyfunction!(encode_event, module)?)
 }

@@ -4,13 +4,16 @@ use std::sync::{Arc, OnceLock};
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
 
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
 /// Bytes of a token; toktrie panics at 1,024.
 const LONGEST_TOKEN: usize = 1000;
+
+/// What may stand between the parts of JSON. Bounded, or small models write line ends for ever.
+const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
 
 /// Makes constraints for one model. The tokens are put into a trie when the first is asked for.
 pub struct Constraints {
@@ -24,7 +27,7 @@ impl Constraints {
         Self { tokenizer, factory: OnceLock::new() }
     }
 
-    /// A constraint to JSON that a schema allows; `true` or `{}` is the schema of any JSON.
+    /// A constraint to JSON that a schema allows; `{}` is the schema of any JSON.
     ///
     /// # Errors
     /// `BadRequest` when the schema is none, contradicts itself or has parts that can't be held to.
@@ -33,7 +36,7 @@ impl Constraints {
             self.factory.get_or_init(|| factory(&self.tokenizer).map_err(|error| error.to_string()));
         let factory =
             factory.as_ref().map_err(|error| Error::Unsupported(format!("JSON output: {error}")))?;
-        let parser = factory.create_parser(TopLevelGrammar::from_json_schema(schema.clone()));
+        let parser = factory.create_parser(TopLevelGrammar::from_json_schema(with_options(schema)?));
         let parser = parser.map_err(|error| {
             // The message goes on to quote the whole grammar.
             let reason = error.to_string();
@@ -50,6 +53,18 @@ impl Constraints {
     pub fn json_object(&self) -> Result<Constraint> {
         self.json_schema(&serde_json::json!({"type": "object"}))
     }
+}
+
+/// The schema with our options in the place where llguidance looks for them.
+fn with_options(schema: &serde_json::Value) -> Result<serde_json::Value> {
+    let mut schema = schema.clone();
+    if !schema.is_object() {
+        return Err(Error::BadRequest("the JSON schema can't be used: it is no JSON object".into()));
+    }
+    let options =
+        JsonCompileOptions { whitespace_pattern: Some(WHITE_SPACE.into()), ..JsonCompileOptions::default() };
+    options.apply_to(&mut schema);
+    Ok(schema)
 }
 
 /// What one answer may still say.
@@ -145,3 +160,6 @@ fn word(tokenizer: &Tokenizer, token: u32) -> Vec<u8> {
         bytes.to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,3 +25,6 @@ pub use sampler::{Choice, LogProbability, Sampler, Sampling};
 pub use stream::TextStream;
 pub use template::Template;
 pub use tokenizer::Tokenizer;
+
+#[cfg(test)]
+mod tests;

@@ -300,3 +300,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
