@@ -5,9 +5,9 @@ import { ConversationField, EntityType, limits, MessageField, type Request } fro
 import { idFromHex, uuid7 } from '../protocol/identifiers'
 import { Tree, type Message } from '../protocol/messages'
 import { encodeText, encodeValue, isFinal, type Role } from '../protocol/values'
+import { loadConversation } from './conversations'
 import type { AccountDatabase } from './database'
 import { write, type Draft } from './log'
-import { loadConversation } from './summaries'
 
 /** Undoes what was just done. */
 export type Undo = () => Promise<void>
