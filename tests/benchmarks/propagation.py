@@ -99,8 +99,9 @@ def measure(playwright: Playwright, folder: Path, model: Path, messages: int = M
         for profile in (writer, reader):
             profile.page.add_init_script(OBSERVE)
         writer.make_first_account(house.setup_code)
-        writer.write("message-0 warms everything up")
+        expect(writer.page.locator("button.chip")).to_be_visible()
         house.kill("node")
+        writer.write("message-0 warms everything up")
         expect(writer.questions.last).to_have_attribute("data-state", "accepted")
         reader.log_in()
         reader.open_conversation("message-0")

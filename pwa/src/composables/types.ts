@@ -169,4 +169,4 @@ export interface SessionActions {
 //   useStatus(): ComputedRef<Status>
 //   useActions(): Actions
 //   useSession(): SessionView & SessionActions
-//   useDraft(conversation: Ref<Id | null>): { text: Ref<string>, clear(): void }   kept in IndexedDB
+//   useDraft(conversation: Ref<Id | null>): Draft   kept in IndexedDB

@@ -59,10 +59,12 @@ export function provideComposer(
   const focus = () => {
     focusWish.value += 1
   }
-  const sendNew = async (words: string) => {
-    const id = await actions.send({ conversation: conversation.value, text: words })
-    draft.clear()
-    if (conversation.value === null) await router.replace(`/chats/${id}`)
+  const sendNew = async () => {
+    let id: Id | null = null
+    await draft.hand(async (words) => {
+      id = await actions.send({ conversation: conversation.value, text: words.trim() })
+    })
+    if (conversation.value === null) await router.replace(`/chats/${String(id)}`)
   }
   const sendEdited = async (message: ThreadMessage, words: string) => {
     const now = messages.value.find(({ id }) => id === message.id)
@@ -81,7 +83,7 @@ export function provideComposer(
       attempt(async () => {
         const words = text.value.trim()
         if (words === '') return
-        await (editing.value === null ? sendNew(words) : sendEdited(editing.value, words))
+        await (editing.value === null ? sendNew() : sendEdited(editing.value, words))
       }),
     stop: () =>
       attempt(async () => {
