@@ -10,9 +10,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
-from shared.limits import HASH_BYTES, MAX_PUSH_CHANGES
+from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_PUSH_CHANGES
 from shared.values import Request, Role, Text
 
+DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
 
@@ -63,9 +64,13 @@ class AccessToken(Struct, frozen=True):
 
 
 class NodeLogin(Struct, frozen=True):
-    """POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute."""
+    """POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute.
+
+    `forked` are devices of the node whose logs the server knows otherwise: each is replaced by a new one (rule L8).
+    """
 
     assertion: str
+    forked: Annotated[list[DeviceIdText], Meta(max_length=1000)] = []
 
 
 class Grant(Struct, frozen=True):
