@@ -107,6 +107,8 @@ export interface SendOptions {
   /** The message this one follows; null begins the conversation. Omitted: the end of the shown branch. */
   parent?: Id | null
   model?: string | null
+  /** The longest answer, in tokens; omitted: as the node does. */
+  longest?: number
 }
 
 export interface Actions {

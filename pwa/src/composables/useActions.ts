@@ -22,9 +22,11 @@ export function useActions(): Actions {
     return chosen.node_id
   }
   return {
-    async send({ conversation, text, parent, model = null }) {
+    async send({ conversation, text, parent, model = null, longest }) {
       const follows = parent === undefined ? {} : { parent }
-      const sent = await local.send(current().db, { conversation, text, model, node: await node(), ...follows })
+      const sampling = longest === undefined ? {} : { max_tokens: longest }
+      const draft = { conversation, text, model, sampling, node: await node(), ...follows }
+      const sent = await local.send(current().db, draft)
       return sent.conversation
     },
     async regenerate(answer) {

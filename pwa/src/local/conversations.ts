@@ -74,7 +74,7 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
 /** A transaction that writes may still break, and its revision would then be given again to something else. */
 export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Snapshot): Snapshot {
   let transaction = Dexie.currentTransaction
-  while (transaction.parent !== undefined && transaction.parent !== null) transaction = transaction.parent
+  while (transaction.parent) transaction = transaction.parent
   if (transaction.mode === 'readonly') db.snapshots.keep(id, snapshot)
   else transaction.on('complete', () => db.snapshots.keep(id, snapshot))
   return snapshot

@@ -2,6 +2,7 @@
 import { computed, inject, provide, ref, watch, type InjectionKey, type Ref, type WritableComputedRef } from 'vue'
 import { useRouter } from 'vue-router'
 import { useActions, useDraft, type Id, type ThreadMessage } from '@/composables'
+import { longestAnswer } from '@/interface/preferences'
 import { failure, notice, offerUndo } from '@/interface/toasts'
 import { useWords } from '@/interface/useWords'
 
@@ -59,10 +60,11 @@ export function provideComposer(
   const focus = () => {
     focusWish.value += 1
   }
+  const how = () => (longestAnswer.value > 0 ? { longest: longestAnswer.value } : {})
   const sendNew = async () => {
     let id: Id | null = null
     await draft.hand(async (words) => {
-      id = await actions.send({ conversation: conversation.value, text: words.trim() })
+      id = await actions.send({ conversation: conversation.value, text: words.trim(), ...how() })
     })
     if (conversation.value === null) await router.replace(`/chats/${String(id)}`)
   }
@@ -71,7 +73,7 @@ export function provideComposer(
     if (now?.delivery === 'queued') {
       // Nobody has seen it yet: the new words take its place instead of standing beside it.
       await actions.withdraw(message.id)
-      await actions.send({ conversation: conversation.value, text: words, parent: message.parent })
+      await actions.send({ conversation: conversation.value, text: words, parent: message.parent, ...how() })
     } else await actions.edit(message.id, words)
     editing.value = null
   }
@@ -112,7 +114,7 @@ export function provideComposer(
           focus()
           return
         }
-        const again = { conversation: conversation.value, text: words, parent: message.parent }
+        const again = { conversation: conversation.value, text: words, parent: message.parent, ...how() }
         offerUndo(t('thread.withdrawn'), t('common.undo'), () =>
           attempt(async () => {
             await actions.send(again)
