@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect, sync_playwright
 
@@ -125,7 +125,9 @@ def _send(writer: Profile, texts: Sequence[str]) -> list[float]:
     return sent
 
 
-def _stages(texts: Sequence[str], sent: Sequence[float], writer: dict, reader: dict) -> dict[str, list[float]]:
+def _stages(
+    texts: Sequence[str], sent: Sequence[float], writer: dict[str, Any], reader: dict[str, Any]
+) -> dict[str, list[float]]:
     stages: dict[str, list[float]] = {"own_committed": [], "own_drawn": [], "pushed": [], "applied": [], "drawn": []}
     for text, start in zip(texts, sent, strict=True):
         drawn = reader["drawn"][text]
