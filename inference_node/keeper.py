@@ -12,7 +12,7 @@ from inference_node import probe
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from inference_node.loader import Loader
@@ -64,7 +64,9 @@ class Keeper:
         self._lock = asyncio.Lock()
         self._ready: dict[Path, Ready] = {}
         self._bringing: dict[Path, _Bringing] = {}
+        # Engines that failed, and models told to go. The latter wait for the lock: who has it must not wait for them.
         self._retiring: set[asyncio.Task[None]] = set()
+        self._unloading: set[asyncio.Task[None]] = set()
         # Names of models to load whether or not somebody waits; None is the default.
         self._wanted: set[str | None] = {None}
         self._news = asyncio.Event()
@@ -166,10 +168,13 @@ class Keeper:
         if model.path not in self._ready:
             self._bring(model)
 
-    async def unload(self, name: str) -> None:
-        """Unload a model when its last answer is made. Raises DomovoiError `model_missing`."""
+    def unload(self, name: str | None) -> None:
+        """Have a model unloaded when its last answer is made. Raises DomovoiError `model_missing`."""
         model = self._find(name)
         self._wanted -= {name, model.path.name, self._name_of(model)}
+        _keep(self._unloading, self._unload_by_hand(model), f"unload {model.name}")
+
+    async def _unload_by_hand(self, model: ModelFile) -> None:
         async with self._lock:
             self._board.remove(model.path)
             self._loader.forget(model)
@@ -179,7 +184,7 @@ class Keeper:
 
     async def close(self) -> None:
         """End all engines."""
-        await _cancel(*(bringing.task for bringing in self._bringing.values()))
+        await _cancel(*(bringing.task for bringing in self._bringing.values()), *self._unloading)
         await asyncio.gather(*(ready.engine.unload() for ready in self._ready.values()), return_exceptions=True)
         self._ready.clear()
         await _cancel(*self._retiring)
@@ -307,15 +312,19 @@ class Keeper:
             finally:
                 await ready.engine.unload()
 
-        task = asyncio.create_task(unload(), name=f"retire {ready.model.name}")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        _keep(self._retiring, unload(), f"retire {ready.model.name}")
 
     def _tell(self) -> None:
         if (state := self.state) != self._told:
             log.info("engine %s", state.state, extra={"model": state.model, "code": state.code})
             self._told = state
             self._board.on_change()
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None], name: str) -> None:
+    task = asyncio.create_task(work, name=name)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _cancel(*tasks: asyncio.Task[Ready] | asyncio.Task[None]) -> None:

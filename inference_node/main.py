@@ -98,7 +98,9 @@ class _Node:
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
         openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
-        self._services = Services(node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai)
+        self._services = Services(
+            node_id, self._runs, self._keeper, self._claims, Door(keys, self._grants), self._status, openai
+        )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
         )

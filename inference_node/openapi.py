@@ -12,7 +12,7 @@ from inference_node.openai_wire import ChatRequest, Completion, ErrorAnswer, Mod
 from inference_node.status import Health
 from shared.errors import Problem
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import AnswerStarted, NodeStatus, StartAnswer
+from shared.wire import AnswerStarted, ModelChoice, NodeStatus, StartAnswer
 
 REFERENCE = "#/components/schemas/{name}"
 
@@ -39,6 +39,10 @@ _CALLS = (
         media_type="text/event-stream",
     ),
     _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken"),
+    _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
+    _Call(
+        "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
+    ),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
     _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, Completion),
     _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),

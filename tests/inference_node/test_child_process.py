@@ -64,7 +64,7 @@ async def test_a_crash_ends_what_is_under_way_and_keeps_what_was_said(engine: Ch
     while not isinstance(await anext(waiting), Piece):
         pass
     events = []
-    with pytest.raises(DomovoiError) as failed:
+    with pytest.raises(DomovoiError) as failed:  # noqa: PT012
         async for event in engine.generate(prompt("crash")):
             events.append(event)  # noqa: PERF401  # what came before the failure counts
     assert failed.value.code == Code.ENGINE_FAILED
