@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from deploy.command import configuration, keys, models, parts, up, users
+from deploy.command import configuration, doctor, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 
@@ -63,6 +63,23 @@ def run_node(
 ) -> None:
     """The inference node alone."""
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
+
+
+@application.command("doctor")
+def run_doctor(
+    data: Data = None,
+    port: Port = None,
+    node_port: NodePort = None,
+    measure: Annotated[bool, typer.Option(help="Run each engine for two seconds and remember its speed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json.")] = False,
+) -> None:
+    """Hardware, engines, models, ports and data: what is here, what was chosen, what is wrong, and what to do."""
+    if schema:
+        doctor.print_schema()
+        return
+    settings = _configuration(data=data, port=port, node_port=node_port)
+    raise typer.Exit(doctor.run(settings, measure=measure, as_json=as_json))
 
 
 def _configuration(**flags: Any) -> Configuration:
