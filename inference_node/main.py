@@ -26,8 +26,10 @@ from inference_node.grants import Grants
 from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper
 from inference_node.keyset import KeyRing
+from inference_node.model_endpoints import Models
 from inference_node.models import ModelStore
 from inference_node.openai_api import OpenAiApi
+from inference_node.pulls import Pulls
 from inference_node.runs import Place, Runs
 from inference_node.server_api import ServerApi
 from inference_node.status import ENGINE, Status
@@ -89,7 +91,10 @@ class _Node:
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
         openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
-        self._services = Services(node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai)
+        self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
+        self._services = Services(
+            node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai, self._models
+        )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
         )
@@ -123,6 +128,7 @@ class _Node:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._runs.close()
+            await self._models.close()
             await self._keeper.close()
             await self._server.close()
 

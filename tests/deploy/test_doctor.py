@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sqlite3
@@ -32,8 +33,11 @@ from inference_node.hardware.temperature import Temperature
 from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import ROOT, free_port
 from tests.inference_node.gguf_file import write_gguf
+from tests.inference_node.running_node import RunningNode
+from tests.inference_node.scripted_engine import Script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 USABLE = [EngineReport("llama_cpp", "1", 1)]
@@ -178,25 +182,34 @@ def test_a_certificate_and_how_long_it_is_good(data: Path, days: int, status: st
     assert statuses(examined(data), "certificate") == [status]
 
 
+@pytest.mark.parametrize("has_model", [True, False])
+async def test_with_the_node_running(data: Path, tmp_path: Path, *, has_model: bool) -> None:
+    node = RunningNode(tmp_path / "node", make_engine=Script().make_engine)
+    if has_model:
+        node.add_scripted_model()
+    await node.start(wait_for_engine=has_model)
+    port = node.url.rpartition(":")[2]
+    report = await asyncio.to_thread(examined, data, DOMOVOI_NODE_PORT=port)
+    await node.stop()
+    [server, running] = about(report, "port")
+    assert "does not run" in server.what
+    well = ("ok", f"node: runs on {port}, and is well")
+    ill = ("warning", f"node: runs on {port}: The model is not on this node.")
+    assert (running.status, running.what) == (well if has_model else ill)
+
+
 # Machines that are not this one.
 
 
 def machine(**changes: Any) -> Hardware:
-    usual = {
-        "system": "Linux",
-        "processor": Processor("Test", "x86_64", ["AVX2"], 16, 16, 8),
-        "memory": Memory(32_000_000_000, 20_000_000_000),
-        "limits": Limits(),
-        "cards": [],
-        "temperature": None,
-        "disk_free": 10**11,
-    }
-    return Hardware(**(usual | changes))
+    processor = Processor("Test", "x86_64", ["AVX2"], 16, 16, 8)
+    usual = Hardware("Linux", processor, Memory(32 * 10**9, 20 * 10**9), Limits(), [], None, 10**11)
+    return msgspec.structs.replace(usual, **changes)
 
 
-def worst(findings: Any) -> str:
-    order = ["ok", "note", "warning", "stop"]
-    return max((finding.status for finding in findings), key=order.index)
+def worst(findings: Iterable[Finding]) -> str:
+    found = {finding.status for finding in findings}
+    return next(status for status in ("stop", "warning", "note", "ok") if status in found)
 
 
 @pytest.mark.parametrize(
