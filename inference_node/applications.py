@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from inference_node import metrics
+from inference_node import metrics, model_endpoints
 from inference_node.answers import Answers
 from inference_node.content import HANDLERS, respond
 from inference_node.door import bearer, relayed
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from inference_node.claims import Claims
     from inference_node.door import Door
     from inference_node.keeper import Keeper
+    from inference_node.model_endpoints import Models
     from inference_node.openai_api import OpenAiApi
     from inference_node.runs import Runs
     from inference_node.status import Status
@@ -46,6 +47,7 @@ class Services(NamedTuple):
     door: Door
     status: Status
     openai: OpenAiApi
+    models: Models
 
 
 def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
@@ -86,6 +88,7 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
         *LoadingApi(services.keeper, services.status, authenticate).routes(),
+        *model_endpoints.routes(services.models, authenticate),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from inference_node.openai_wire import ChatRequest, Completion, ErrorAnswer, Mod
 from inference_node.status import Health
 from shared.errors import Problem
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import AnswerStarted, ModelChoice, NodeStatus, StartAnswer
+from shared.wire import AnswerStarted, Library, ModelChoice, NodeStatus, PullModel, PullState, StartAnswer
 
 REFERENCE = "#/components/schemas/{name}"
 
@@ -25,6 +26,7 @@ class _Call(NamedTuple):
     body: type | None = None
     answer: type | None = None
     media_type: str = "application/json"
+    status: str = "200"
 
 
 _CALLS = (
@@ -38,11 +40,23 @@ _CALLS = (
         "nodeToken",
         media_type="text/event-stream",
     ),
-    _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken"),
     _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
     _Call(
         "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
     ),
+    _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken", status="204"),
+    _Call("get", "/v1/library", "The node's models, and those it can fetch.", "nodeToken", answer=Library),
+    _Call("post", "/v1/library/pull", "Fetch a model of the catalogue, or go on.", "nodeToken", PullModel, PullState),
+    _Call(
+        "get",
+        "/v1/library/pulls/{file}/events",
+        "How fetching goes: progress, the newest at once, until it ends.",
+        "nodeToken",
+        media_type="text/event-stream",
+    ),
+    _Call("post", "/v1/library/pulls/{file}/stop", "Stop fetching; what came is kept.", "nodeToken", status="204"),
+    _Call("post", "/v1/library/use", "Make a model the default.", "nodeToken", ModelChoice, status="204"),
+    _Call("post", "/v1/library/remove", "Delete a model.", "nodeToken", ModelChoice, status="204"),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
     _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, Completion),
     _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),
@@ -84,7 +98,7 @@ def _operation(call: _Call) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": call.summary,
         "responses": {
-            "200" if call.path != "/v1/answers/{answer}/stop" else "204": success,
+            call.status: success,
             "default": {
                 "description": "What went wrong and what to do.",
                 "content": {problem_type: {"schema": _schema(problem)}},
@@ -93,9 +107,10 @@ def _operation(call: _Call) -> dict[str, Any]:
     }
     if call.security is not None:
         operation["security"] = [{call.security: []}]
-    if "{answer}" in call.path:
-        answer = {"name": "answer", "in": "path", "required": True, "schema": {"type": "string"}}
-        operation["parameters"] = [answer]
+    if names := re.findall(r"{(\w+)}", call.path):
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     if call.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(call.body)}}}
     return operation

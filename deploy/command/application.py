@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from deploy.command import configuration, keys, models, parts, up, users
+from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 from shared.logs import JsonFormatter, TextFormatter
@@ -64,6 +64,37 @@ def run_node(
 ) -> None:
     """The inference node alone."""
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
+
+
+@application.command("doctor")
+def run_doctor(
+    data: Data = None,
+    port: Port = None,
+    node_port: NodePort = None,
+    measure: Annotated[bool, typer.Option(help="Run each engine for two seconds and remember its speed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json.")] = False,
+) -> None:
+    """Hardware, engines, models, ports and data: what is here, what was chosen, what is wrong, and what to do."""
+    if schema:
+        doctor.print_schema()
+        return
+    settings = _configuration(data=data, port=port, node_port=node_port)
+    raise typer.Exit(doctor.run(settings, measure=measure, as_json=as_json))
+
+
+@application.command("bench")
+def run_bench(
+    model: Annotated[str | None, typer.Argument(help="Name of a model. Default: the default one.")] = None,
+    data: Data = None,
+    engine: Annotated[str | None, typer.Option(help="This engine alone.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; figures are medians over them.")] = 5,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a quiet machine.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Measure the engines of this machine, in turns, and print a table."""
+    settings = _configuration(data=data, engine=engine)
+    bench.run(settings, model=model, rounds=rounds, wait_s=wait, as_json=as_json)
 
 
 def _configuration(**flags: Any) -> Configuration:
