@@ -238,6 +238,26 @@ async def test_a_program_that_reads_nothing_holds_nobody_up(
     await until_free(node, script)
 
 
+async def test_a_program_that_goes_on_reading_nothing_is_cut_off(
+    node: RunningNode,
+    key: dict[str, str],
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(openai_api, "SEND_WITHIN_S", 0.05)
+    script.context = 2000
+    script.held = True
+    _, writer = await asyncio.open_connection("127.0.0.1", int(node.url.rpartition(":")[2]), limit=1024)
+    writer.write(request_bytes(node, key, {"stream": True}))
+    await script.generating.wait()
+    script.say(*["x" * 10_000] * 1500)
+    # The answer has no end, and the program does not hang up.
+    await until_free(node, script)
+    writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 # When something of ours is wrong.
 
 
