@@ -4,36 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from typer.testing import CliRunner
+
+from deploy.command.keys import application
 from inference_node.api_keys import ApiKeys
-from tests.deploy.command_line import domovoi
+from shared.errors import StartupError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+def keys_command(data: Path, *arguments: str) -> str:
+    """Run the command and return what it says. Raises StartupError as it does."""
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(application, [*arguments, "--data", str(data)])
+    if isinstance(done.exception, StartupError):
+        raise done.exception
+    assert done.exit_code == 0
+    return done.output
+
+
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     keys = ApiKeys(tmp_path / "node" / "api-keys")
-    secret = domovoi("keys", "create", "editor", data=tmp_path).out.strip()
+    secret = keys_command(tmp_path, "create", "editor").strip()
     key = keys.find(secret)
     assert key is not None
-
-    listed = domovoi("keys", "list", data=tmp_path)
-    assert all(word in listed.words for word in (key.id, "editor", key.prefix, "never"))
-    assert secret not in listed.words
-
-    taken = domovoi("keys", "create", "editor", data=tmp_path)
-    assert taken.code
-    assert "Revoke it first" in taken.words
-
-    # The app may have made another of that name; then the id tells them apart.
-    keys.create("editor", "ab" * 16)
-    unclear = domovoi("keys", "revoke", "editor", data=tmp_path)
-    assert unclear.code
-    assert "2 keys named editor" in unclear.words
-    assert domovoi("keys", "revoke", key.id, data=tmp_path).code == 0
+    listed = keys_command(tmp_path, "list")
+    assert all(word in listed for word in (key.id, "editor", key.prefix, "never"))
+    assert secret not in listed
+    keys_command(tmp_path, "revoke", "editor")
     assert keys.find(secret) is None
-    assert len(keys.list()) == 1
+    with pytest.raises(StartupError, match="There is no key"):
+        keys_command(tmp_path, "revoke", "editor")
 
-    unknown = domovoi("keys", "revoke", key.id, data=tmp_path)
-    assert unknown.code
-    assert "There is no key" in unknown.words
+
+def test_keys_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    keys = ApiKeys(tmp_path / "node" / "api-keys")
+    secret = keys_command(tmp_path, "create", "editor").strip()
+    with pytest.raises(StartupError, match="Revoke it first"):
+        keys_command(tmp_path, "create", "editor")
+    # The app may make another of that name.
+    other = keys.create("editor", "ab" * 16)
+    with pytest.raises(StartupError, match="2 keys named editor"):
+        keys_command(tmp_path, "revoke", "editor")
+    key = keys.find(secret)
+    assert key is not None
+    keys_command(tmp_path, "revoke", key.id)
+    assert keys.find(secret) is None
+    assert keys.find(other) is not None
