@@ -166,7 +166,7 @@ class Choices:
                         self._events.put_nowait(ChoiceEvent(index, event))
                 except PromptTooLong as error:
                     # Nothing is left out in silence: programs keep count of their context themselves.
-                    detail = f"The prompt takes {error.tokens} tokens of {ready.context}. Shorten it."
+                    detail = f"It takes {error.tokens} tokens of {ready.context}. Shorten it."
                     raise DomovoiError(Code.CONTEXT_TOO_LONG, detail) from error
 
         try:
