@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from inference_node import clock, private_files
+from shared.errors import StartupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,9 @@ class ApiKeys:
         return sorted((key for key in found if key is not None), key=lambda key: (key.created_ms, key.id))
 
     def create(self, name: str, account: str | None = None) -> str:
-        """Make a key and return its secret, which is shown this once."""
+        """Make a key and return its secret, which is shown this once. Raises StartupError where no keys can lie."""
+        if self._folder.is_file():
+            raise StartupError(f"{self._folder} is a file of an older version. Move it away and make new keys.")
         secret = PREFIX + secrets.token_urlsafe(_KEY_BYTES)
         key = ApiKey(name, secret[:SHOWN], _hash(secret), clock.now_ms(), account)
         private_files.make_folder(self._folder)

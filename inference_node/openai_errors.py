@@ -26,6 +26,8 @@ OPENAI_CODES = {
     Code.MODEL_MISSING: (404, "model_not_found"),
     Code.CONTEXT_TOO_LONG: (400, "context_length_exceeded"),
 }
+# What is wrong, where it is not what it would be for people: nothing is left out of a program's prompt.
+TITLES = {Code.CONTEXT_TOO_LONG: "The prompt is too long for this model."}
 # The member of the request that is at fault, where there is one.
 PARAMETERS = {Code.MODEL_MISSING: "model", Code.MODEL_DAMAGED: "model", Code.CONTEXT_TOO_LONG: "messages"}
 # When to try again, seconds: about an answer's time.
@@ -54,7 +56,7 @@ def error_answer(error: DomovoiError) -> ErrorAnswer:
         kind = "authentication_error"
     else:
         kind = "server_error" if status >= FIRST_SERVER_ERROR else "invalid_request_error"
-    message = f"{EXPLANATIONS[error.code].title} {error.detail}"
+    message = f"{TITLES.get(error.code, EXPLANATIONS[error.code].title)} {error.detail}"
     return ErrorAnswer(ErrorBody(message, kind, code, PARAMETERS.get(error.code)))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference_node.api_keys import USE_EVERY_S, ApiKey, ApiKeys
+from shared.errors import StartupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,15 @@ def test_the_last_use_is_known_to_the_minute(keys: ApiKeys, tmp_path: Path) -> N
     os.utime(path, (long_ago, long_ago))
     keys.note_use(key)
     assert (keys.last_used_ms(key) or 0) >= first
+
+
+def test_a_file_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "api-keys"
+    path.write_text("[]")
+    keys = ApiKeys(path)
+    assert (keys.list(), keys.find("domovoi-x")) == ([], None)
+    with pytest.raises(StartupError, match="Move it away"):
+        keys.create("editor")
 
 
 def test_a_damaged_file_opens_nothing_and_harms_no_other(keys: ApiKeys, tmp_path: Path) -> None:
