@@ -18,6 +18,7 @@ from inference_node.answers import Answers
 from inference_node.content import HANDLERS, respond
 from inference_node.door import bearer, relayed
 from inference_node.guard import Guard
+from inference_node.loading_api import LoadingApi
 from inference_node.openapi import document
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from inference_node.answers import Authenticate
     from inference_node.claims import Claims
     from inference_node.door import Door
+    from inference_node.keeper import Keeper
     from inference_node.model_endpoints import Models
     from inference_node.openai_api import OpenAiApi
     from inference_node.runs import Runs
@@ -40,6 +42,7 @@ class Services(NamedTuple):
 
     node_id: bytes
     runs: Runs
+    keeper: Keeper
     claims: Claims
     door: Door
     status: Status
@@ -85,6 +88,7 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
         *model_endpoints.routes(services.models, authenticate),
+        *LoadingApi(services.keeper, services.status, authenticate).routes(),
     ]
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,20 +24,21 @@ from inference_node.engine import (
     LoadedModel,
     LoadProgress,
     Prompt,
+    Pulse,
 )
 from inference_node.engine_messages import LENGTH, Command, Embed, Generate, Load, Ping, Pong, Stop, pack, read_report
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
-    from asyncio import StreamReader
     from asyncio.subprocess import Process
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from inference_node.engine_messages import Task
 
 log = logging.getLogger(__name__)
 
+# Read at once of what an engine says on stderr, in bytes.
+MOST_WORDS = 8192
 # Pings are about the process itself, and so have a number that no task has.
 PING = 0
 
@@ -50,8 +52,8 @@ class TimeLimits(Struct, frozen=True):
 
     load_silence: float = 600.0
     task_silence: float = 120.0
-    ping_every: float = 5.0
-    ping_silence: float = 60.0
+    ping_every: float = 2.0
+    ping_silence: float = 30.0
     stop: float = 10.0
     end: float = 2.0
     look_every: float = 1.0
@@ -60,14 +62,20 @@ class TimeLimits(Struct, frozen=True):
 class ChildEngine:
     """An `Engine` in a child process, which is killed when it owes a sign of life for too long."""
 
-    def __init__(self, name: str = "llama_cpp", limits: TimeLimits = TimeLimits()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        name: str = "llama_cpp",
+        limits: TimeLimits = TimeLimits(),  # noqa: B008  # frozen
+        module: str = "inference_node.engine_process",
+    ) -> None:
         self.name = name
+        self._module = module
         self._limits = limits
         self._process: Process | None = None
         self._tasks: dict[int, ChildTask] = {}
         self._begun = 0
         self._ponged_s = 0.0
-        self._fault = "it ended"
+        self._fault: str | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -85,16 +93,16 @@ class ChildEngine:
         Raises DomovoiError `model_damaged`, `unsupported`, `out_of_memory`, `engine_failed`.
         """
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "inference_node.engine_process"),
+            *(sys.executable, "-m", self._module, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             # Ctrl+C in the node's terminal is for the node; this process ends with its input.
             start_new_session=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        assert process.stdout is not None  # noqa: S101  # a pipe, as asked above
         self._ponged_s = time.monotonic()
-        self._reading = asyncio.create_task(self._read(process, process.stdout))
+        self._reading = asyncio.create_task(self._read(process))
         task = self.begin(Load(self.name, str(model), options), self._limits.load_silence)
         while True:
             match await task.get():
@@ -117,6 +125,16 @@ class ChildEngine:
             raise await self.out_of_place(report)
         return report
 
+    def pulse(self) -> Pulse:
+        """Return how it is: what is under way must speak, and the process itself must answer pings."""
+        if self._process is None:
+            return Pulse(is_alive=False)
+        now_s = time.monotonic()
+        heard_s = [task.heard_s for task in self._tasks.values() if not task.is_loading]
+        if not self._is_loading:
+            heard_s.append(self._ponged_s + self._limits.ping_every)
+        return Pulse(is_alive=True, silent_s=max(0.0, now_s - min(heard_s, default=now_s)))
+
     async def unload(self) -> None:
         """End the process: it ends with its input, or is told to, or is killed."""
         process = self._process
@@ -138,7 +156,7 @@ class ChildEngine:
         if self._process is None:
             raise DomovoiError(Code.ENGINE_FAILED)
         self._begun += 1
-        begun = self._tasks[self._begun] = ChildTask(self._begun, patience_s)
+        begun = self._tasks[self._begun] = ChildTask(self._begun, patience_s, is_loading=isinstance(task, Load))
         self._send(begun.number, task)
         return begun
 
@@ -161,31 +179,41 @@ class ChildEngine:
             # A process that takes nothing shows by its silence; until then what it should take waits in memory.
             self._process.stdin.write(pack(number, command))
 
-    async def _read(self, process: Process, reports: StreamReader) -> None:
+    async def _read(self, process: Process) -> None:
         """Take reports until the process is gone, then end what it had under way."""
-        watching = asyncio.create_task(self._watch())
+        kills = _kernel_kills()
+        helpers = [asyncio.create_task(work) for work in (self._watch(), _pass_on(self.name, process))]
         try:
-            while True:
-                length = LENGTH.unpack(await reports.readexactly(LENGTH.size))[0]
-                number, report = read_report(await reports.readexactly(length))
-                if isinstance(report, Pong):
-                    self._ponged_s = time.monotonic()
-                elif (task := self._tasks.get(number)) is not None:
-                    task.put(report)
-                    if task.has_ended.is_set():
-                        del self._tasks[number]
+            await self._take_reports(process)
         except asyncio.IncompleteReadError:
             pass
         except msgspec.MsgspecError as error:
             self._kill(str(error))
         exit_code = await process.wait()
-        watching.cancel()
+        for helper in helpers:
+            helper.cancel()
         self._process = None
+        code = Code.OUT_OF_MEMORY if self._fault is None and _kernel_kills() > kills else Code.ENGINE_FAILED
         if self._tasks or exit_code:
-            log.error("the engine process failed: %s (exit code %s)", self._fault, exit_code)
+            fault = self._fault or "it ended"
+            log.error(
+                "engine failed", extra={"engine": self.name, "fault": fault, "exit_code": exit_code, "code": code}
+            )
         for task in self._tasks.values():
-            task.fail(DomovoiError(Code.ENGINE_FAILED))
+            task.fail(DomovoiError(code))
         self._tasks.clear()
+
+    async def _take_reports(self, process: Process) -> None:
+        assert process.stdout is not None  # noqa: S101  # a pipe, as asked in `load`
+        while True:
+            length = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))[0]
+            number, report = read_report(await process.stdout.readexactly(length))
+            if isinstance(report, Pong):
+                self._ponged_s = time.monotonic()
+            elif (task := self._tasks.get(number)) is not None:
+                task.put(report)
+                if task.has_ended.is_set():
+                    del self._tasks[number]
 
     async def _watch(self) -> None:
         """Kill the process when a task has been silent for too long, or when it does not even answer a ping."""
@@ -200,10 +228,12 @@ class ChildEngine:
             for task in self._tasks.values():
                 if now_s - task.heard_s > task.patience_s:
                     self._kill(f"no sign of life for {task.patience_s:g} s")
-            # Loading keeps some engines from answering.
-            is_loading = any(task.patience_s == limits.load_silence for task in self._tasks.values())
-            if not is_loading and now_s - self._ponged_s > limits.ping_silence:
+            if not self._is_loading and now_s - self._ponged_s > limits.ping_silence:
                 self._kill("it does not answer")
+
+    @property
+    def _is_loading(self) -> bool:
+        return any(task.is_loading for task in self._tasks.values())
 
     def _kill(self, fault: str) -> None:
         self._fault = fault
@@ -216,6 +246,23 @@ class ChildEngine:
         self._kill(f"a report out of place: {type(report).__name__}")
         await self.unload()
         return DomovoiError(Code.ENGINE_FAILED)
+
+
+async def _pass_on(name: str, process: Process) -> None:
+    """Put into the log what an engine's native code says: errors alone, and no text of people's."""
+    assert process.stderr is not None  # noqa: S101  # a pipe, as asked in `load`
+    while chunk := await process.stderr.read(MOST_WORDS):
+        for line in chunk.decode("utf-8", "replace").splitlines():
+            log.warning("engine says", extra={"engine": name, "words": line})
+
+
+def _kernel_kills() -> int:
+    """Return how many processes Linux has killed for want of memory since it started."""
+    try:
+        lines = Path("/proc/vmstat").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 class ChildGeneration:

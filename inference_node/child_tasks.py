@@ -20,10 +20,12 @@ class ChildTask:
     anything: what waits for it is never more than its answer.
     """
 
-    def __init__(self, number: int, patience_s: float) -> None:
+    def __init__(self, number: int, patience_s: float, *, is_loading: bool = False) -> None:
         self.number = number
         self.patience_s = patience_s
         self.heard_s = time.monotonic()
+        # What loads may keep the whole process from answering.
+        self.is_loading = is_loading
         self.has_ended = asyncio.Event()
         self._reports: deque[Report] = deque()
         self._failure: DomovoiError | None = None

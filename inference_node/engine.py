@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -60,12 +60,14 @@ class Prompt(Struct, frozen=True, omit_defaults=True):
 class EngineOptions(Struct, frozen=True):
     """How to load a model. `context` is the most tokens of one generation, `slots` the most generations at once.
 
-    An engine may give less of both, and says so in `LoadedModel`.
+    An engine may give less of both, and says so in `LoadedModel`. `memory` is how many bytes it may allocate; what
+    maps files does not count.
     """
 
     context: int = 8192
     slots: int = 4
     cache: CacheType = "f16"
+    memory: int | None = None
 
 
 DEFAULT_OPTIONS = EngineOptions()
@@ -191,6 +193,13 @@ class Generation(Protocol):
         """Leave the generation, wherever it is. When this returns its slot is free."""
 
 
+class Pulse(NamedTuple):
+    """A sign of life. `silent_s`: for how long what is under way has said nothing, in seconds; 0 when nothing is."""
+
+    is_alive: bool
+    silent_s: float = 0.0
+
+
 class Engine(Protocol):
     """Runs one model, `LoadedModel.slots` generations at once.
 
@@ -214,6 +223,9 @@ class Engine(Protocol):
 
     async def embed(self, texts: list[str]) -> Embeddings:
         """Return the texts' embeddings. Raises DomovoiError `unsupported` for a model that has none."""
+
+    def pulse(self) -> Pulse:
+        """Return how it is; never waits."""
 
     async def unload(self) -> None:
         """Give back memory and processes. The engine is not used again."""

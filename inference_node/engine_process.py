@@ -1,4 +1,4 @@
-"""The engine process: `python -m inference_node.engine_process`. It has no network, and ends when its input does.
+"""The engine process: `python -m inference_node.engine_process PARENT`. It has no network, and ends with its input.
 
 A crash of the engine's native code ends this process and not the node.
 """
@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from inference_node import isolation
 from inference_node.engine import LoadProgress, PromptTooLong
 from inference_node.engine_messages import (
     LENGTH,
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
 
     from inference_node.engine import Embeddings, EngineEvent, LoadedModel, Prompt
 
-# Where each engine is: imported only when it is asked for, as each brings native code.
+
+# Module and class of each engine, the best first. Imported only when asked for, as each brings native code.
 ENGINES = {
-    "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
     "native": ("inference_node.native", "Native"),
+    "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
 }
 
 
@@ -103,16 +105,22 @@ class EngineProcess:
     def _do(self, number: int, task: Task, stop: threading.Event) -> None:
         match task:
             case Load():
-                module, name = ENGINES[task.engine]
-                engine: BlockingEngine = getattr(importlib.import_module(module), name)(
-                    task.path, task.options, lambda done, total: self._report(number, LoadProgress(done, total))
-                )
-                self._engine = engine
-                self._report(number, engine.loaded)
+                self._engine = self._load(number, task)
+                self._report(number, self._engine.loaded)
             case Generate(prompt):
                 self._loaded().generate(prompt, lambda event: self._report(number, event), stop.is_set)
             case Embed(texts):
                 self._report(number, self._loaded().embed(texts))
+
+    def _load(self, number: int, task: Load) -> BlockingEngine:
+        module, name = ENGINES[task.engine]
+        try:
+            make: Callable[..., BlockingEngine] = getattr(importlib.import_module(module), name)
+        except ImportError as error:
+            raise DomovoiError(Code.UNSUPPORTED, f"{task.engine} is not installed: {error}.") from error
+        if task.options.memory is not None:
+            isolation.limit_memory(task.options.memory)
+        return make(task.path, task.options, lambda done, total: self._report(number, LoadProgress(done, total)))
 
     def _loaded(self) -> BlockingEngine:
         if self._engine is None:
@@ -126,8 +134,9 @@ class EngineProcess:
             self._reports.flush()
 
 
-def main() -> None:
-    """Keep stdin and stdout for the node alone, and serve it."""
+def main(parent: int) -> None:
+    """Keep stdin and stdout for the node alone, and serve it for as long as the parent process lives."""
+    isolation.isolate(parent)
     commands = os.fdopen(os.dup(0), "rb")
     reports = os.fdopen(os.dup(1), "wb")
     # llama.cpp prints to stdout; a stray line there would be taken for a report.
@@ -147,4 +156,4 @@ def _end(failure: threading.ExceptHookArgs) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

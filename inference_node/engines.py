@@ -13,8 +13,6 @@ from msgspec import Struct
 
 from inference_node.engine_process import ENGINES
 
-# Where nothing was measured, the one that stands first here is tried first.
-PREFERENCE = ("tensorrt", "cuda", "exllama", "native", "llama_cpp")
 # Whose version is the engine's.
 _PACKAGES = {"llama_cpp": "xllamacpp", "native": "domovoi-accel"}
 # Importing a large library from a slow disk takes a while.
@@ -37,8 +35,8 @@ async def examine_all() -> list[EngineReport]:
 
 
 def order_of(name: str) -> int:
-    """Return an engine's rank, 0 first."""
-    return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
+    """Return an engine's rank, 0 for the one that is tried first."""
+    return list(ENGINES).index(name)
 
 
 def version_of(name: str) -> str:

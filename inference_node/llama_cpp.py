@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import psutil
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 CONTEXT_STEP = 256
 # Tokens read between two looks at whether to stop: half a second even on a slow core.
 BATCH = 128
-# Keys and values of all slots take at most this share of the memory that is free.
-CACHE_SHARE = 0.25
 BLOCK_BYTES = 8 * 1024 * 1024
 
-_BYTES_PER_NUMBER = {"f16": 2.0, "q8_0": 34 / 32}
 _CACHE_TYPES = {"f16": xllamacpp.ggml_type.GGML_TYPE_F16, "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0}
 
 
@@ -47,12 +44,8 @@ class LlamaCpp:
         self.loaded = plan_for(header, options)
         _read_ahead(path, progress)
         with tempfile.TemporaryDirectory(prefix="domovoi-") as folder:
-            try:
-                self._server = xllamacpp.Server(
-                    parameters_for(path, os.path.join(folder, "engine.sock"), self.loaded, options)
-                )
-            except RuntimeError as error:
-                raise DomovoiError(Code.MODEL_DAMAGED) from error
+            parameters = parameters_for(path, os.path.join(folder, "engine.sock"), self.loaded, options)
+            self._server = _serve(parameters)
         self._slots = PromptSlots(self.loaded.slots)
 
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
@@ -122,7 +115,8 @@ def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOpt
     parameters.embedding = plan.can_embed
     if plan.can_embed:
         parameters.n_batch = parameters.n_ubatch = plan.context
-    parameters.verbosity = 0
+    # Errors alone: they say why a model can't be loaded.
+    parameters.verbosity = 1
     parameters.fit_params = False
     # Text is passed on as the model writes it: nothing is taken out as reasoning.
     parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
@@ -149,21 +143,46 @@ def header_of(path: Path) -> GgufHeader:
 
 
 def plan_for(header: GgufHeader, options: EngineOptions) -> LoadedModel:
-    """Decide on context and slots: the model's own context up to what is asked, and as many slots as have room."""
+    """Decide on context and slots: the model's own context up to what is asked."""
     context = min(options.context, header.context or options.context)
     context = max(context // CONTEXT_STEP, 1) * CONTEXT_STEP
-    cache_bytes = header.kv_width * _BYTES_PER_NUMBER[options.cache]
-    room = psutil.virtual_memory().available * CACHE_SHARE
-    fitting = int(room // (cache_bytes * context)) if cache_bytes else 1
     return LoadedModel(
         context=context,
-        slots=max(1, min(options.slots, fitting)),
+        slots=options.slots,
         can_embed=header.can_embed,
         architecture=header.architecture,
         quantisation=header.quantisation,
         instructions=_instructions(),
         threads=cores(),
     )
+
+
+def _serve(parameters: xllamacpp.CommonParams) -> xllamacpp.Server:
+    """Load. Raises DomovoiError `out_of_memory`, `unsupported`, `model_damaged`; which, llama.cpp says on stderr."""
+    with tempfile.TemporaryFile() as words:
+        stderr = os.dup(2)
+        os.dup2(words.fileno(), 2)
+        try:
+            return xllamacpp.Server(parameters)
+        except RuntimeError as error:
+            raise _load_failure(_said(words)) from error
+        finally:
+            os.write(stderr, _said(words).encode())
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _said(words: IO[bytes]) -> str:
+    words.seek(0)
+    return words.read().decode("utf-8", "replace")
+
+
+def _load_failure(said: str) -> DomovoiError:
+    if "failed to allocate" in said or "insufficient memory" in said:
+        return DomovoiError(Code.OUT_OF_MEMORY)
+    if "unknown model architecture" in said or "unknown pre-tokenizer" in said:
+        return DomovoiError(Code.UNSUPPORTED, "llama.cpp does not know this kind of model. Choose another.")
+    return DomovoiError(Code.MODEL_DAMAGED)
 
 
 def _instructions() -> str:

@@ -22,17 +22,19 @@ from inference_node.child_engine import ChildEngine
 from inference_node.claims import Claims
 from inference_node.database import Database
 from inference_node.door import Door
+from inference_node.engine_chain import chain
 from inference_node.grants import Grants
 from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper
 from inference_node.keyset import KeyRing
+from inference_node.loader import Loader, LoadLimits
 from inference_node.model_endpoints import Models
 from inference_node.models import ModelStore
 from inference_node.openai_api import OpenAiApi
 from inference_node.pulls import Pulls
 from inference_node.runs import Place, Runs
 from inference_node.server_api import ServerApi
-from inference_node.status import ENGINE, Status
+from inference_node.status import Status
 from inference_node.syncing import Syncing
 from inference_node.tunnel import Tunnel
 from inference_node.turns import Turns
@@ -54,20 +56,22 @@ GRACE_S = 3
 async def serve(
     settings: NodeSettings,
     ready: Callable[[str], None] | None = None,
-    make_engine: Callable[[], Engine] = ChildEngine,
+    make_engine: Callable[[str], Engine] = ChildEngine,
+    limits: LoadLimits = LoadLimits(),  # noqa: B008  # frozen
 ) -> None:
     """Run the node until it is cancelled or told to stop by a signal; call `ready` with its loopback address.
 
     Raises StartupError with what to do when it can't start.
     """
-    if settings.engine not in {None, ENGINE}:
-        raise StartupError(f"There is no engine {settings.engine!r}. Known: {ENGINE}. Unset DOMOVOI_ENGINE.")
+    engines = chain(settings.engine)
     identity = ensure_identity(settings.data, settings.name)
     with _listen(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         database = await Database.open(settings.folder / "node.db")
         try:
-            await _Node(settings, identity, database, make_engine).serve(listener, ready)
+            await _Node(settings, identity, database, Loader(make_engine, engines, limits=limits)).serve(
+                listener, ready
+            )
         finally:
             await database.close()
 
@@ -76,7 +80,11 @@ class _Node:
     """All parts, wired together."""
 
     def __init__(
-        self, settings: NodeSettings, identity: Identity, database: Database, make_engine: Callable[[], Engine]
+        self,
+        settings: NodeSettings,
+        identity: Identity,
+        database: Database,
+        loader: Loader,
     ) -> None:
         self._settings = settings
         self._server = ServerApi(settings.server_url)
@@ -84,7 +92,8 @@ class _Node:
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models, chosen=settings.chosen_model)
         turns = Turns(self._on_status)
-        self._keeper = Keeper(store, make_engine, settings.model, turns, self._on_status)
+        loader.board.on_change = self._on_status
+        self._keeper = Keeper(store, loader, settings.model, turns.resize)
         self._runs = Runs(database, self._keeper, turns, self._on_written)
         node_id = bytes.fromhex(identity.node_id)
         self._claims = Claims(database, self._runs, node_id)
@@ -93,7 +102,14 @@ class _Node:
         openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
         self._services = Services(
-            node_id, self._runs, self._claims, Door(keys, self._grants), self._status, openai, self._models
+            node_id,
+            self._runs,
+            self._keeper,
+            self._claims,
+            Door(keys, self._grants),
+            self._status,
+            openai,
+            self._models,
         )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake

@@ -18,6 +18,7 @@ from inference_node.answers import SEND_WITHIN_S, STREAM_HEADERS
 from inference_node.content import JSON, read
 from inference_node.door import bearer
 from inference_node.engine import ChatMessage, Finished, Piece, Prompt
+from inference_node.loader import FATAL
 from inference_node.openai_wire import (
     ChatOutput,
     ChatRequest,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from inference_node.api_keys import ApiKeys
-    from inference_node.keeper import Keeper, Ready
+    from inference_node.keeper import Keeper
+    from inference_node.ready import Ready
     from inference_node.turns import Ticket, Turns
 
 FIRST_SERVER_ERROR = 500
@@ -78,10 +80,11 @@ class OpenAiApi:
         return await while_connected(request, self._answer(owner, body))
 
     async def _answer(self, owner: str, body: ChatRequest) -> Response:
-        ticket = self._turns.take(owner)
+        model = _known_model(body.model)
+        ticket = self._turns.take(owner, self._keeper.key(model))
         try:
             await ticket.wait()
-            ready = await self._keeper.acquire(_known_model(body.model))
+            ready = await self._keeper.acquire(model)
         except BaseException:
             ticket.release()
             raise
@@ -167,10 +170,10 @@ class _Chat:
                 async for event in events:
                     if isinstance(event, Piece | Finished):
                         yield event
-            self._keeper.worked()
+            self._keeper.worked(self._ready)
         except DomovoiError as error:
-            if error.code == Code.ENGINE_FAILED:
-                self._keeper.lost(self._ready)
+            if error.code in FATAL:
+                self._keeper.lost(self._ready, error)
             raise
         finally:
             self._keeper.release(self._ready)

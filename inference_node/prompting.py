@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from inference_node.engine import PromptTooLong
+from inference_node.pace import Pace
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from inference_node.engine import ChatMessage, EngineEvent, Generation, Prompt
-    from inference_node.keeper import Ready
+    from inference_node.ready import Ready
 
 # Room for the answer, in tokens, unless it is limited to less; never more than a quarter of the context.
 ANSWER_ROOM = 1024
@@ -57,8 +58,11 @@ async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineE
                     raise DomovoiError(Code.CONTEXT_TOO_LONG) from error
                 continue
             yield Begun(len(messages) - len(kept), generation)
+            pace = Pace(ready)
+            pace.note(first)
             yield first
             async for event in generation:
+                pace.note(event)
                 yield event
             return
 

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import metrics, replica, run_table
 from inference_node.engine import Finished, Piece, Prompt
+from inference_node.loader import FATAL
 from inference_node.prompting import Begun, answer
 from inference_node.run import Asked, Run
 from shared.errors import Code, DomovoiError
 from shared.limits import REPLAY_KEPT_S
-from shared.runs import Ended, Started
+from shared.runs import Ended, Notice, Started
 from shared.values import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inference_node.database import Database
-    from inference_node.keeper import Keeper, Ready
+    from inference_node.keeper import Keeper
+    from inference_node.ready import Ready
     from inference_node.turns import Ticket, Turns
     from shared.values import AnswerState
 
@@ -50,8 +52,6 @@ class Runs:
         self._on_written = on_written
         self._runs: dict[AccountAndAnswer, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Engines that load although nobody waits any more.
-        self._loading: set[asyncio.Task[Ready]] = set()
         self._starting = asyncio.Lock()
 
     async def start(self, asked: Asked) -> AnswerState:
@@ -68,7 +68,7 @@ class Runs:
                     return state
                 if await replica.account(connection, asked.account) is None:
                     raise DomovoiError(Code.TOKEN_INVALID)
-                ticket = self._turns.take(asked.account.hex())
+                ticket = self._turns.take(asked.account.hex(), self._keeper.key(asked.model))
                 try:
                     await run_table.claim(connection, *key, asked.conversation)
                 except BaseException:
@@ -120,7 +120,7 @@ class Runs:
 
     async def close(self) -> None:
         """End all runs as interrupted, keeping what they have said."""
-        tasks = [*self._tasks, *self._loading]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -143,43 +143,53 @@ class Runs:
 
     async def _generate(self, run: Run) -> State:
         """Make the answer and return what became of it."""
-        asked = run.asked
-        ready: Ready | None = None
-        finished: Finished | None = None
-        dropped = 0
-        code: Code | None = None
+        attempt = _Attempt()
         run.begin()
-        try:
-            ready = await self._ready(run)
-            if ready is None:
-                return State(state="stopped")
-            await self._write_running(run, ready)
-            checkpoint = time.monotonic()
-            prompt = Prompt(asked.path, asked.sampling, owner=asked.account.hex())
-            async with aclosing(answer(ready, prompt)) as events:
-                async for event in events:
-                    match event:
-                        case Begun(dropped, generation):
-                            run.follow(generation)
-                            run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
-                        case Piece():
-                            run.say(event.text, event.count)
-                        case Finished():
-                            finished = event
-                            self._keeper.worked()
-                        case _:
-                            pass
-                    if time.monotonic() - checkpoint > CHECKPOINT_S:
-                        await self._checkpoint(run)
-                        checkpoint = time.monotonic()
-        except DomovoiError as error:
-            code = error.code
-            if code == Code.ENGINE_FAILED and ready is not None:
-                self._keeper.lost(ready)
-        finally:
-            if ready is not None:
-                self._keeper.release(ready)
-        return _outcome(run, ready, finished, dropped, code)
+        metrics.runs_started.inc()
+        for is_last in (False, True):
+            attempt = _Attempt()
+            try:
+                await self._try(run, attempt)
+            except DomovoiError as error:
+                attempt.code = error.code
+                if attempt.ready is not None and error.code in FATAL:
+                    self._keeper.lost(attempt.ready, error)
+                    if not run.text and not run.stopping.is_set() and not is_last:
+                        # Nobody has seen a word of it, so it may begin anew; what was seen is never replayed.
+                        run.replay.append(Notice(error.code))
+                        continue
+            finally:
+                if attempt.ready is not None:
+                    self._keeper.release(attempt.ready)
+            break
+        return _outcome(run, attempt)
+
+    async def _try(self, run: Run, attempt: _Attempt) -> None:
+        """Have an engine answer. Raises DomovoiError when it can't, or fails."""
+        asked = run.asked
+        ready = attempt.ready = await self._ready(run)
+        if ready is None:
+            return
+        await self._write_running(run, ready)
+        checkpoint = time.monotonic()
+        prompt = Prompt(asked.path, asked.sampling, owner=asked.account.hex())
+        async with aclosing(answer(ready, prompt)) as events:
+            async for event in events:
+                match event:
+                    case Begun(dropped, generation):
+                        attempt.dropped = dropped
+                        run.follow(generation)
+                        run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
+                    case Piece():
+                        run.say(event.text, event.count)
+                    case Finished():
+                        attempt.finished = event
+                        self._keeper.worked(ready)
+                    case _:
+                        pass
+                if time.monotonic() - checkpoint > CHECKPOINT_S:
+                    await self._checkpoint(run)
+                    checkpoint = time.monotonic()
 
     async def _ready(self, run: Run) -> Ready | None:
         """Return a loaded engine, or None when the run is stopped first: loading goes on for the next one."""
@@ -187,28 +197,18 @@ class Runs:
         stopping = asyncio.create_task(run.stopping.wait())
         try:
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            loading.cancel()
-            raise
+            if loading.done():
+                return loading.result()
         finally:
             stopping.cancel()
-        if loading.done():
-            return await loading
-        self._loading.add(loading)
-        loading.add_done_callback(self._loaded_for_nobody)
+            loading.cancel()
         return None
-
-    def _loaded_for_nobody(self, loading: asyncio.Task[Ready]) -> None:
-        self._loading.discard(loading)
-        if not loading.cancelled() and loading.exception() is None:
-            self._keeper.release(loading.result())
 
     async def _write_running(self, run: Run, ready: Ready) -> None:
         asked = run.asked
         state = State(state="running", model=ready.model.name, engine=ready.engine.name)
         async with self._database.transaction() as connection:
             await run_table.begin(connection, asked.account, asked.answer, asked.conversation, state)
-        metrics.runs_started.inc()
         self._on_written(Place(asked.account, asked.conversation))
 
     async def _checkpoint(self, run: Run) -> None:
@@ -225,27 +225,37 @@ class Runs:
         run.state = state.state
         run.replay.append(Ended(state, changes))
         metrics.runs_ended.labels(state.state).inc()
-        metrics.tokens.inc(run.completion_tokens)
         self._on_written(Place(asked.account, asked.conversation))
         asyncio.get_running_loop().call_later(REPLAY_KEPT_S, self._runs.pop, (asked.account, asked.answer), None)
 
 
-def _outcome(run: Run, ready: Ready | None, finished: Finished | None, dropped: int, code: Code | None) -> State:
+class _Attempt:
+    """One engine's try at an answer."""
+
+    def __init__(self) -> None:
+        self.ready: Ready | None = None
+        self.dropped = 0
+        self.finished: Finished | None = None
+        self.code: Code | None = None
+
+
+def _outcome(run: Run, attempt: _Attempt) -> State:
     name: AnswerState = "done"
-    if code is not None:
-        name = "interrupted" if code == Code.ENGINE_FAILED else "failed"
+    ready, finished = attempt.ready, attempt.finished
+    if attempt.code is not None:
+        name = "interrupted" if attempt.code in FATAL else "failed"
     elif finished is None or (finished.reason == "stopped" and not run.is_full):
         name = "stopped"
     return State(
         state=name,
-        code=code,
+        code=attempt.code,
         model=ready.model.name if ready else run.asked.model,
         engine=ready.engine.name if ready else None,
         prompt_tokens=finished.prompt_tokens if finished else None,
         completion_tokens=finished.completion_tokens if finished else run.completion_tokens or None,
         first_token_ms=run.first_token_ms,
         duration_ms=run.duration_ms,
-        dropped_messages=dropped or None,
+        dropped_messages=attempt.dropped or None,
     )
 
 

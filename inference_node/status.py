@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from inference_node.keeper import Keeper
     from inference_node.turns import Turns
 
-ENGINE = "llama_cpp"
-
 
 class Health(Struct, frozen=True):
     """GET /healthz, which asks for no token and so tells no more."""
@@ -37,26 +35,33 @@ class Status:
     def now(self) -> NodeStatus:
         """Return the status at this moment."""
         engine = self._keeper.state
+        loaded = self._keeper.statuses()
         return NodeStatus(
             name=self._name,
             engine_state=engine.state,
-            engine=ENGINE,
+            engine=engine.engine,
             model=engine.model,
             models=[model.name for model in self._keeper.store.list()],
             candidates=self._candidates,
             queue=self._turns.waiting,
             code=engine.code,
             version=self._version,
+            generating=self._turns.current,
+            tokens_per_second=next((row.tokens_per_second for row in loaded if row.name == engine.model), None),
+            loaded=loaded,
+            steps=self._keeper.steps,
         )
 
     def health(self) -> Health:
-        """Return that all is well. Raises DomovoiError with the reason unless an engine is loaded and alive."""
+        """Return that all is well. Raises DomovoiError with the reason unless an engine is alive, or none is wanted."""
         engine = self._keeper.state
-        if engine.state != "ready":
-            raise DomovoiError(engine.code or Code.ENGINE_UNAVAILABLE, f"The engine is {engine.state}.")
+        if engine.state not in {"ready", "resting"}:
+            raise DomovoiError(Code(engine.code or Code.ENGINE_UNAVAILABLE), f"The engine is {engine.state}.")
         return Health(engine.state)
 
     def measure(self) -> None:
         """Set the gauges that /metrics shows."""
         metrics.waiting.set(self._turns.waiting)
+        metrics.generating.set(self._turns.current)
+        metrics.models_loaded.set(sum(row.state in {"ready", "stalled"} for row in self._keeper.statuses()))
         metrics.engine_ready.set(self._keeper.state.state == "ready")

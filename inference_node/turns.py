@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from inference_node import metrics
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
@@ -18,14 +20,21 @@ MOST_WAITING_EACH = 32
 class Ticket:
     """A place in the queue. Give it back with `release`, used or not."""
 
-    def __init__(self, turns: Turns, owner: str) -> None:
+    def __init__(self, turns: Turns, line: _Line, owner: str) -> None:
         self._turns = turns
+        self.line = line
         self.owner = owner
         self.called = asyncio.Event()
+        self.taken_s = time.monotonic()
 
     async def wait(self) -> None:
         """Wait for the turn."""
         await self.called.wait()
+
+    def call(self) -> None:
+        """Have its turn begin."""
+        metrics.queue_seconds.observe(time.monotonic() - self.taken_s)
+        self.called.set()
 
     def release(self) -> None:
         """Let the next one have the engine, or leave the queue."""
@@ -33,10 +42,10 @@ class Ticket:
 
 
 class Turns:
-    """The queue before the engine. `on_change` is called when its length may have changed.
+    """The queues before the engines, one for each model. `on_change` is called when their length may have changed.
 
-    `places` is how many have their turn at once. Of those who wait, the next is of the owner with the fewest turns at
-    the moment, and among those of the one that has waited longest for one.
+    `places` is how many have their turn at once with a model that nothing else is known of. Of those who wait, the
+    next is of the owner with the fewest turns at the moment, and among those of the one that has waited longest.
     """
 
     def __init__(
@@ -48,61 +57,90 @@ class Turns:
         most_waiting_each: int = MOST_WAITING_EACH,
     ) -> None:
         self._on_change = on_change
-        self._places = places
         self._most_waiting = most_waiting
         self._most_waiting_each = most_waiting_each
-        # Owners in the order of their next turn.
-        self._queues: dict[str, deque[Ticket]] = {}
-        self._current: set[Ticket] = set()
+        self._places = places
+        # By model. Names that nobody waits for are forgotten, unless their places are known.
+        self._lines: dict[str, _Line] = {}
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return sum(len(queue) for queue in self._queues.values())
+        return sum(line.waiting for line in self._lines.values())
 
     @property
     def current(self) -> int:
         """How many have their turn."""
-        return len(self._current)
+        return sum(len(line.current) for line in self._lines.values())
 
-    def resize(self, places: int) -> None:
-        """Have so many turns at once from now on; nobody's turn is cut short."""
-        self._places = places
-        self._call()
+    def resize(self, model: str, places: int) -> None:
+        """Have so many turns at once with a model from now on; nobody's turn is cut short."""
+        line = self._lines.setdefault(model, _Line(places))
+        line.places, line.is_known = places, True
+        line.call()
+        self._on_change()
 
-    def take(self, owner: str) -> Ticket:
-        """Join the queue. Raises DomovoiError `engine_busy` when it is full, altogether or for this owner."""
-        queue = self._queues.get(owner, deque())
-        if self.waiting >= self._most_waiting or len(queue) >= self._most_waiting_each:
+    def take(self, owner: str, model: str = "") -> Ticket:
+        """Join a model's queue. Raises DomovoiError `engine_busy` when too many wait, altogether or of this owner."""
+        own = sum(line.waiting_of(owner) for line in self._lines.values())
+        if self.waiting >= self._most_waiting or own >= self._most_waiting_each:
             raise DomovoiError(Code.ENGINE_BUSY)
-        ticket = Ticket(self, owner)
-        self._queues.setdefault(owner, queue).append(ticket)
-        self._call()
+        line = self._lines.setdefault(model, _Line(self._places))
+        ticket = Ticket(self, line, owner)
+        line.join(ticket)
+        line.call()
+        self._on_change()
         return ticket
 
     def release(self, ticket: Ticket) -> None:
         """End the ticket's turn, or its waiting. Releasing it again changes nothing."""
-        self._current.discard(ticket)
+        ticket.line.leave(ticket)
+        ticket.line.call()
+        self._lines = {model: line for model, line in self._lines.items() if line.is_known or line.is_busy}
+        self._on_change()
+
+
+class _Line:
+    """The queue before one model."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.is_known = False
+        self.current: set[Ticket] = set()
+        # Owners in the order of their next turn.
+        self._queues: dict[str, deque[Ticket]] = {}
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.current or self._queues)
+
+    def waiting_of(self, owner: str) -> int:
+        return len(self._queues.get(owner, ()))
+
+    def join(self, ticket: Ticket) -> None:
+        self._queues.setdefault(ticket.owner, deque()).append(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        self.current.discard(ticket)
         queue = self._queues.get(ticket.owner)
         if queue is not None and ticket in queue:
             queue.remove(ticket)
             if not queue:
                 del self._queues[ticket.owner]
-        self._call()
 
-    def _call(self) -> None:
-        while len(self._current) < self._places and self._queues:
-            self._call_next()
-        self._on_change()
-
-    def _call_next(self) -> None:
-        turns = [ticket.owner for ticket in self._current]
-        # min takes the first of several, and that is the one that has waited longest.
-        owner = min(self._queues, key=turns.count)
-        queue = self._queues.pop(owner)
-        ticket = queue.popleft()
-        if queue:
-            # Behind everybody else who waits.
-            self._queues[owner] = queue
-        self._current.add(ticket)
-        ticket.called.set()
+    def call(self) -> None:
+        while len(self.current) < self.places and self._queues:
+            turns = [ticket.owner for ticket in self.current]
+            # min takes the first of several, and that is the one that has waited longest.
+            owner = min(self._queues, key=turns.count)
+            queue = self._queues.pop(owner)
+            ticket = queue.popleft()
+            if queue:
+                # Behind everybody else who waits.
+                self._queues[owner] = queue
+            self.current.add(ticket)
+            ticket.call()

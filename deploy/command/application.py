@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
+from shared.logs import JsonFormatter, TextFormatter
 
 Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the system's place for application data.")]
 Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
@@ -97,17 +98,22 @@ def run_bench(
 
 
 def _configuration(**flags: Any) -> Configuration:
-    return configuration.load(flags)
+    loaded = configuration.load(flags)
+    if loaded.log == "json":
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        logging.getLogger().handlers = [handler]
+    return loaded
 
 
 def _log_to_stderr() -> None:
     handler: logging.Handler
     if sys.stderr.isatty():
         handler = RichHandler(console=errors, show_path=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s", datefmt="[%X]"))
+        handler.setFormatter(TextFormatter("%(name)s: %(message)s", datefmt="[%X]"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Their own news is for developers; what goes wrong in them still shows.
     for chatty in ("httpx", "alembic", "databases", "uvicorn.access", "uvicorn.error"):

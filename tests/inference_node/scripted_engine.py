@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from inference_node import probe
 from inference_node.engine import (
     DEFAULT_OPTIONS,
     Alternative,
@@ -20,6 +21,7 @@ from inference_node.engine import (
     Piece,
     Prompt,
     PromptTooLong,
+    Pulse,
     Reading,
     Token,
 )
@@ -45,17 +47,25 @@ class Script:
         self.held = False
         self.prompts: list[Prompt] = []
         self.loads: list[Path] = []
+        self.options: list[EngineOptions] = []
+        # All that were made, with the names that they were asked for by.
+        self.engines: list[tuple[str, ScriptedEngine]] = []
         self.load_failures: list[DomovoiError] = []
         self.generating = asyncio.Event()
         # In the order in which they began.
         self.running: list[ScriptedGeneration] = []
         self.most_busy = 0
+        # What engines tell of their silence, and whether they say nothing even to a probe.
+        self.silent_s = 0.0
+        self.is_mute = False
         self.lines: deque[Line] = deque()
         self.news = asyncio.Event()
 
-    def make_engine(self) -> ScriptedEngine:
-        """Return an engine that follows this script."""
-        return ScriptedEngine(self)
+    def make_engine(self, name: str = "scripted") -> ScriptedEngine:
+        """Return an engine that follows this script, whatever it is to be called."""
+        engine = ScriptedEngine(self)
+        self.engines.append((name, engine))
+        return engine
 
     def say(self, *texts: str) -> None:
         """Have whichever generation is first to listen say this."""
@@ -91,6 +101,7 @@ class ScriptedEngine:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.is_loaded = False
+        self.is_dead = False
         # What each owner has been asked, as (owner, first message or text).
         self.seen: set[tuple[str, str]] = set()
 
@@ -100,6 +111,7 @@ class ScriptedEngine:
         options: EngineOptions = DEFAULT_OPTIONS,
     ) -> AsyncGenerator[LoadProgress | LoadedModel, None]:
         self.script.loads.append(model)
+        self.script.options.append(options)
         if self.script.load_failures:
             raise self.script.load_failures.pop(0)
         content = model.read_bytes()  # noqa: ASYNC240  # a few bytes, but for the contract's model
@@ -115,6 +127,9 @@ class ScriptedEngine:
 
     async def embed(self, texts: list[str]) -> Embeddings:
         raise DomovoiError(Code.UNSUPPORTED)
+
+    def pulse(self) -> Pulse:
+        return Pulse(self.is_loaded and not self.is_dead, self.script.silent_s)
 
     async def unload(self) -> None:
         self.is_loaded = False
@@ -157,6 +172,11 @@ class ScriptedGeneration:
         script, prompt = self._script, self.prompt
         if not self._engine.is_loaded:
             raise DomovoiError(Code.ENGINE_FAILED)
+        if prompt.owner == probe.OWNER:
+            if script.is_mute:
+                await asyncio.Event().wait()
+            yield Finished("length", 2, 1)
+            return
         schema = _schema_of(prompt)
         texts = [prompt.text] if prompt.text is not None else [message.content for message in prompt.messages]
         tokens = sum(len(text.split()) + 1 for text in texts)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_node.engine import ChatMessage, Finished, LoadedModel, Prompt
-from inference_node.keeper import Ready
 from inference_node.models import ModelFile
 from inference_node.prompting import Begun, answer
+from inference_node.ready import Ready
 from shared.errors import Code, DomovoiError
 from shared.values import Role, Sampling
 from tests.inference_node.gguf_file import HEADER

@@ -106,9 +106,9 @@ def test_who_has_fewest_turns_is_next() -> None:
 def test_more_places_call_those_who_wait() -> None:
     turns = Turns()
     tickets = [turns.take(owner) for owner in "abc"]
-    turns.resize(3)
+    turns.resize("", 3)
     assert called(tickets) == tickets
-    turns.resize(1)
+    turns.resize("", 1)
     tickets.append(turns.take("d"))
     for ticket in tickets[:2]:
         ticket.release()

@@ -132,9 +132,27 @@ export interface Login {
   device_id?: string | null
 }
 
-/** POST /v1/library/use and /v1/library/remove: a model by file name or name. */
+/** POST /v1/library/use, remove, load and unload: a model by file name or name. */
 export interface ModelChoice {
   model: string
+}
+
+/** A model that is loaded, is being loaded, or could not be. */
+export interface ModelStatus {
+  name: string
+  state: string
+  code?: string | null
+  engine?: string | null
+  done?: number
+  total?: number
+  context?: number
+  slots?: number
+  generating?: number
+  tokens_per_second?: number | null
+  architecture?: string
+  quantisation?: string
+  instructions?: string
+  threads?: number
 }
 
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
@@ -168,6 +186,10 @@ export interface NodeStatus {
   queue?: number
   code?: string | null
   version?: string
+  generating?: number
+  tokens_per_second?: number | null
+  loaded?: ModelStatus[]
+  steps?: StepDown[]
 }
 
 /** GET /api/v1/nodes, and the `presence` event. */
@@ -326,6 +348,17 @@ export interface State {
   first_token_ms?: number | null
   duration_ms?: number | null
   dropped_messages?: number | null
+}
+
+/** Why a model runs otherwise than it might: by another engine, or with less. */
+export interface StepDown {
+  at_ms: number
+  model: string
+  engine: string
+  what: string
+  to: string
+  code: string
+  detail?: string
 }
 
 /** The next piece of the answer. Concatenated, all pieces are the answer's body, byte for byte. */
