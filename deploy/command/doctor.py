@@ -53,7 +53,7 @@ async def examine(configuration: Configuration, *, measure: bool = False) -> Rep
     """Look at everything, whether Domovoi runs just now or not, and change nothing."""
     node = configuration.node()
     store = ModelStore(node.models, chosen=node.chosen_model)
-    calibrations = Calibrations(node.folder / "calibrations.json")
+    calibrations = Calibrations(node.calibrations)
     machine = survey(node.models)
     engines = await examine_all()
     shown = library.overview(store, configuration.model, machine)
