@@ -87,8 +87,8 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/healthz", healthz, methods=["GET"]),
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
-        *model_endpoints.routes(services.models, authenticate),
         *LoadingApi(services.keeper, services.status, authenticate).routes(),
+        *model_endpoints.routes(services.models, authenticate),
     ]
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import probe
+from inference_node.loader import FATAL
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ class Keeper:
         """Return every model that is loaded, on its way, or failed."""
         return [*(ready.status() for ready in self._ready.values()), *self._board.models.values()]
 
+    def holds(self, path: Path) -> bool:
+        """Return whether that file is in memory or on its way there."""
+        return path in self._ready or path in self._bringing
+
     def key(self, name: str | None) -> str:
         """Return what to queue under: the model's path, or the name where there is no such model."""
         try:
@@ -144,6 +149,14 @@ class Keeper:
     def worked(self, ready: Ready) -> None:
         """Take note that an answer came to its end: earlier failures are forgiven."""
         self._loader.ladder(ready.model).worked()
+
+    def failed(self, ready: Ready, error: DomovoiError) -> bool:
+        """Take note of what an answer failed with; return whether it may begin anew, with another engine."""
+        can_another = error.code == Code.UNSUPPORTED and self._loader.ladder(ready.model).has_next_engine
+        if error.code not in FATAL and not can_another:
+            return False
+        self.lost(ready, error)
+        return True
 
     def lost(self, ready: Ready, error: DomovoiError) -> None:
         """Take note that the engine failed while it was used; another one is started, a step lower if need be."""

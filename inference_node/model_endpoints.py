@@ -55,11 +55,9 @@ class Models:
         self._on_change()
 
     def remove(self, name: str) -> None:
-        """Delete a model. Raises DomovoiError `model_missing`, `model_busy` for one that is in memory."""
+        """Delete a model. Raises DomovoiError `model_missing`, `model_busy` for the one that is loaded."""
         store = self._keeper.store
-        path = store.path_of(name)
-        in_memory = {status.name for status in self._keeper.statuses() if status.state != "failed"}
-        if any(model.path == path and model.name in in_memory for model in store.list()):
+        if self._keeper.holds(store.path_of(name)):
             raise DomovoiError(Code.MODEL_BUSY, "This model is in memory. Unload it first.")
         store.remove(name)
         self._on_change()

@@ -18,7 +18,6 @@ from inference_node.answers import SEND_WITHIN_S, STREAM_HEADERS
 from inference_node.content import JSON, read
 from inference_node.door import bearer
 from inference_node.engine import ChatMessage, Finished, Piece, Prompt
-from inference_node.loader import FATAL
 from inference_node.openai_wire import (
     ChatOutput,
     ChatRequest,
@@ -80,6 +79,17 @@ class OpenAiApi:
         return await while_connected(request, self._answer(owner, body))
 
     async def _answer(self, owner: str, body: ChatRequest) -> Response:
+        chat = await self._begin(owner, body)
+        try:
+            return await _respond(chat, body)
+        except DomovoiError:
+            if not chat.may_begin_anew:
+                raise
+        # Nothing was sent yet, so the program need not know.
+        return await _respond(await self._begin(owner, body), body)
+
+    async def _begin(self, owner: str, body: ChatRequest) -> _Chat:
+        """Wait for a turn and for the model."""
         model = _known_model(body.model)
         ticket = self._turns.take(owner, self._keeper.key(model))
         try:
@@ -88,15 +98,7 @@ class OpenAiApi:
         except BaseException:
             ticket.release()
             raise
-        chat = _Chat(self._keeper, ready, ticket, owner, body)
-        if not body.stream:
-            return _json(await chat.whole())
-        chunks = chat.chunks()
-        # What is wrong with the request shows before the first word, while there is still a status to send.
-        first = await anext(chunks)
-        return EventSourceResponse(
-            _frames(first, chunks), headers=STREAM_HEADERS, ping=EVENT_STREAM_PING_S, send_timeout=SEND_WITHIN_S
-        )
+        return _Chat(self._keeper, ready, ticket, owner, body)
 
     def _require_key(self, request: Request) -> str:
         secret = bearer(request)
@@ -117,6 +119,8 @@ class _Chat:
         self._ticket = ticket
         self._owner = owner
         self._body = body
+        # It failed for a reason that another engine, or the same made anew, may not have.
+        self.may_begin_anew = False
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(clock.now_s())
 
@@ -172,8 +176,7 @@ class _Chat:
                         yield event
             self._keeper.worked(self._ready)
         except DomovoiError as error:
-            if error.code in FATAL:
-                self._keeper.lost(self._ready, error)
+            self.may_begin_anew = self._keeper.failed(self._ready, error)
             raise
         finally:
             self._keeper.release(self._ready)
@@ -195,6 +198,17 @@ class _Chat:
             choices=choices,
             usage=usage,
         )
+
+
+async def _respond(chat: _Chat, body: ChatRequest) -> Response:
+    if not body.stream:
+        return _json(await chat.whole())
+    chunks = chat.chunks()
+    # What is wrong with the request shows before the first word, while there is still a status to send.
+    first = await anext(chunks)
+    return EventSourceResponse(
+        _frames(first, chunks), headers=STREAM_HEADERS, ping=EVENT_STREAM_PING_S, send_timeout=SEND_WITHIN_S
+    )
 
 
 async def while_connected(request: Request, work: Coroutine[None, None, Response]) -> Response:

@@ -40,6 +40,10 @@ _CALLS = (
         "nodeToken",
         media_type="text/event-stream",
     ),
+    _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
+    _Call(
+        "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
+    ),
     _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken", status="204"),
     _Call("get", "/v1/library", "The node's models, and those it can fetch.", "nodeToken", answer=Library),
     _Call("post", "/v1/library/pull", "Fetch a model of the catalogue, or go on.", "nodeToken", PullModel, PullState),
@@ -53,10 +57,6 @@ _CALLS = (
     _Call("post", "/v1/library/pulls/{file}/stop", "Stop fetching; what came is kept.", "nodeToken", status="204"),
     _Call("post", "/v1/library/use", "Make a model the default.", "nodeToken", ModelChoice, status="204"),
     _Call("post", "/v1/library/remove", "Delete a model.", "nodeToken", ModelChoice, status="204"),
-    _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
-    _Call(
-        "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
-    ),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
     _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, Completion),
     _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),

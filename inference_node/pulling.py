@@ -78,7 +78,8 @@ async def pull(models: Path, model: CatalogueModel, progress: Progress = ignore,
 async def pull_address(models: Path, url: str, sha256: str, progress: Progress = ignore) -> Path:
     """Return the GGUF file of that address and checksum, fetching it if it is not there.
 
-    Raises DomovoiError `bad_request` (no such address or checksum), and what `pull` raises.
+    Raises DomovoiError `bad_request` (no such address or checksum), `model_busy` (another file has that name), and
+    what `pull` raises.
     """
     name = file_name(url)
     sha256 = sha256.lower()
@@ -88,6 +89,10 @@ async def pull_address(models: Path, url: str, sha256: str, progress: Progress =
     finished = origins.read(models, name)
     if target.is_file() and finished is not None and finished.sha256 == sha256:
         return target
+    if target.is_file() and not _is_ours(target, finished):
+        raise DomovoiError(
+            Code.MODEL_BUSY, f"There is another file {name} in the models folder. Remove or rename it, then pull again."
+        )
     async with httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT) as client:
         size = await size_of(client, url)
         origin = Origin(url, sha256, size, [part.name], size)
@@ -119,9 +124,19 @@ def _pulling(models: Path, name: str, origin: Origin) -> Iterator[None]:
                 # Parts of another file under the same name would only spoil this one.
                 origins.forget(models, name)
             origins.write(models, name, origin)
-            yield
+            try:
+                yield
+            except BaseException:
+                if origins.done(models, origin) == 0:
+                    origins.forget(models, name)
+                raise
     except OSError as error:
         raise disk_error(error, models / name) from error
+
+
+def _is_ours(target: Path, origin: Origin | None) -> bool:
+    """Whether the file is one that was pulled, and nobody has changed since: such a one may be replaced."""
+    return origin is not None and origin.modified_ns == target.stat().st_mtime_ns
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

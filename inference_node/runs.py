@@ -152,12 +152,11 @@ class Runs:
                 await self._try(run, attempt)
             except DomovoiError as error:
                 attempt.code = error.code
-                if attempt.ready is not None and error.code in FATAL:
-                    self._keeper.lost(attempt.ready, error)
-                    if not run.text and not run.stopping.is_set() and not is_last:
-                        # Nobody has seen a word of it, so it may begin anew; what was seen is never replayed.
-                        run.replay.append(Notice(error.code))
-                        continue
+                may_begin_anew = attempt.ready is not None and self._keeper.failed(attempt.ready, error)
+                # What somebody has seen a word of is never replayed.
+                if may_begin_anew and not run.text and not run.stopping.is_set() and not is_last:
+                    run.replay.append(Notice(error.code))
+                    continue
             finally:
                 if attempt.ready is not None:
                     self._keeper.release(attempt.ready)
