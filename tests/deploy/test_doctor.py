@@ -198,6 +198,25 @@ async def test_with_the_node_running(data: Path, tmp_path: Path, *, has_model: b
     assert (running.status, running.what) == (well if has_model else ill)
 
 
+@pytest.mark.parametrize(("share", "is_measured"), [(0.0, True), (1.5, False)])
+def test_engines_are_measured_on_a_quiet_machine_alone(
+    data: Path, monkeypatch: pytest.MonkeyPatch, share: float, *, is_measured: bool
+) -> None:
+    async def look(within_s: float) -> float:
+        return share
+
+    monkeypatch.setattr("deploy.command.doctor.wait_until_quiet", look)
+    monkeypatch.setattr("deploy.command.doctor.ChildEngine", Script(context=2000, answer="word " * 99).make_engine)
+    said = domovoi("doctor", "--measure", "--json", data=data)
+    report = msgspec.json.decode(said.out, type=Report)
+    assert report.choice is not None
+    assert ("measured here" in report.choice.why) == is_measured
+    assert ("Close them" in said.err) != is_measured
+    # What was measured is remembered.
+    again = examined(data)
+    assert again.choice == report.choice
+
+
 # Machines that are not this one.
 
 
