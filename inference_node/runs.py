@@ -219,8 +219,13 @@ class Runs:
         run.flush()
         asked = run.asked
         ended = run_table.Unfinished(asked.account, asked.answer, asked.conversation, run.text)
-        async with self._database.transaction() as connection:
-            changes = await run_table.finish(connection, ended, state)
+        try:
+            async with self._database.transaction() as connection:
+                changes = await run_table.finish(connection, ended, state)
+        except Exception:
+            # A full disk, say. Who watches is told now; the table still has the run, and the next start settles it.
+            log.exception("answer %s could not be written", asked.answer.hex())
+            state, changes = State(state="failed", code=Code.INTERNAL), []
         run.state = state.state
         run.replay.append(Ended(state, changes))
         metrics.runs_ended.labels(state.state).inc()
