@@ -282,6 +282,18 @@ async def test_every_engine_is_tried_and_the_python_fallback_runs() -> None:
     assert reports["llama_cpp"].version
 
 
+async def test_the_native_engine_needs_accel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "engine_in_rust.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(engines, "ENGINES", {"native": ("engine_in_rust", "Native")})
+    monkeypatch.setattr("inference_node.accelerator.accelerated", False)
+    [report] = await engines.examine_all()
+    assert "make accel" in report.problem
+    monkeypatch.setattr("inference_node.accelerator.accelerated", True)
+    [report] = await engines.examine_all()
+    assert report.problem == ""
+
+
 async def test_an_engine_that_crashes_is_no_crash_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "engine_that_dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     (tmp_path / "engine_that_raises.py").write_text("raise ImportError('libengine.so is missing')\n")
