@@ -36,7 +36,7 @@ def hardware(machine: Hardware) -> Iterator[Finding]:
         "processor",
         "ok",
         f"{processor.model}: {processor.cores} cores, {processor.usable} of {processor.logical} threads usable; "
-        f"{features}; best with {threads(machine)} threads at work",
+        f"{features}; best with {threads(processor, machine.limits)} threads at work",
     )
     if machine.limits.cpus is not None:
         yield Finding("processor", "note", f"a control group allows {machine.limits.cpus:g} cores' worth of time")
