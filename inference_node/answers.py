@@ -28,6 +28,8 @@ Authenticate = Callable[["Request"], Awaitable[bytes]]
 
 # A watcher that takes nothing for this long is cut off; it comes back for the rest (S3).
 SEND_WITHIN_S = 30
+# When the node stops, its watchers have this long to get the last event: less than main.GRACE_S.
+LAST_EVENT_WITHIN_S = 2.0
 # "no-transform": a proxy that compresses would hold events back.
 STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
@@ -79,7 +81,11 @@ class Answers:
             raise DomovoiError(Code.EVENTS_GONE if is_known else Code.ANSWER_UNKNOWN)
         run.replay.require(after)
         return EventSourceResponse(
-            run.replay.follow(after), headers=STREAM_HEADERS, ping=EVENT_STREAM_PING_S, send_timeout=SEND_WITHIN_S
+            run.replay.follow(after),
+            headers=STREAM_HEADERS,
+            ping=EVENT_STREAM_PING_S,
+            send_timeout=SEND_WITHIN_S,
+            shutdown_grace_period=LAST_EVENT_WITHIN_S,
         )
 
     async def stop(self, request: Request) -> Response:

@@ -13,12 +13,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from inference_node import metrics
+from inference_node import metrics, model_endpoints
 from inference_node.answers import Answers
 from inference_node.content import HANDLERS, respond
 from inference_node.door import bearer, relayed
 from inference_node.guard import Guard
 from inference_node.key_endpoints import KeyEndpoints
+from inference_node.loading_api import LoadingApi
 from inference_node.openapi import document
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from inference_node.api_keys import ApiKeys
     from inference_node.claims import Claims
     from inference_node.door import Door
+    from inference_node.keeper import Keeper
+    from inference_node.model_endpoints import Models
     from inference_node.openai_api import OpenAiApi
     from inference_node.runs import Runs
     from inference_node.status import Status
@@ -41,11 +44,13 @@ class Services(NamedTuple):
 
     node_id: bytes
     runs: Runs
+    keeper: Keeper
     claims: Claims
     door: Door
     status: Status
     keys: ApiKeys
     openai: OpenAiApi
+    models: Models
 
 
 def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
@@ -86,6 +91,8 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
         *KeyEndpoints(services.keys, authenticate).routes(),
+        *LoadingApi(services.keeper, services.status, authenticate).routes(),
+        *model_endpoints.routes(services.models, authenticate),
     ]
 
 

@@ -62,8 +62,14 @@ class TimeLimits(Struct, frozen=True):
 class ChildEngine:
     """An `Engine` in a child process, which is killed when it owes a sign of life for too long."""
 
-    def __init__(self, name: str = "llama_cpp", limits: TimeLimits = TimeLimits()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        name: str = "llama_cpp",
+        limits: TimeLimits = TimeLimits(),  # noqa: B008  # frozen
+        module: str = "inference_node.engine_process",
+    ) -> None:
         self.name = name
+        self._module = module
         self._limits = limits
         self._process: Process | None = None
         self._tasks: dict[int, ChildTask] = {}
@@ -87,7 +93,7 @@ class ChildEngine:
         Raises DomovoiError `model_damaged`, `unsupported`, `out_of_memory`, `engine_failed`.
         """
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "inference_node.engine_process", str(os.getpid())),
+            *(sys.executable, "-m", self._module, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

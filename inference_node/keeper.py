@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import probe
+from inference_node.loader import FATAL
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from inference_node.loader import Loader
@@ -64,7 +65,9 @@ class Keeper:
         self._lock = asyncio.Lock()
         self._ready: dict[Path, Ready] = {}
         self._bringing: dict[Path, _Bringing] = {}
+        # Engines that failed, and models told to go. The latter wait for the lock: who has it must not wait for them.
         self._retiring: set[asyncio.Task[None]] = set()
+        self._unloading: set[asyncio.Task[None]] = set()
         # Names of models to load whether or not somebody waits; None is the default.
         self._wanted: set[str | None] = {None}
         self._news = asyncio.Event()
@@ -99,6 +102,10 @@ class Keeper:
     def statuses(self) -> list[ModelStatus]:
         """Return every model that is loaded, on its way, or failed."""
         return [*(ready.status() for ready in self._ready.values()), *self._board.models.values()]
+
+    def holds(self, path: Path) -> bool:
+        """Return whether that file is in memory or on its way there."""
+        return path in self._ready or path in self._bringing
 
     def key(self, name: str | None) -> str:
         """Return what to queue under: the model's path, or the name where there is no such model."""
@@ -143,6 +150,14 @@ class Keeper:
         """Take note that an answer came to its end: earlier failures are forgiven."""
         self._loader.ladder(ready.model).worked()
 
+    def failed(self, ready: Ready, error: DomovoiError) -> bool:
+        """Take note of what an answer failed with; return whether it may begin anew, with another engine."""
+        can_another = error.code == Code.UNSUPPORTED and self._loader.ladder(ready.model).has_next_engine
+        if error.code not in FATAL and not can_another:
+            return False
+        self.lost(ready, error)
+        return True
+
     def lost(self, ready: Ready, error: DomovoiError) -> None:
         """Take note that the engine failed while it was used; another one is started, a step lower if need be."""
         if ready.is_lost:
@@ -166,10 +181,13 @@ class Keeper:
         if model.path not in self._ready:
             self._bring(model)
 
-    async def unload(self, name: str) -> None:
-        """Unload a model when its last answer is made. Raises DomovoiError `model_missing`."""
+    def unload(self, name: str | None) -> None:
+        """Have a model unloaded when its last answer is made. Raises DomovoiError `model_missing`."""
         model = self._find(name)
         self._wanted -= {name, model.path.name, self._name_of(model)}
+        _keep(self._unloading, self._unload_by_hand(model), f"unload {model.name}")
+
+    async def _unload_by_hand(self, model: ModelFile) -> None:
         async with self._lock:
             self._board.remove(model.path)
             self._loader.forget(model)
@@ -179,7 +197,7 @@ class Keeper:
 
     async def close(self) -> None:
         """End all engines."""
-        await _cancel(*(bringing.task for bringing in self._bringing.values()))
+        await _cancel(*(bringing.task for bringing in self._bringing.values()), *self._unloading)
         await asyncio.gather(*(ready.engine.unload() for ready in self._ready.values()), return_exceptions=True)
         self._ready.clear()
         await _cancel(*self._retiring)
@@ -307,15 +325,19 @@ class Keeper:
             finally:
                 await ready.engine.unload()
 
-        task = asyncio.create_task(unload(), name=f"retire {ready.model.name}")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        _keep(self._retiring, unload(), f"retire {ready.model.name}")
 
     def _tell(self) -> None:
         if (state := self.state) != self._told:
             log.info("engine %s", state.state, extra={"model": state.model, "code": state.code})
             self._told = state
             self._board.on_change()
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None], name: str) -> None:
+    task = asyncio.create_task(work, name=name)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _cancel(*tasks: asyncio.Task[Ready] | asyncio.Task[None]) -> None:

@@ -38,6 +38,11 @@ class Ladder:
         """The engine to load with."""
         return self._engines[0]
 
+    @property
+    def has_next_engine(self) -> bool:
+        """Whether another engine could be tried."""
+        return len(self._engines) > 1
+
     def worked(self) -> None:
         """Forgive earlier failures; the steps stay taken."""
         self.failures = self._failures_here = 0
@@ -84,7 +89,7 @@ class Ladder:
         return self._step(error, what, str(getattr(after, what)))
 
     def _next_engine(self, error: DomovoiError) -> StepDown | None:
-        if len(self._engines) == 1:
+        if not self.has_next_engine:
             return None
         step = self._step(error, "engine", self._engines[1])
         del self._engines[0]

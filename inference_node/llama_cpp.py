@@ -19,6 +19,8 @@ from msgspec import Struct
 
 from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
 from inference_node.gguf_header import GgufError, GgufHeader, read_header
+from inference_node.hardware import limits
+from inference_node.hardware.roots import THIS_MACHINE
 from inference_node.llama_cpp_wire import ChunkReader, request_for
 from inference_node.prompt_slots import PromptSlots
 from shared.errors import Code, DomovoiError
@@ -129,9 +131,14 @@ def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOpt
 
 
 def cores() -> int:
-    """Return how many cores this process may use: as many threads compute."""
+    """Return how many cores this process may use: as many threads compute.
+
+    Threads beyond a control group's limit are stopped by it in mid-work, and all others wait for them.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    allowed = limits.read(THIS_MACHINE).cpus
+    return count if allowed is None else max(1, min(count, int(allowed)))
 
 
 def header_of(path: Path) -> GgufHeader:

@@ -28,8 +28,10 @@ from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper
 from inference_node.keyset import KeyRing
 from inference_node.loader import Loader, LoadLimits
+from inference_node.model_endpoints import Models
 from inference_node.models import ModelStore
 from inference_node.openai_api import OpenAiApi
+from inference_node.pulls import Pulls
 from inference_node.runs import Place, Runs
 from inference_node.server_api import ServerApi
 from inference_node.status import Status
@@ -99,8 +101,11 @@ class _Node:
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
         api_keys = ApiKeys(settings.folder / "api-keys")
         openai = OpenAiApi(api_keys, self._keeper, turns)
+        self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
         door = Door(keys, self._grants)
-        self._services = Services(node_id, self._runs, self._claims, door, self._status, api_keys, openai)
+        self._services = Services(
+            node_id, self._runs, self._keeper, self._claims, door, self._status, api_keys, openai, self._models
+        )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
         )
@@ -134,6 +139,7 @@ class _Node:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._runs.close()
+            await self._models.close()
             await self._keeper.close()
             await self._server.close()
 

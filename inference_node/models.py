@@ -106,7 +106,8 @@ class ModelStore:
         if not self.folder.is_dir():
             return []
         paths = sorted(path for path in self.folder.iterdir() if path.suffix == _SUFFIX and path.is_file())
-        self._read = {path: read for path, read in self._read.items() if path in paths or path.parent != self.folder}
+        for gone in [path for path in list(self._read) if path.parent == self.folder and path not in paths]:
+            self._read.pop(gone, None)
         return [self._look_at(path) for path in paths]
 
     def find(self, name: str | None) -> ModelFile:
@@ -151,12 +152,15 @@ class ModelStore:
     def remove(self, name: str) -> Path:
         """Delete a model, or what has come of one whose pull was cut; return where it was.
 
-        Raises DomovoiError `model_missing`, `model_busy` (the system refuses while somebody uses the file).
+        Raises DomovoiError `model_missing`, `model_busy` (it is being fetched, or the system refuses).
         """
         path = self.path_of(name)
         try:
-            path.unlink(missing_ok=True)
-            origins.forget(self.folder, path.name)
+            with origins.lock(self.folder, path.name) as is_ours:
+                if not is_ours:
+                    raise DomovoiError(Code.MODEL_BUSY, f"{path.name} is being fetched. Stop that first.")
+                path.unlink(missing_ok=True)
+                origins.forget(self.folder, path.name)
         except OSError as error:
             raise DomovoiError(Code.MODEL_BUSY, f"{path} can't be deleted ({error.strerror}).") from error
         if self._chosen is not None and self._chosen_name() == path.name:

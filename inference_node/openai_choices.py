@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from inference_node import metrics
-from inference_node.engine import Finished, PromptTooLong
-from inference_node.loader import FATAL
+from inference_node.engine import Finished, PromptTooLong, Reading
 from inference_node.pace import Pace
 from inference_node.prompting import with_defaults
 from shared.errors import Code, DomovoiError
@@ -61,27 +60,38 @@ class Desk:
     async def once(self, owner: str, model: str | None, work: Callable[[Ready], Awaitable[_T]]) -> _T:
         """Do one thing with an engine when it is the owner's turn. Raises what the work raises, and `engine_busy`."""
         (ticket,) = self._take(owner, model, 1)
-        return await self.work(ticket, model, work)
+        return await self.work(ticket, model, work, lambda: True)
 
-    async def work(self, ticket: Ticket, model: str | None, work: Callable[[Ready], Awaitable[_T]]) -> _T:
+    async def work(
+        self,
+        ticket: Ticket,
+        model: str | None,
+        work: Callable[[Ready], Awaitable[_T]],
+        may_begin_anew: Callable[[], bool],
+    ) -> _T:
         """Do the work when it is the ticket's turn; ticket and engine are given back however it ends.
+
+        When the engine fails it is done anew, once, with the one that takes its place, if `may_begin_anew` agrees.
 
         The engine is taken after the turn, never before: whoever has an engine and waits for a turn keeps the ones
         before it from changing the model, and so from ending theirs.
         """
         try:
             await ticket.wait()
-            ready = await self._keeper.acquire(model)
-            try:
-                result = await work(ready)
-                self._keeper.worked(ready)
-                return result
-            except DomovoiError as error:
-                if error.code in FATAL:
-                    self._keeper.lost(ready, error)
-                raise
-            finally:
-                self._keeper.release(ready)
+            is_first = True
+            while True:
+                ready = await self._keeper.acquire(model)
+                try:
+                    result = await work(ready)
+                    self._keeper.worked(ready)
+                    return result
+                except DomovoiError as error:
+                    may_another = self._keeper.failed(ready, error)
+                    if not may_another or not is_first or not may_begin_anew():
+                        raise
+                    is_first = False
+                finally:
+                    self._keeper.release(ready)
         finally:
             ticket.release()
 
@@ -129,7 +139,10 @@ class Choices:
     async def make(self, index: int, prompt: Prompt, ticket: Ticket) -> None:
         """Make one of the choices."""
 
+        has_said = False
+
         async def generate(ready: Ready) -> None:
+            nonlocal has_said
             self.model = ready.model.path.stem
             asked = structs.replace(prompt, sampling=with_defaults(prompt.sampling, ready.model.sampling))
             metrics.runs_started.inc()
@@ -138,6 +151,7 @@ class Choices:
                 try:
                     async for event in events:
                         pace.note(event)
+                        has_said = has_said or not isinstance(event, Reading)
                         self._events.put_nowait(ChoiceEvent(index, event))
                 except PromptTooLong as error:
                     # Nothing is left out in silence: programs keep count of their context themselves.
@@ -145,7 +159,8 @@ class Choices:
                     raise DomovoiError(Code.CONTEXT_TOO_LONG, detail) from error
 
         try:
-            await self._desk.work(ticket, self._asked_model, generate)
+            # What was seen is never replayed.
+            await self._desk.work(ticket, self._asked_model, generate, lambda: not has_said)
         except Exception as error:
             # Raised where the events are read, which is the request.
             self._events.put_nowait(error)

@@ -17,7 +17,19 @@ from inference_node.openai_models import ModelCard, ModelCards
 from inference_node.status import Health
 from shared.errors import Problem
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import AnswerStarted, ApiKey, ApiKeyName, ApiKeys, NewApiKey, NodeStatus, StartAnswer
+from shared.wire import (
+    AnswerStarted,
+    ApiKey,
+    ApiKeyName,
+    ApiKeys,
+    Library,
+    ModelChoice,
+    NewApiKey,
+    NodeStatus,
+    PullModel,
+    PullState,
+    StartAnswer,
+)
 
 REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -45,7 +57,23 @@ _CALLS = (
         "nodeToken",
         media_type="text/event-stream",
     ),
+    _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
+    _Call(
+        "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
+    ),
     _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken", status="204"),
+    _Call("get", "/v1/library", "The node's models, and those it can fetch.", "nodeToken", answer=Library),
+    _Call("post", "/v1/library/pull", "Fetch a model of the catalogue, or go on.", "nodeToken", PullModel, PullState),
+    _Call(
+        "get",
+        "/v1/library/pulls/{file}/events",
+        "How fetching goes: progress, the newest at once, until it ends.",
+        "nodeToken",
+        media_type="text/event-stream",
+    ),
+    _Call("post", "/v1/library/pulls/{file}/stop", "Stop fetching; what came is kept.", "nodeToken", status="204"),
+    _Call("post", "/v1/library/use", "Make a model the default.", "nodeToken", ModelChoice, status="204"),
+    _Call("post", "/v1/library/remove", "Delete a model.", "nodeToken", ModelChoice, status="204"),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
     _Call("get", "/v1/models/{model}", "One of them.", "apiKey", answer=ModelCard),
     _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, ChatCompletion),

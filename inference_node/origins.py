@@ -6,14 +6,17 @@ it came; one without a record was put there by its owner.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from inference_node import download, private_files
+from inference_node.file_lock import exclusive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FOLDER = ".origins"
@@ -31,6 +34,15 @@ class Origin(Struct, frozen=True):
     parts: list[str]
     total: int
     modified_ns: int | None = None
+
+
+@contextmanager
+def lock(models: Path, name: str) -> Iterator[bool]:
+    """Give True while this process alone fetches or removes that file, or False if another one does. Raises OSError."""
+    for folder in (models.parent, models, models / FOLDER):
+        private_files.make_folder(folder)
+    with exclusive(models / FOLDER / f"{name}.lock") as is_ours:
+        yield is_ours
 
 
 def read(models: Path, name: str) -> Origin | None:

@@ -19,7 +19,6 @@ from msgspec import Struct
 
 from inference_node import origins
 from inference_node.download import TIMEOUT, Artefact, Progress, disk_error, download, forget, require_space, size_of
-from inference_node.file_lock import exclusive
 from inference_node.gguf_header import GgufError, read_header
 from inference_node.origins import Origin
 from shared.errors import Code, DomovoiError
@@ -112,8 +111,7 @@ def file_name(url: str) -> str:
 def _pulling(models: Path, name: str, origin: Origin) -> Iterator[None]:
     """Hold the pull's lock and keep its record. Raises DomovoiError `model_busy`, `disk_full`."""
     try:
-        (models / origins.FOLDER).mkdir(parents=True, exist_ok=True)
-        with exclusive(models / origins.FOLDER / f"{name}.lock") as is_ours:
+        with origins.lock(models, name) as is_ours:
             if not is_ours:
                 raise DomovoiError(Code.MODEL_BUSY, f"{name} is being fetched already. Wait for it.")
             known = origins.read(models, name)

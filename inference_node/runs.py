@@ -152,12 +152,11 @@ class Runs:
                 await self._try(run, attempt)
             except DomovoiError as error:
                 attempt.code = error.code
-                if attempt.ready is not None and error.code in FATAL:
-                    self._keeper.lost(attempt.ready, error)
-                    if not run.text and not run.stopping.is_set() and not is_last:
-                        # Nobody has seen a word of it, so it may begin anew; what was seen is never replayed.
-                        run.replay.append(Notice(error.code))
-                        continue
+                may_begin_anew = attempt.ready is not None and self._keeper.failed(attempt.ready, error)
+                # What somebody has seen a word of is never replayed.
+                if may_begin_anew and not run.text and not run.stopping.is_set() and not is_last:
+                    run.replay.append(Notice(error.code))
+                    continue
             finally:
                 if attempt.ready is not None:
                     self._keeper.release(attempt.ready)
@@ -220,8 +219,13 @@ class Runs:
         run.flush()
         asked = run.asked
         ended = run_table.Unfinished(asked.account, asked.answer, asked.conversation, run.text)
-        async with self._database.transaction() as connection:
-            changes = await run_table.finish(connection, ended, state)
+        try:
+            async with self._database.transaction() as connection:
+                changes = await run_table.finish(connection, ended, state)
+        except Exception:
+            # A full disk, say. Who watches is told now; the table still has the run, and the next start settles it.
+            log.exception("answer %s could not be written", asked.answer.hex())
+            state, changes = State(state="failed", code=Code.INTERNAL), []
         run.state = state.state
         run.replay.append(Ended(state, changes))
         metrics.runs_ended.labels(state.state).inc()

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from deploy.command import configuration, keys, models, parts, up, users
+from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
+from shared.logs import JsonFormatter, TextFormatter
 
 Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the system's place for application data.")]
 Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
@@ -65,18 +66,54 @@ def run_node(
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
 
 
+@application.command("doctor")
+def run_doctor(
+    data: Data = None,
+    port: Port = None,
+    node_port: NodePort = None,
+    measure: Annotated[bool, typer.Option(help="Run each engine for two seconds and remember its speed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json.")] = False,
+) -> None:
+    """Hardware, engines, models, ports and data: what is here, what was chosen, what is wrong, and what to do."""
+    if schema:
+        doctor.print_schema()
+        return
+    settings = _configuration(data=data, port=port, node_port=node_port)
+    raise typer.Exit(doctor.run(settings, measure=measure, as_json=as_json))
+
+
+@application.command("bench")
+def run_bench(
+    model: Annotated[str | None, typer.Argument(help="Name of a model. Default: the default one.")] = None,
+    data: Data = None,
+    engine: Annotated[str | None, typer.Option(help="This engine alone.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; figures are medians over them.")] = 5,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a quiet machine.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Measure the engines of this machine, in turns, and print a table."""
+    settings = _configuration(data=data, engine=engine)
+    bench.run(settings, model=model, rounds=rounds, wait_s=wait, as_json=as_json)
+
+
 def _configuration(**flags: Any) -> Configuration:
-    return configuration.load(flags)
+    loaded = configuration.load(flags)
+    if loaded.log == "json":
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        logging.getLogger().handlers = [handler]
+    return loaded
 
 
 def _log_to_stderr() -> None:
     handler: logging.Handler
     if sys.stderr.isatty():
         handler = RichHandler(console=errors, show_path=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s", datefmt="[%X]"))
+        handler.setFormatter(TextFormatter("%(name)s: %(message)s", datefmt="[%X]"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Their own news is for developers; what goes wrong in them still shows.
     for chatty in ("httpx", "alembic", "databases", "uvicorn.access", "uvicorn.error"):

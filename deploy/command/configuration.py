@@ -21,6 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 BUILT_APP = CHECKOUT / "pwa" / "dist"
 FILE_NAME = "domovoi.toml"
 HIGHEST_PORT = 65535
+LOG_FORMATS = ("text", "json")
 
 _ENVIRONMENT = {
     "data": "DOMOVOI_DATA",
@@ -34,6 +35,7 @@ _ENVIRONMENT = {
     "engine": "DOMOVOI_ENGINE",
     "node_name": "DOMOVOI_NODE_NAME",
     "app_folder": "DOMOVOI_APP",
+    "log": "DOMOVOI_LOG",
 }
 
 
@@ -43,7 +45,7 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Configuration:
-    """Every setting a person can make. Ports are TCP ports; URLs have no path."""
+    """Every setting a person can make. Ports are TCP ports; URLs have no path; `log` is one of LOG_FORMATS."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -56,6 +58,7 @@ class Configuration:
     engine: str | None = None
     node_name: str | None = None
     app_folder: Path = BUILT_APP
+    log: str = "text"
 
     @property
     def local_url(self) -> str:
@@ -133,4 +136,6 @@ def _converted(name: str, value: Any, source: str) -> Any:
         return number
     if name == "app_folder":
         return Path(value)
+    if name == "log" and value not in LOG_FORMATS:
+        raise ConfigurationError(f"log in {source} is {value!r}; it must be one of {', '.join(LOG_FORMATS)}.")
     return str(value)

@@ -49,6 +49,7 @@ class Script:
         self.can_embed = False
         self.prompts: list[Prompt] = []
         self.loads: list[Path] = []
+        self.options: list[EngineOptions] = []
         # All that were made, with the names that they were asked for by.
         self.engines: list[tuple[str, ScriptedEngine]] = []
         self.load_failures: list[DomovoiError] = []
@@ -112,6 +113,7 @@ class ScriptedEngine:
         options: EngineOptions = DEFAULT_OPTIONS,
     ) -> AsyncGenerator[LoadProgress | LoadedModel, None]:
         self.script.loads.append(model)
+        self.script.options.append(options)
         if self.script.load_failures:
             raise self.script.load_failures.pop(0)
         content = model.read_bytes()  # noqa: ASYNC240  # a few bytes, but for the contract's model
@@ -120,7 +122,7 @@ class ScriptedEngine:
         yield LoadProgress(0, len(content))
         yield LoadProgress(len(content), len(content))
         self.is_loaded = True
-        yield LoadedModel(self.script.context, self.script.slots)
+        yield LoadedModel(self.script.context, self.script.slots, self.script.can_embed)
 
     def generate(self, prompt: Prompt) -> ScriptedGeneration:
         return ScriptedGeneration(self, prompt)

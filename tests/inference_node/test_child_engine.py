@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from contextlib import aclosing
+from random import Random
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.engine import ChatMessage, EngineOptions, Piece, Prompt
+from inference_node.engine import ChatMessage, EngineOptions, Finished, Piece, Prompt
 from inference_node.engine_messages import Load, pack
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
@@ -92,6 +93,37 @@ async def test_a_model_cut_short_is_damaged(default_test_model: Path, tmp_path: 
         await load(engine, cut)
     assert refused.value.code == Code.MODEL_DAMAGED
     await engine.unload()
+
+
+async def test_more_than_the_memory_it_may_have_is_refused_by_name(default_test_model: Path) -> None:
+    engine = ChildEngine()
+    with pytest.raises(DomovoiError) as refused:
+        async for _ in engine.load(default_test_model, EngineOptions(context=8192, slots=4, memory=300 * 1024**2)):
+            pass
+    assert refused.value.code == Code.OUT_OF_MEMORY
+    await engine.unload()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_poisoned_file_answers_or_fails_and_never_hangs(
+    default_test_model: Path, tmp_path: Path, seed: int
+) -> None:
+    poisoned = tmp_path / "poisoned.gguf"
+    content = bytearray(default_test_model.read_bytes())  # noqa: ASYNC240
+    random = Random(seed)
+    # The weights alone: a damaged header is refused before.
+    for position in range(len(content) // 20, len(content), 4096):
+        content[position : position + 64] = random.randbytes(64)
+    poisoned.write_bytes(content)
+    engine = ChildEngine()
+    async with asyncio.timeout(WITHIN_S):
+        await load(engine, poisoned)
+        try:
+            *_, last = [event async for event in engine.generate(Prompt(STORY.messages, Sampling(max_tokens=4)))]
+            assert isinstance(last, Finished)
+        except DomovoiError as error:
+            assert error.code == Code.ENGINE_FAILED  # noqa: PT017  # either may come
+        await engine.unload()
 
 
 def test_it_ends_when_its_input_does(default_test_model: Path) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import pytest
 
 from inference_node import download, origins
-from inference_node.file_lock import exclusive
 from inference_node.models import ModelStore
 from inference_node.pulling import file_name, pull_address
 from shared.errors import Code, DomovoiError
@@ -193,9 +192,7 @@ async def test_a_write_that_finds_the_disk_full_keeps_what_came(index: Index, mo
 
 
 async def test_two_do_not_fetch_the_same_file(index: Index) -> None:
-    (index.store.folder / origins.FOLDER).mkdir(parents=True)
-    lock = index.store.folder / origins.FOLDER / f"{index.model.file.name}.lock"
-    with exclusive(lock) as is_ours:
+    with origins.lock(index.store.folder, index.model.file.name) as is_ours:
         assert is_ours
         with pytest.raises(DomovoiError) as refused:
             await index.store.ensure_default()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from sqlite3 import OperationalError
 from typing import TYPE_CHECKING
 
 from inference_node import replica, run_table
@@ -13,6 +14,8 @@ from shared.values import State, decode
 from tests.inference_node.running_node import RunningNode, new_id
 
 if TYPE_CHECKING:
+    import pytest
+
     from shared.change import Change
     from tests.inference_node.running_node import Event
     from tests.inference_node.scripted_engine import Script
@@ -156,3 +159,16 @@ async def test_runs_are_counted(node: RunningNode) -> None:
     before = await count()
     await node.whole(await node.ask())
     assert await count() == before + 1
+
+
+async def test_an_answer_that_can_not_be_written_ends_for_its_watchers_and_wedges_nobody(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full_disk(*given: object) -> list[Change]:
+        raise OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_table, "finish", full_disk)
+        ended = end_of(await node.whole(await node.ask()))
+    assert (ended.state.state, ended.state.code, ended.changes) == ("failed", "internal", [])
+    assert end_of(await node.whole(await node.ask())).state.state == "done"
