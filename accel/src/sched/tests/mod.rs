@@ -98,4 +98,3 @@ fn read(reader: &Reader) -> (String, Finished) {
         other => panic!("{other:?} came last"),
     }
 }
-
