@@ -126,6 +126,9 @@ impl Step<'_> {
             self.store(index, &destinations)?;
             if index + 1 == self.weights.layers.len() {
                 rows = self.keep_wanted(&mut parts);
+                if rows == 0 {
+                    break;
+                }
             }
             self.attend(index, &parts)?;
             self.add_attended(layer, rows)?;
