@@ -150,8 +150,7 @@ impl Config {
         if self.layers > MOST_LAYERS {
             return Err(Error::Damaged(format!("{} layers", self.layers)));
         }
-        let numbers =
-            [self.epsilon, self.rotation.base, self.rotation.scale, self.logit_cap.unwrap_or(1.0)];
+        let numbers = [self.epsilon, self.rotation.base, self.rotation.scale, self.logit_cap.unwrap_or(1.0)];
         if numbers.iter().any(|number| !number.is_finite() || *number < 0.0) || self.rotation.base == 0.0 {
             return Err(Error::Damaged(format!("impossible numbers in its metadata: {numbers:?}")));
         }

@@ -151,7 +151,12 @@ impl Model {
                 Wanted::Last => start.max(end.saturating_sub(1)),
                 Wanted::All => start,
             };
-            parts.push(Part { sequence: chunk.sequence, position, rows: start..end, wanted: first_wanted..end });
+            parts.push(Part {
+                sequence: chunk.sequence,
+                position,
+                rows: start..end,
+                wanted: first_wanted..end,
+            });
             start = end;
         }
         if start > BATCH {
@@ -235,3 +240,6 @@ impl Decoder for Model {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;
