@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 
 /// Bytes of weights and operations a second.
 fn time(isa: Isa, format: Format, rows: usize, columns: usize, tokens: usize) -> Result<(f64, f64)> {
-    let raw: Vec<u8> = (0..format.bytes(rows, columns)?).map(|i| (i * 7919 >> 3) as u8 & 0x3f).collect();
+    let raw: Vec<u8> = (0..format.bytes(rows, columns)?).map(|i| ((i * 7919) >> 3) as u8 & 0x3f).collect();
     let matrix = Matrix::pack(format, &raw, rows, columns)?;
     let mut activations = Activations::new(tokens, columns, format.block() == 1)?;
     let values: Vec<f32> = (0..columns).map(|i| (i as f32).sin()).collect();

@@ -216,7 +216,6 @@ fn threads_pack_the_same_matrix_as_one() {
             scope.spawn(|| while packing.step() {});
         }
     });
-    drop(packing);
     for group in 0..alone.groups() {
         assert_eq!(alone.group(group), shared.group(group));
     }
