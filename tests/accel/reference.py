@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xllamacpp  # type: ignore[import-untyped]
 
+from inference_node.engine import DEFAULT_OPTIONS, LoadedModel
 from inference_node.llama_cpp import parameters_for
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class Reference(NamedTuple):
 
 def sample(path: Path, folder: Path, prompt: list[int], count: int) -> Reference:
     """Let llama.cpp say `count` tokens at temperature 1: likely and unlikely ones, as in any text."""
-    parameters = parameters_for(str(path), str(folder / "engine.sock"))
-    parameters.cache_ram_mib = 0
+    plan = LoadedModel(context=2048)
+    parameters = parameters_for(str(path), str(folder / "engine.sock"), plan, DEFAULT_OPTIONS)
     # Two threads of llama.cpp wait for each other on a busy machine.
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
         cpu.n_threads = 1

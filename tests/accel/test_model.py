@@ -31,9 +31,7 @@ ARCHITECTURES = {
     "llama, linear rotation": Shape("llama", rotation_factor=4.0),
     "qwen2": Shape("qwen2", has_biases=True, has_own_head=False),
     "qwen3": Shape("qwen3", has_head_norms=True, head_width=128),
-    "gemma3": Shape(
-        "gemma3", has_head_norms=True, has_sandwich_norms=True, layers=7, window=32, rotation_factor=8.0
-    ),
+    "gemma3": Shape("gemma3", has_head_norms=True, has_sandwich_norms=True, layers=7, window=32, rotation_factor=8.0),
 }
 PACKINGS = [
     (Packing.F16, 0.02),

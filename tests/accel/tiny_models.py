@@ -89,7 +89,8 @@ def _tensors(shape: Shape, tokens: int) -> list[tuple[str, np.ndarray]]:
     random = np.random.default_rng(len(shape.architecture))
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
-        return (random.standard_normal((rows, columns)) * gain / columns**0.5).astype(np.float32)
+        values: np.ndarray = random.standard_normal((rows, columns)) * gain / columns**0.5
+        return values.astype(np.float32)
 
     def norm(length: int) -> np.ndarray:
         return (1 + 0.2 * random.standard_normal(length)).astype(np.float32)
