@@ -12,6 +12,15 @@ export interface AnswerStarted {
   state: string
 }
 
+/** GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells. */
+export interface Bootstrapped {
+  epoch: number
+  head: number
+  changes: PulledChange[]
+  after: string | null
+  server_ms: number
+}
+
 /** One write of one field of one entity. Its `dseq` is its place in the device's log. */
 export type Change = [clk: Uint8Array, etype: number, eid: Uint8Array, field: number, scope: Uint8Array, kid: number, value: Uint8Array]
 
