@@ -232,6 +232,20 @@ class Pulled(Struct, frozen=True):
     server_ms: int
 
 
+class Bootstrapped(Struct, frozen=True):
+    """GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells.
+
+    `head` is the head that the first page saw. `after` asks for the next page; without it this is the last, and
+    after the last page of a bootstrap the cursor becomes `head`.
+    """
+
+    epoch: U32
+    head: Sequence
+    changes: list[PulledChange]
+    after: str | None
+    server_ms: int
+
+
 class Hello(Struct, frozen=True):
     """First event of GET /api/v1/events."""
 
