@@ -92,7 +92,8 @@ def _tensors(shape: Shape, tokens: int) -> list[tuple[str, np.ndarray]]:
         return (random.standard_normal((rows, columns)) * gain / columns**0.5).astype(np.float32)
 
     def norm(length: int) -> np.ndarray:
-        return (1 + 0.2 * random.standard_normal(length)).astype(np.float32)
+        values: np.ndarray = 1 + 0.2 * random.standard_normal(length)
+        return values.astype(np.float32)
 
     queries, keys = HEADS * shape.head_width, KEY_HEADS * shape.head_width
     # Logits some units apart: probabilities neither all alike nor all zero and one.
