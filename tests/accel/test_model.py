@@ -41,6 +41,9 @@ PACKINGS = [
     (Packing.Q5_0, 0.15),
     (Packing.Q5_1, 0.15),
     (Packing.Q8_0, 0.15),
+    (Packing.Q4_K, 0.15),
+    (Packing.Q5_K, 0.15),
+    (Packing.Q6_K, 0.15),
 ]
 
 
