@@ -279,14 +279,14 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
     }
     #[inline(always)]
     fn flush_scaled(self, total: [__m256i; 2], sums: [__m256i; 2], scales: [__m256i; 2]) -> [__m256i; 2] {
-        let scaled = pair(sums, scales, |sums, scales| {
+        let products = pair(sums, scales, |sums, scales| {
             if VNNI {
                 instructions! { _mm256_mullo_epi32(sums, scales) }
             } else {
                 instructions! { _mm256_madd_epi16(sums, scales) }
             }
         });
-        pair(total, scaled, |total, scaled| instructions! { _mm256_add_epi32(total, scaled) })
+        pair(total, products, |total, products| instructions! { _mm256_add_epi32(total, products) })
     }
     #[inline(always)]
     fn take_32(self, total: [__m256i; 2], pairs: &[i8; 32], halves: [i16; 2]) -> [__m256i; 2] {

@@ -64,7 +64,7 @@ fn multiplied(
     let mut out = vec![f32::NAN; tokens * matrix.rows()];
     let tiles = Tiles::new(&mut out, matrix.rows(), tile.0, tile.1);
     while let Some(mut tile) = tiles.next() {
-        multiply(isa, matrix, activations, &mut tile, Into::Set).unwrap();
+        multiply(isa, matrix, activations, &mut tile, Into::Set).expect("it fits");
     }
     out
 }
@@ -84,12 +84,12 @@ fn case(format: Format, rows: usize, blocks: usize, tokens: usize, seed: u64) {
     let mut random = Random::new(seed);
     let columns = blocks * format.block().max(BLOCK);
     let raw = raw(format, rows * columns, &mut random);
-    let matrix = Matrix::pack(format, &raw, rows, columns).unwrap();
+    let matrix = Matrix::pack(format, &raw, rows, columns).expect("it fits");
     let mut weights = vec![0.0; rows * columns];
-    format.dequantize(&raw, &mut weights).unwrap();
+    format.dequantize(&raw, &mut weights).expect("it fits");
     let values = random.floats(tokens * columns);
     for isa in isas() {
-        let mut activations = Activations::new(tokens, columns, format.block() == 1).unwrap();
+        let mut activations = Activations::new(tokens, columns, format.block() == 1).expect("it fits");
         for (token, values) in values.chunks_exact(columns).enumerate() {
             activations.set(isa, token, values);
         }
@@ -129,7 +129,7 @@ fn products_are_those_of_the_exact_weights() {
     for format in Format::ALL {
         // An interpreter is slow: under Miri, one case that takes passes of 8, 4, 2 and 1 tokens.
         let shapes =
-            if cfg!(miri) { &[(17, 1, 15)][..] } else { &[(16, 1, 1), (33, 3, 9), (1, 2, 8), (48, 2, 15)] };
+            if cfg!(miri) { &[(2, 1, 15)][..] } else { &[(16, 1, 1), (33, 3, 9), (1, 2, 8), (48, 2, 15)] };
         for (seed, (rows, blocks, tokens)) in shapes.iter().enumerate() {
             case(format, *rows, *blocks, *tokens, seed as u64);
         }
@@ -150,15 +150,16 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter is too slow")]
 fn a_token_is_the_same_bits_in_every_batch_and_split() {
     for format in Format::ALL {
-        let (rows, columns, tokens) = (40, format.block().max(BLOCK) * 2, if cfg!(miri) { 9 } else { 23 });
+        let (rows, columns, tokens) = (40, format.block().max(BLOCK) * 2, 23);
         let mut random = Random::new(7);
         let raw = raw(format, rows * columns, &mut random);
-        let matrix = Matrix::pack(format, &raw, rows, columns).unwrap();
+        let matrix = Matrix::pack(format, &raw, rows, columns).expect("it fits");
         let values = random.floats(tokens * columns);
         for isa in isas() {
-            let mut together = Activations::new(tokens, columns, true).unwrap();
+            let mut together = Activations::new(tokens, columns, true).expect("it fits");
             let places = together.rows(tokens);
             while let Some(mut place) = places.next() {
                 let token = place.token();
@@ -172,7 +173,7 @@ fn a_token_is_the_same_bits_in_every_batch_and_split() {
                     "{format:?} {isa} {tile:?}"
                 );
             }
-            let mut alone = Activations::new(1, columns, true).unwrap();
+            let mut alone = Activations::new(1, columns, true).expect("it fits");
             for (token, values) in values.chunks_exact(columns).enumerate() {
                 alone.set(isa, 0, values);
                 let out = multiplied(isa, &matrix, &alone, 1, (1, 48));
@@ -187,9 +188,9 @@ fn a_packed_row_is_the_row_of_the_file() {
     for format in Format::ALL {
         let (rows, columns) = (19, format.block().max(BLOCK) * 2);
         let raw = raw(format, rows * columns, &mut Random::new(3));
-        let matrix = Matrix::pack(format, &raw, rows, columns).unwrap();
+        let matrix = Matrix::pack(format, &raw, rows, columns).expect("it fits");
         let mut expected = vec![0.0; rows * columns];
-        format.dequantize(&raw, &mut expected).unwrap();
+        format.dequantize(&raw, &mut expected).expect("it fits");
         let mut row = vec![0.0; columns];
         for (index, expected) in expected.chunks_exact(columns).enumerate() {
             matrix.dequantize_row(index, &mut row);
@@ -208,15 +209,14 @@ fn a_packed_row_is_the_row_of_the_file() {
 fn threads_pack_the_same_matrix_as_one() {
     let (rows, columns) = (200, 64);
     let raw = raw(Format::Q4_1, rows * columns, &mut Random::new(5));
-    let alone = Matrix::pack(Format::Q4_1, &raw, rows, columns).unwrap();
-    let mut shared = Matrix::new(Format::Q4_1, rows, columns).unwrap();
-    let packing = shared.packing(&raw, 20).unwrap();
+    let alone = Matrix::pack(Format::Q4_1, &raw, rows, columns).expect("it fits");
+    let mut shared = Matrix::new(Format::Q4_1, rows, columns).expect("it fits");
+    let packing = shared.packing(&raw, 20).expect("it fits");
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| while packing.step() {});
         }
     });
-    drop(packing);
     for group in 0..alone.groups() {
         assert_eq!(alone.group(group), shared.group(group));
     }
@@ -240,29 +240,32 @@ fn sizes_that_contradict_each_other_are_errors() {
     assert!(Format::from_number(7777).is_err());
     assert!(Isa::named("abacus").is_err());
 
-    let matrix = Matrix::pack(Format::F32, &[0; 4 * 64 * 2], 2, 64).unwrap();
-    let narrow = Activations::new(1, 32, true).unwrap();
-    let coded = Activations::new(1, 64, false).unwrap();
-    let fitting = Activations::new(1, 64, true).unwrap();
+    let matrix = Matrix::pack(Format::F32, &[0; 4 * 64 * 2], 2, 64).expect("it fits");
+    let narrow = Activations::new(1, 32, true).expect("it fits");
+    let coded = Activations::new(1, 64, false).expect("it fits");
+    let fitting = Activations::new(1, 64, true).expect("it fits");
     let mut out = [0.0; 6];
-    let mut product = |activations: &Activations, width: usize, columns: usize| {
+    let mut product = |activations: &Activations, width: usize, columns: usize, tile: usize| {
         let tiles = Tiles::new(&mut out, width, 1, columns);
-        tiles.next();
-        let mut tile = tiles.next().unwrap();
+        for _ in 0..tile {
+            tiles.next();
+        }
+        let mut tile = tiles.next().expect("a tile");
         multiply(Isa::SCALAR, &matrix, activations, &mut tile, Into::Set)
     };
-    assert!(product(&narrow, 2, 2).is_err(), "columns");
-    assert!(product(&coded, 2, 2).is_err(), "no floats");
-    assert!(product(&fitting, 3, 3).is_err(), "width of the output");
-    assert!(product(&fitting, 2, 1).is_err(), "a tile that starts amid a group");
-    assert!(product(&fitting, 2, 2).is_err(), "a second token where there is one");
+    assert!(product(&fitting, 2, 2, 0).is_ok());
+    assert!(product(&narrow, 2, 2, 0).is_err(), "columns");
+    assert!(product(&coded, 2, 2, 0).is_err(), "no floats");
+    assert!(product(&fitting, 3, 3, 0).is_err(), "width of the output");
+    assert!(product(&fitting, 2, 1, 3).is_err(), "a tile that starts amid a group");
+    assert!(product(&fitting, 2, 2, 1).is_err(), "a second token where there is one");
 }
 
 #[test]
 fn empty_matrices_are_matrices() {
-    let matrix = Matrix::pack(Format::Q8_0, &[], 0, 64).unwrap();
+    let matrix = Matrix::pack(Format::Q8_0, &[], 0, 64).expect("it fits");
     assert_eq!((matrix.groups(), matrix.bytes()), (0, 0));
-    let matrix = Matrix::pack(Format::Q8_0, &[], 5, 0).unwrap();
+    let matrix = Matrix::pack(Format::Q8_0, &[], 5, 0).expect("it fits");
     matrix.dequantize_row(4, &mut []);
 }
 
@@ -271,16 +274,16 @@ fn what_follows_a_product_is_fused() {
     let (rows, columns) = (20, 32);
     let mut random = Random::new(11);
     let raw = raw(Format::F32, rows * columns, &mut random);
-    let matrix = Matrix::pack(Format::F32, &raw, rows, columns).unwrap();
+    let matrix = Matrix::pack(Format::F32, &raw, rows, columns).expect("it fits");
     let before = random.floats(rows);
     for isa in isas() {
-        let mut activations = Activations::new(1, columns, true).unwrap();
+        let mut activations = Activations::new(1, columns, true).expect("it fits");
         activations.set(isa, 0, &random.floats(columns));
         let product = multiplied(isa, &matrix, &activations, 1, (1, 32));
         for into in [Into::Add, Into::Silu, Into::Gelu] {
             let mut out = before.iter().map(|x| 8.0 * x).collect::<Vec<_>>();
             let tiles = Tiles::new(&mut out, rows, 1, 32);
-            multiply(isa, &matrix, &activations, &mut tiles.next().unwrap(), into).unwrap();
+            multiply(isa, &matrix, &activations, &mut tiles.next().expect("it fits"), into).expect("it fits");
             for ((got, x), product) in out.iter().zip(&before).zip(&product) {
                 let (x, product) = (8.0 * f64::from(*x), f64::from(*product));
                 let cubic = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
@@ -377,7 +380,9 @@ fn attention_is_that_of_the_definition() {
                 let mut out = vec![f32::NAN; tokens * width];
                 let tiles = Tiles::new(&mut out, width, tile_rows, group * dimension);
                 while let Some(mut tile) = tiles.next() {
-                    attention.attend(isa, &queries, past, |index| cache.page(index), &mut tile).unwrap();
+                    attention
+                        .attend(isa, &queries, past, |index| cache.page(index), &mut tile)
+                        .expect("it fits");
                 }
                 out
             };
@@ -407,7 +412,7 @@ fn attention_refuses_what_does_not_fit() {
         let mut out = [0.0; 64];
         let tiles = Tiles::new(&mut out, 32, 2, 16);
         let page = Page { keys: &page, values };
-        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next().unwrap())
+        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next().expect("it fits"))
     };
     assert!(attend(&attention, 64, &page).is_ok());
     assert!(attend(&attention, 63, &page).is_err(), "queries");
@@ -456,7 +461,12 @@ fn vectors_are_those_of_the_definitions() {
             assert_eq!(argmax(isa, &logits), first);
             let mut sum = x.clone();
             add(isa, &mut sum, &weight);
-            assert!(sum.iter().zip(&x).zip(&weight).all(|((sum, x), weight)| *sum == x + weight));
+            assert!(
+                sum.iter()
+                    .zip(&x)
+                    .zip(&weight)
+                    .all(|((sum, x), weight)| sum.to_bits() == (x + weight).to_bits())
+            );
         }
     }
     assert_eq!(argmax(Isa::SCALAR, &[]), None);
