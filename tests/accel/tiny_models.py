@@ -117,11 +117,10 @@ def _tensors(shape: Shape, tokens: int) -> list[tuple[str, np.ndarray]]:
     random = np.random.default_rng(len(shape.architecture))
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
-        return (random.standard_normal((rows, columns)) * gain / columns**0.5).astype(np.float32)
+        return np.asarray(random.standard_normal((rows, columns)) * gain / columns**0.5, np.float32)
 
     def norm(length: int) -> np.ndarray:
-        values: np.ndarray = 1 + 0.2 * random.standard_normal(length)
-        return values.astype(np.float32)
+        return np.asarray(1 + 0.2 * random.standard_normal(length), np.float32)
 
     queries, keys = HEADS * shape.head_width, KEY_HEADS * shape.head_width
     # Logits some units apart: probabilities neither all alike nor all zero and one.
