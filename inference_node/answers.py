@@ -86,7 +86,7 @@ class Answers:
         """Stop the run. A run that has ended stays as it is."""
         account = await self._authenticate(request)
         answer = _answer_id(request)
-        if not await self._runs.stop(account, answer) and await self._runs.state(account, answer) is None:
+        if not self._runs.stop(account, answer) and await self._runs.state(account, answer) is None:
             raise DomovoiError(Code.ANSWER_UNKNOWN)
         return Response(status_code=204)
 

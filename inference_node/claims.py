@@ -110,7 +110,7 @@ class Claims:
             return
         is_hidden = folded.is_deleted or message.deleted or any(other.deleted for other in path)
         if message.stop or is_hidden:
-            if not await self._runs.stop(place.account, message.id):
+            if not self._runs.stop(place.account, message.id):
                 await self._runs.settle(place.account, message.id, place.conversation, State(state="stopped"))
         elif message.state is not None and message.state.state == "running":
             # This node began it, and has since lost its own table (Q7). A run that lives is left alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import shutil
@@ -26,6 +27,10 @@ TIMEOUT = httpx.Timeout(30.0)
 MOST_TRIES = 5
 FIRST_PAUSE_S = 1.0
 BLOCK_BYTES = 1024 * 1024
+# What a download leaves free, for databases and for everybody else on the disk.
+SPARED_BYTES = 256 * 1024 * 1024
+# How much comes between two looks at the free space.
+LOOK_EVERY_BYTES = 32 * 1024 * 1024
 
 
 class Artefact(Struct, frozen=True):
@@ -44,8 +49,8 @@ async def download(client: httpx.AsyncClient, url: str, artefact: Artefact, part
     """Fetch `url` into `part` until it is the artefact, byte for byte.
 
     `part` may be left by an earlier try, cut at any byte. `progress` is called with bytes done and in all.
-    Raises DomovoiError: `model_missing` when the network or the disk fails, what came is kept; `model_damaged` when
-    the server gives something else.
+    Raises DomovoiError: `download_failed` and `disk_full`, what came is kept; `model_damaged` when the server gives
+    something else.
     """
     require_space(part.parent, artefact.size - _size(part))
     was_fresh = False
@@ -54,7 +59,7 @@ async def download(client: httpx.AsyncClient, url: str, artefact: Artefact, part
         await _fetch_all(client, url, artefact, part, progress)
         if await asyncio.to_thread(is_intact, part, artefact):
             return
-        _forget(part)
+        forget(part)
         log.warning("what came of %s has the wrong checksum", artefact.name)
     raise DomovoiError(
         Code.MODEL_DAMAGED, f"{artefact.name} from {httpx.URL(url).host} is not the file that it should be."
@@ -70,13 +75,28 @@ def is_intact(path: Path, artefact: Artefact) -> bool:
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise DomovoiError `model_missing` unless `size` bytes and a little more are free."""
+    """Raise DomovoiError `disk_full` unless `size` bytes and some to spare are free."""
     free = shutil.disk_usage(folder).free
-    if free < size + BLOCK_BYTES:
+    if free < size + SPARED_BYTES:
         raise DomovoiError(
-            Code.MODEL_MISSING,
-            f"The model needs {size / 1e6:.0f} MB in {folder}, where {free / 1e6:.0f} MB are free. Make room there.",
+            Code.DISK_FULL,
+            f"{size / 1e6:.0f} MB are to come into {folder}, where {free / 1e6:.0f} MB are free and "
+            f"{SPARED_BYTES / 1e6:.0f} MB stay free for the rest. Make room there, then pull again; what came is kept.",
         )
+
+
+async def size_of(client: httpx.AsyncClient, url: str) -> int:
+    """Ask how many bytes the file at an address has. Raises DomovoiError `download_failed`."""
+    try:
+        async with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            response.raise_for_status()
+            return int(response.headers["Content-Length"])
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DomovoiError(
+            Code.DOWNLOAD_FAILED, f"{url} can't be fetched ({error}). Check the address and the network."
+        ) from error
+    except (KeyError, ValueError) as error:
+        raise DomovoiError(Code.DOWNLOAD_FAILED, f"{url} does not say how large the file is.") from error
 
 
 async def _fetch_all(client: httpx.AsyncClient, url: str, artefact: Artefact, part: Path, progress: Progress) -> None:
@@ -88,14 +108,16 @@ async def _fetch_all(client: httpx.AsyncClient, url: str, artefact: Artefact, pa
             # A response that ends early without an error is a cut as well.
             reason = "the connection was cut"
         except _Restart:
-            _forget(part)
+            forget(part)
             reason = "the server's file changed"
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
+        except OSError as error:
+            raise disk_error(error, part) from error
         tries = 0 if _size(part) > before else tries + 1
         if tries == MOST_TRIES:
             raise DomovoiError(
-                Code.MODEL_MISSING,
+                Code.DOWNLOAD_FAILED,
                 f"{artefact.name} could not be downloaded from {httpx.URL(url).host} ({reason}). "
                 "Check the network and start again; what came is kept.",
             )
@@ -126,24 +148,28 @@ async def _fetch(client: httpx.AsyncClient, url: str, artefact: Artefact, part: 
             _tag_file(part).write_text(response.headers.get("ETag", ""), "utf-8")
         with part.open("ab" if offset else "wb") as file:
             async for chunk in response.aiter_bytes(BLOCK_BYTES):
-                file.write(chunk)
+                if offset // LOOK_EVERY_BYTES != (offset + len(chunk)) // LOOK_EVERY_BYTES:
+                    require_space(part.parent, artefact.size - offset)
+                await asyncio.to_thread(file.write, chunk)
                 offset += len(chunk)
                 if offset > artefact.size:
                     raise _Restart
                 progress(offset, artefact.size)
 
 
-def finish(part: Path, target: Path | None = None) -> None:
-    """Move a complete download to its place, or drop it, and forget how it came."""
-    if target is None:
-        part.unlink(missing_ok=True)
-    else:
-        part.replace(target)
+def disk_error(error: OSError, path: Path) -> DomovoiError:
+    """Return what to raise when a file can't be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DomovoiError(Code.DISK_FULL)
+    return DomovoiError(
+        Code.DISK_FULL, f"{path} can't be written to ({error.strerror}). Check the disk and the folder."
+    )
+
+
+def forget(part: Path) -> None:
+    """Drop what has come of a file, and how it came."""
+    part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)
-
-
-def _forget(part: Path) -> None:
-    finish(part)
 
 
 def _tag(part: Path) -> str:

@@ -5,19 +5,21 @@ A crash of the engine's native code ends this process and not the node.
 
 from __future__ import annotations
 
+import importlib
 import os
-import queue
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from inference_node.engine import PromptTooLong
+from inference_node.engine import LoadProgress, PromptTooLong
 from inference_node.engine_messages import (
     LENGTH,
+    Embed,
     Failed,
     Generate,
     Load,
-    Loaded,
+    Ping,
+    Pong,
     Report,
     Stop,
     Task,
@@ -25,58 +27,103 @@ from inference_node.engine_messages import (
     pack,
     read_command,
 )
-from inference_node.llama_cpp import LlamaCpp
-from shared.errors import DomovoiError
+from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
+
+    from inference_node.engine import Embeddings, EngineEvent, LoadedModel, Prompt
+
+# Where each engine is: imported only when it is asked for, as each brings native code.
+ENGINES = {
+    "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
+    "native": ("inference_node.native", "Native"),
+}
+
+
+class BlockingEngine(Protocol):
+    """An engine inside the engine process. Loading is its construction:
+
+    `__init__(path: str, options: EngineOptions, progress: Callable[[int, int], None])`, where `progress` takes bytes
+    done and in all. Raises DomovoiError `model_damaged`, `unsupported`, `out_of_memory`.
+    """
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """What is loaded."""
+
+    def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
+        """Report the events of an answer, `Finished` last; called from a thread for each generation.
+
+        `is_stopped` is asked at least once for every token and every half second of reading. Raises what
+        `engine.Generation` does.
+        """
+
+    def embed(self, texts: list[str]) -> Embeddings:
+        """Return the texts' embeddings. Raises DomovoiError `unsupported`."""
 
 
 class EngineProcess:
-    """Reads commands in one thread and works in another, so that a stop is heard in mid-answer."""
+    """Reads commands in one thread and does each task in one of its own, so that a stop is heard in mid-answer."""
 
     def __init__(self, commands: BinaryIO, reports: BinaryIO) -> None:
         self._commands = commands
         self._reports = reports
-        self._tasks: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
-        self._stopped = 0
-        self._engine: LlamaCpp | None = None
+        self._writing = threading.Lock()
+        self._stops: dict[int, threading.Event] = {}
+        self._engine: BlockingEngine | None = None
 
     def run(self) -> None:
         """Serve until the input ends."""
-        threading.Thread(target=self._work, daemon=True).start()
-        received = 0
         while head := self._commands.read(LENGTH.size):
-            command = read_command(self._commands.read(LENGTH.unpack(head)[0]))
-            if isinstance(command, Stop):
-                self._stopped = command.number
-            else:
-                received += 1
-                self._tasks.put((received, command))
+            number, command = read_command(self._commands.read(LENGTH.unpack(head)[0]))
+            match command:
+                case Ping():
+                    self._report(number, Pong())
+                case Stop():
+                    if (stop := self._stops.get(number)) is not None:
+                        stop.set()
+                case _:
+                    stop = self._stops[number] = threading.Event()
+                    threading.Thread(target=self._work, args=(number, command, stop), daemon=True).start()
 
-    def _work(self) -> None:
-        while True:
-            number, task = self._tasks.get()
-            try:
-                self._do(number, task)
-            except PromptTooLong as error:
-                self._report(TooLong(error.tokens))
-            except DomovoiError as error:
-                self._report(Failed(error.code, error.detail))
+    def _work(self, number: int, task: Task, stop: threading.Event) -> None:
+        try:
+            self._do(number, task, stop)
+        except PromptTooLong as error:
+            self._report(number, TooLong(error.tokens))
+        except DomovoiError as error:
+            self._report(number, Failed(error.code, error.detail))
+        except MemoryError:
+            self._report(number, Failed(Code.OUT_OF_MEMORY, ""))
+        finally:
+            del self._stops[number]
 
-    def _do(self, number: int, task: Task) -> None:
-        match task, self._engine:
-            case Load(), _:
-                self._engine = LlamaCpp(task.path)
-                self._report(Loaded(self._engine.loaded))
-            case Generate(), LlamaCpp() as engine:
-                engine.generate(task.prompt, self._report, lambda: self._stopped == number)
-            case _:
-                raise ValueError("a task before Load")
+    def _do(self, number: int, task: Task, stop: threading.Event) -> None:
+        match task:
+            case Load():
+                module, name = ENGINES[task.engine]
+                engine: BlockingEngine = getattr(importlib.import_module(module), name)(
+                    task.path, task.options, lambda done, total: self._report(number, LoadProgress(done, total))
+                )
+                self._engine = engine
+                self._report(number, engine.loaded)
+            case Generate(prompt):
+                self._loaded().generate(prompt, lambda event: self._report(number, event), stop.is_set)
+            case Embed(texts):
+                self._report(number, self._loaded().embed(texts))
 
-    def _report(self, report: Report) -> None:
-        self._reports.write(pack(report))
-        self._reports.flush()
+    def _loaded(self) -> BlockingEngine:
+        if self._engine is None:
+            raise DomovoiError(Code.ENGINE_FAILED, "No model is loaded.")
+        return self._engine
+
+    def _report(self, number: int, report: Report) -> None:
+        data = pack(number, report)
+        with self._writing:
+            self._reports.write(data)
+            self._reports.flush()
 
 
 def main() -> None:

@@ -9,144 +9,99 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psutil
 import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
-from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt, PromptTooLong, Reading
+from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
+from inference_node.gguf_header import GgufError, GgufHeader, read_header
+from inference_node.llama_cpp_wire import ChunkReader, request_for
+from inference_node.prompt_slots import PromptSlots
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The model's own context is used up to here; at 8192 tokens a small model's cache already takes 200 MB.
-MOST_CONTEXT = 8192
-# Prompts kept in memory for reuse. The default of 8192 exhausts a small machine.
-CACHE_MIB = 256
+# llama.cpp rounds contexts to this.
+CONTEXT_STEP = 256
 # Tokens read between two looks at whether to stop: half a second even on a slow core.
 BATCH = 128
-# A small model that never ends its answer is cut here, unless the request says otherwise.
-MOST_ANSWER_TOKENS = 2048
-# Ollama's default. Without it (llama.cpp's 1.0) the small model falls into loops that only the limit above ends.
-REPEAT_PENALTY = 1.1
+# Keys and values of all slots take at most this share of the memory that is free.
+CACHE_SHARE = 0.25
+BLOCK_BYTES = 8 * 1024 * 1024
 
-
-class _Delta(Struct):
-    content: str | None = None
-
-
-class _Choice(Struct):
-    delta: _Delta
-    finish_reason: str | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Progress(Struct):
-    total: int
-    processed: int
-
-
-class _Error(Struct):
-    message: str = ""
-    n_prompt_tokens: int | None = None
-    n_ctx: int | None = None
-
-
-class _Chunk(Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    prompt_progress: _Progress | None = None
-    error: _Error | None = None
-
-
-_decoder = msgspec.json.Decoder(_Chunk)
+_BYTES_PER_NUMBER = {"f16": 2.0, "q8_0": 34 / 32}
+_CACHE_TYPES = {"f16": xllamacpp.ggml_type.GGML_TYPE_F16, "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0}
 
 
 class LlamaCpp:
-    """One loaded model. Methods block; only `generate` can be stopped."""
+    """One loaded model. Methods block, and may be called from several threads at once."""
 
-    def __init__(self, path: str) -> None:
-        """Load a GGUF file. Raises DomovoiError `model_damaged`."""
+    def __init__(self, path: str, options: EngineOptions, progress: Callable[[int, int], None]) -> None:
+        """Load a GGUF file; `progress` takes bytes done and in all. Raises DomovoiError `model_damaged`."""
+        header = header_of(Path(path))
+        self.loaded = plan_for(header, options)
+        _read_ahead(path, progress)
         with tempfile.TemporaryDirectory(prefix="domovoi-") as folder:
             try:
-                self._server = xllamacpp.Server(parameters_for(path, os.path.join(folder, "engine.sock")))
+                self._server = xllamacpp.Server(
+                    parameters_for(path, os.path.join(folder, "engine.sock"), self.loaded, options)
+                )
             except RuntimeError as error:
                 raise DomovoiError(Code.MODEL_DAMAGED) from error
-        self.loaded = LoadedModel(context=self._context())
+        self._slots = PromptSlots(self.loaded.slots)
 
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
-        """Report the events of an answer. Raises PromptTooLong, DomovoiError `engine_failed`."""
-        generation = _Generation(report, is_stopped, self.loaded.context - prompt.room)
-        self._server.handle_chat_completions(msgspec.json.encode(request_for(prompt)), generation.on_chunk)
-        generation.finish()
+        """Report the events of an answer. Raises PromptTooLong, DomovoiError `bad_request`, `engine_failed`."""
+        if self.loaded.can_embed:
+            raise DomovoiError(Code.UNSUPPORTED, "This model makes embeddings and no answers. Choose another.")
+        request = request_for(prompt)
+        with self._slots.take(prompt, is_stopped) as slot:
+            if slot is None:
+                report(Finished("stopped", 0, 0))
+                return
+            request |= {"id_slot": slot.number, "cache_prompt": slot.may_reuse}
+            reader = ChunkReader(prompt, self.loaded.context, report, is_stopped)
+            handle = self._server.handle_chat_completions if prompt.text is None else self._server.handle_completions
+            try:
+                handle(msgspec.json.encode(request), reader.on_chunk)
+            except (ValueError, RuntimeError) as error:
+                # Before any work: a schema or tools that it can't use, or messages that the template refuses.
+                raise DomovoiError(Code.BAD_REQUEST, f"{error}") from error
+        reader.finish()
 
-    def _context(self) -> int:
-        """Ask with a prompt that surely does not fit: the refusal names the context."""
-        answer: list[bytes] = []
-        request = {"messages": [ChatMessage("user", " a" * 2 * MOST_CONTEXT)], "max_tokens": 1}
-        self._server.handle_chat_completions(msgspec.json.encode(request), answer.append)
-        refusal = msgspec.json.decode(answer[0], type=_Refusal).error
-        return refusal.n_ctx if refusal is not None and refusal.n_ctx else MOST_CONTEXT
-
-
-class _Refusal(Struct):
-    error: _Error | None = None
-
-
-class _Generation:
-    """One answer as its chunks come in."""
-
-    def __init__(
-        self, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool], most_prompt_tokens: int
-    ) -> None:
-        self._report = report
-        self._is_stopped = is_stopped
-        self._most_prompt_tokens = most_prompt_tokens
-        self._reason: Literal["end", "length", "stopped"] = "stopped"
-        self._pieces = 0
-        self._usage = _Usage(0, 0)
-        self._failure: DomovoiError | None = None
-
-    def on_chunk(self, data: bytes) -> bool:
-        """Report what a chunk says; return whether to end here."""
-        chunk = _decoder.decode(data)
-        if chunk.error is not None:
-            self._failure = _failure(chunk.error)
-        elif chunk.prompt_progress is not None:
-            self._on_progress(chunk.prompt_progress)
-        for choice in chunk.choices:
-            if choice.delta.content:
-                self._pieces += 1
-                self._report(Piece(choice.delta.content))
-            if choice.finish_reason is not None:
-                self._reason = "length" if choice.finish_reason == "length" else "end"
-        self._usage = chunk.usage or self._usage
-        # Once the answer is complete, only its counts are still to come.
-        return self._failure is not None or (self._reason == "stopped" and self._is_stopped())
-
-    def finish(self) -> None:
-        """Report the end. Raises what made the answer fail."""
-        if self._failure is not None:
-            raise self._failure
-        completion_tokens = self._usage.completion_tokens or self._pieces
-        self._report(Finished(self._reason, self._usage.prompt_tokens, completion_tokens))
-
-    def _on_progress(self, progress: _Progress) -> None:
-        """The first one comes before the prompt is read, and says how long it is."""
-        if progress.total > self._most_prompt_tokens:
-            self._failure = PromptTooLong(progress.total)
-        else:
-            self._usage = _Usage(progress.total, 0)
-            self._report(Reading(progress.processed, progress.total))
+    def embed(self, texts: list[str]) -> Embeddings:
+        """Return the texts' embeddings. Raises DomovoiError `unsupported`, `context_too_long`, `engine_failed`."""
+        if not self.loaded.can_embed:
+            raise DomovoiError(Code.UNSUPPORTED, "This model answers and makes no embeddings. Choose another.")
+        answer = msgspec.json.decode(self._server.handle_embeddings(msgspec.json.encode({"input": texts})))
+        result = msgspec.convert(answer, _EmbeddingsAnswer)
+        if result.error is not None:
+            raise DomovoiError(Code.ENGINE_FAILED, f"{result.error}")
+        vectors = [row.embedding for row in sorted(result.data, key=lambda row: row.index)]
+        return Embeddings(vectors, result.usage.prompt_tokens)
 
 
-def parameters_for(path: str, socket: str) -> xllamacpp.CommonParams:
+class _Vector(Struct, frozen=True):
+    index: int
+    embedding: list[float]
+
+
+class _EmbeddingsUsage(Struct, frozen=True):
+    prompt_tokens: int = 0
+
+
+class _EmbeddingsAnswer(Struct, frozen=True):
+    data: list[_Vector] = []
+    usage: _EmbeddingsUsage = _EmbeddingsUsage()
+    error: dict[str, Any] | None = None
+
+
+def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOptions) -> xllamacpp.CommonParams:
     """Return how a model is loaded; `socket` is where the listener that can't be turned off listens."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path
@@ -156,16 +111,23 @@ def parameters_for(path: str, socket: str) -> xllamacpp.CommonParams:
     parameters.n_threads_http = 1
     parameters.ui = False
     parameters.endpoint_slots = False
-    parameters.n_ctx = MOST_CONTEXT
-    parameters.cache_ram_mib = CACHE_MIB
+    # Divided among the slots, so that a long chat never takes the room of another in mid-answer.
+    parameters.n_ctx = plan.context * plan.slots
+    parameters.n_parallel = plan.slots
+    parameters.cache_type_k = parameters.cache_type_v = _CACHE_TYPES[options.cache]
+    # It knows no owners: what prompts leave behind is kept in their slots alone.
+    parameters.cache_ram_mib = 0
     parameters.n_batch = BATCH
     parameters.n_ubatch = BATCH
+    parameters.embedding = plan.can_embed
+    if plan.can_embed:
+        parameters.n_batch = parameters.n_ubatch = plan.context
     parameters.verbosity = 0
     parameters.fit_params = False
-    # Text is passed on as the model writes it: nothing is taken out as reasoning or tool calls.
+    # Text is passed on as the model writes it: nothing is taken out as reasoning.
     parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
-        cpu.n_threads = cores()
+        cpu.n_threads = plan.threads
         # Waiting threads sleep. Spinning ones take turns with whatever else runs: with one core busy, two of two
         # threads fell from 83 to 3 tokens/s when spinning and to 75 when sleeping, and are no faster when quiet.
         cpu.poll = 0
@@ -178,22 +140,48 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def request_for(prompt: Prompt) -> dict[str, object]:
-    """Return the prompt as llama.cpp's server takes it."""
-    sampling = {name: value for name, value in msgspec.to_builtins(prompt.sampling).items() if value is not None}
-    return {
-        "max_tokens": MOST_ANSWER_TOKENS,
-        "repeat_penalty": REPEAT_PENALTY,
-        **sampling,
-        "messages": prompt.messages,
-        "stop": prompt.stop,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "return_progress": True,
-    }
+def header_of(path: Path) -> GgufHeader:
+    """Return what the file says of itself. Raises DomovoiError `model_damaged`."""
+    try:
+        return read_header(path)
+    except (GgufError, OSError) as error:
+        raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
 
 
-def _failure(error: _Error) -> DomovoiError:
-    if error.n_prompt_tokens is not None:
-        return PromptTooLong(error.n_prompt_tokens)
-    return DomovoiError(Code.ENGINE_FAILED, error.message or None)
+def plan_for(header: GgufHeader, options: EngineOptions) -> LoadedModel:
+    """Decide on context and slots: the model's own context up to what is asked, and as many slots as have room."""
+    context = min(options.context, header.context or options.context)
+    context = max(context // CONTEXT_STEP, 1) * CONTEXT_STEP
+    cache_bytes = header.kv_width * _BYTES_PER_NUMBER[options.cache]
+    room = psutil.virtual_memory().available * CACHE_SHARE
+    fitting = int(room // (cache_bytes * context)) if cache_bytes else 1
+    return LoadedModel(
+        context=context,
+        slots=max(1, min(options.slots, fitting)),
+        can_embed=header.can_embed,
+        architecture=header.architecture,
+        quantisation=header.quantisation,
+        instructions=_instructions(),
+        threads=cores(),
+    )
+
+
+def _instructions() -> str:
+    """Return the instruction sets that llama.cpp uses: "AVX2 FMA F16C"."""
+    _, _, features = xllamacpp.get_system_info().partition(":")
+    found = [
+        name.strip() for name, _, value in (item.partition("=") for item in features.split("|")) if value.strip() == "1"
+    ]
+    return " ".join(name for name in found if name not in {"OPENMP", "LLAMAFILE", "REPACK"})
+
+
+def _read_ahead(path: str, progress: Callable[[int, int], None]) -> None:
+    """Read the file into the system's cache: that is what loading waits for, and llama.cpp does not tell."""
+    total = os.path.getsize(path)
+    done = 0
+    progress(done, total)
+    if total < psutil.virtual_memory().available:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(BLOCK_BYTES):
+                done += len(block)
+                progress(done, total)

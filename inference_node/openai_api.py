@@ -17,7 +17,7 @@ from inference_node import clock, metrics
 from inference_node.answers import SEND_WITHIN_S, STREAM_HEADERS
 from inference_node.content import JSON, read
 from inference_node.door import bearer
-from inference_node.engine import ChatMessage, Finished, Piece
+from inference_node.engine import ChatMessage, Finished, Piece, Prompt
 from inference_node.openai_wire import (
     ChatOutput,
     ChatRequest,
@@ -81,11 +81,11 @@ class OpenAiApi:
         ticket = self._turns.take(owner)
         try:
             await ticket.wait()
-            ready = await self._keeper.ready(_known_model(body.model))
+            ready = await self._keeper.acquire(_known_model(body.model))
         except BaseException:
             ticket.release()
             raise
-        chat = _Chat(self._keeper, ready, ticket, body)
+        chat = _Chat(self._keeper, ready, ticket, owner, body)
         if not body.stream:
             return _json(await chat.whole())
         chunks = chat.chunks()
@@ -108,10 +108,11 @@ class OpenAiApi:
 class _Chat:
     """One answer for a program. It ends, and gives the engine back, when the program hangs up."""
 
-    def __init__(self, keeper: Keeper, ready: Ready, ticket: Ticket, body: ChatRequest) -> None:
+    def __init__(self, keeper: Keeper, ready: Ready, ticket: Ticket, owner: str, body: ChatRequest) -> None:
         self._keeper = keeper
         self._ready = ready
         self._ticket = ticket
+        self._owner = owner
         self._body = body
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(clock.now_s())
@@ -159,9 +160,10 @@ class _Chat:
             ChatMessage("system" if message.role == "developer" else message.role, message.text)
             for message in body.messages
         ]
+        prompt = Prompt(messages, sampling, body.stops, owner=self._owner)
         metrics.runs_started.inc()
         try:
-            async with aclosing(answer(self._ready, messages, sampling, body.stops)) as events:
+            async with aclosing(answer(self._ready, prompt)) as events:
                 async for event in events:
                     if isinstance(event, Piece | Finished):
                         yield event
@@ -171,6 +173,7 @@ class _Chat:
                 self._keeper.lost(self._ready)
             raise
         finally:
+            self._keeper.release(self._ready)
             self._ticket.release()
 
     def _chunk(self, delta: ChatOutput) -> Completion:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from msgspec import structs
 
-from inference_node.engine import ChatMessage, EngineEvent, Prompt, PromptTooLong
+from inference_node.engine import PromptTooLong
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
+    from inference_node.engine import ChatMessage, EngineEvent, Generation, Prompt
     from inference_node.keeper import Ready
 
 # Room for the answer, in tokens, unless it is limited to less; never more than a quarter of the context.
@@ -21,44 +24,43 @@ ANSWER_ROOM = 1024
 GUESS_MARGIN = 1.1
 
 
-class Dropped(NamedTuple):
-    """How many of the oldest messages were left out. Comes before the engine's events."""
+class Begun(NamedTuple):
+    """The prompt fits: how many of the oldest messages were left out, and the answer that is being made."""
 
-    messages: int
+    dropped: int
+    generation: Generation
 
 
-async def answer(
-    ready: Ready, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = ()
-) -> AsyncGenerator[Dropped | EngineEvent, None]:
-    """Yield `Dropped`, then the engine's events. The engine itself counts the tokens.
+async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineEvent, None]:
+    """Yield `Begun`, then the engine's events. The engine itself counts the tokens.
 
-    Raises DomovoiError `context_too_long` when the last message alone is too long, and what the engine raises.
+    The prompt's `room` is set here. Raises DomovoiError `context_too_long` when the last message alone is too long,
+    and what the engine raises.
     """
-    kept = list(messages)
-    sampling = _with_defaults(sampling, ready.model.sampling)
+    messages = prompt.messages
+    sampling = _with_defaults(prompt.sampling, ready.model.sampling)
+    kept = messages
     room = min(sampling.max_tokens or ANSWER_ROOM, ready.context // 4)
     while True:
-        events = ready.engine.generate(Prompt(kept, sampling, list(stop), room))
-        try:
-            first = await anext(events)
-        except PromptTooLong as error:
-            shorter = _without_oldest(kept, error.tokens, ready.context - room)
-            if shorter is not None:
-                kept = shorter
-            elif room > 1:
-                # The last message alone: a short answer is better than none.
-                room = 1
-            else:
-                raise DomovoiError(Code.CONTEXT_TOO_LONG) from error
-            continue
-        yield Dropped(len(messages) - len(kept))
-        yield first
-        break
-    try:
-        async for event in events:
-            yield event
-    finally:
-        await events.aclose()
+        prompt = structs.replace(prompt, messages=kept, sampling=sampling, room=room)
+        async with aclosing(ready.engine.generate(prompt)) as generation:
+            try:
+                first = await anext(generation)
+            except PromptTooLong as error:
+                shorter = _without_oldest(kept, error.tokens, ready.context - room)
+                if shorter is not None:
+                    kept = shorter
+                elif room > 1:
+                    # The last message alone: a short answer is better than none.
+                    room = 1
+                else:
+                    raise DomovoiError(Code.CONTEXT_TOO_LONG) from error
+                continue
+            yield Begun(len(messages) - len(kept), generation)
+            yield first
+            async for event in generation:
+                yield event
+            return
 
 
 def _with_defaults(asked: Sampling, default: Sampling) -> Sampling:

@@ -15,7 +15,7 @@ from shared.runs import Text
 from shared.values import AnswerState, Sampling
 
 if TYPE_CHECKING:
-    from inference_node.engine import Engine
+    from inference_node.engine import Generation
 
 
 class Asked(Struct, frozen=True):
@@ -36,8 +36,8 @@ class Run:
         self.asked = asked
         self.state: AnswerState = "queued"
         self.replay = Replay(asked.answer)
-        self.engine: Engine | None = None
         self.stopping = asyncio.Event()
+        self._generation: Generation | None = None
         self.completion_tokens = 0
         self.first_token_ms: int | None = None
         self._started = time.monotonic()
@@ -67,13 +67,27 @@ class Run:
         self.state = "running"
         self._started = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """Add text. The first goes out at once, later text in events some ten milliseconds apart."""
+    def follow(self, generation: Generation) -> None:
+        """Have what makes the answer stopped with the run."""
+        self._generation = generation
+        if self.stopping.is_set():
+            generation.stop()
+
+    def stop(self) -> None:
+        """End the run as soon as may be; what it has said stays."""
+        self.stopping.set()
+        if self._generation is not None:
+            self._generation.stop()
+
+    def say(self, text: str, tokens: int = 1) -> None:
+        """Add text of so many tokens. The first goes out at once, later text in events some ten milliseconds apart."""
         text = text[: MAX_MESSAGE_CHARACTERS - self._characters]
         self._pieces.append(text)
         self._pending.append(text)
         self._characters += len(text)
-        self.completion_tokens += 1
+        if self.is_full and self._generation is not None:
+            self._generation.stop()
+        self.completion_tokens += tokens
         if self.first_token_ms is None:
             self.first_token_ms = self.duration_ms
             self.flush()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 from inference_node import metrics, replica, run_table
-from inference_node.engine import Finished, Piece, Reading
-from inference_node.prompting import Dropped, answer
+from inference_node.engine import Finished, Piece, Prompt
+from inference_node.prompting import Begun, answer
 from inference_node.run import Asked, Run
 from shared.errors import Code, DomovoiError
 from shared.limits import REPLAY_KEPT_S
@@ -89,16 +89,12 @@ class Runs:
         async with self._database.transaction() as connection:
             return await run_table.state(connection, account, answer_id)
 
-    async def stop(self, account: bytes, answer_id: bytes) -> bool:
+    def stop(self, account: bytes, answer_id: bytes) -> bool:
         """Stop the run, wherever it is; the engine is free at once. Returns False when there is no such run."""
         run = self._runs.get((account, answer_id))
         if run is None:
             return False
-        run.stopping.set()
-        if run.engine is not None:
-            # An engine that can't be told has failed, and the run notices by itself.
-            with suppress(DomovoiError):
-                await run.engine.stop()
+        run.stop()
         return True
 
     async def settle(self, account: bytes, answer_id: bytes, conversation: bytes, state: State) -> None:
@@ -142,7 +138,6 @@ class Runs:
             log.exception("answer %s failed", run.asked.answer.hex())
             state = State(state="failed", code=Code.INTERNAL)
         finally:
-            run.engine = None
             ticket.release()
         await self._end(run, state)
 
@@ -159,23 +154,21 @@ class Runs:
             if ready is None:
                 return State(state="stopped")
             await self._write_running(run, ready)
-            run.engine = ready.engine
             checkpoint = time.monotonic()
-            async with aclosing(answer(ready, asked.path, asked.sampling)) as events:
+            prompt = Prompt(asked.path, asked.sampling, owner=asked.account.hex())
+            async with aclosing(answer(ready, prompt)) as events:
                 async for event in events:
                     match event:
-                        case Dropped(dropped):
+                        case Begun(dropped, generation):
+                            run.follow(generation)
                             run.replay.append(Started(ready.model.name, ready.engine.name, dropped))
-                        case Piece(text):
-                            run.say(text)
+                        case Piece():
+                            run.say(event.text, event.count)
                         case Finished():
                             finished = event
                             self._keeper.worked()
-                        case Reading():
+                        case _:
                             pass
-                    if run.stopping.is_set() or run.is_full:
-                        # Said again at each event: the stop may have come before there was anything to stop.
-                        await ready.engine.stop()
                     if time.monotonic() - checkpoint > CHECKPOINT_S:
                         await self._checkpoint(run)
                         checkpoint = time.monotonic()
@@ -183,11 +176,14 @@ class Runs:
             code = error.code
             if code == Code.ENGINE_FAILED and ready is not None:
                 self._keeper.lost(ready)
+        finally:
+            if ready is not None:
+                self._keeper.release(ready)
         return _outcome(run, ready, finished, dropped, code)
 
     async def _ready(self, run: Run) -> Ready | None:
         """Return a loaded engine, or None when the run is stopped first: loading goes on for the next one."""
-        loading = asyncio.create_task(self._keeper.ready(run.asked.model))
+        loading = asyncio.create_task(self._keeper.acquire(run.asked.model))
         stopping = asyncio.create_task(run.stopping.wait())
         try:
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -199,8 +195,13 @@ class Runs:
         if loading.done():
             return await loading
         self._loading.add(loading)
-        loading.add_done_callback(self._loading.discard)
+        loading.add_done_callback(self._loaded_for_nobody)
         return None
+
+    def _loaded_for_nobody(self, loading: asyncio.Task[Ready]) -> None:
+        self._loading.discard(loading)
+        if not loading.cancelled() and loading.exception() is None:
+            self._keeper.release(loading.result())
 
     async def _write_running(self, run: Run, ready: Ready) -> None:
         asked = run.asked

@@ -36,6 +36,11 @@ class NodeSettings:
         return self.data / "node"
 
     @property
+    def chosen_model(self) -> Path:
+        """Where the node keeps which model was made the default."""
+        return self.folder / "default-model"
+
+    @property
     def models(self) -> Path:
         """Where model files are found."""
         return self.data / "models"

@@ -47,6 +47,14 @@ class Code(StrEnum):
     EVENTS_GONE = "events_gone"
     MODEL_MISSING = "model_missing"
     MODEL_DAMAGED = "model_damaged"
+    UNSUPPORTED = "unsupported"
+    OUT_OF_MEMORY = "out_of_memory"
+    MODEL_UNKNOWN = "model_unknown"
+    MODEL_BUSY = "model_busy"
+    MODEL_FIXED = "model_fixed"
+    LICENCE_REQUIRED = "licence_required"
+    DOWNLOAD_FAILED = "download_failed"
+    DISK_FULL = "disk_full"
     CONTEXT_TOO_LONG = "context_too_long"
     ENGINE_FAILED = "engine_failed"
     ENGINE_UNAVAILABLE = "engine_unavailable"
@@ -118,6 +126,32 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.MODEL_MISSING: Explanation(404, "The model is not on this node.", "Choose another or: domovoi models pull."),
     Code.MODEL_DAMAGED: Explanation(
         422, "The model file is damaged or cut short.", "Remove it and pull it again: domovoi models pull."
+    ),
+    Code.UNSUPPORTED: Explanation(
+        422, "This model, or the engine that runs it, can't do that.", "Choose another model."
+    ),
+    Code.OUT_OF_MEMORY: Explanation(
+        503, "The memory does not suffice for this model.", "Close other programs or choose a smaller model."
+    ),
+    Code.MODEL_UNKNOWN: Explanation(
+        404, "The catalogue has no such model.", "See what it has: domovoi models list. Others are pulled by address."
+    ),
+    Code.MODEL_BUSY: Explanation(
+        409, "The model is being used or fetched.", "Wait for the end, or make another model the default first."
+    ),
+    Code.MODEL_FIXED: Explanation(
+        409,
+        "A setting fixes the default model.",
+        "Take `model` out of domovoi.toml, or DOMOVOI_MODEL out of the environment.",
+    ),
+    Code.LICENCE_REQUIRED: Explanation(
+        409, "This model comes under a licence of its own.", "Read the licence and accept it, then pull again."
+    ),
+    Code.DOWNLOAD_FAILED: Explanation(
+        502, "The file could not be fetched.", "Check the network and pull again; what came is kept."
+    ),
+    Code.DISK_FULL: Explanation(
+        507, "The disk has no room for it.", "Make room there, then pull again; what came is kept."
     ),
     Code.CONTEXT_TOO_LONG: Explanation(
         422, "The last message alone is too long for this model.", "Shorten it or choose a model with more context."

@@ -28,7 +28,11 @@ class Header(Struct, frozen=True):
 
 
 class Sampling(Struct, frozen=True, omit_defaults=True):
-    """How the engine picks tokens; None means the model's default."""
+    """How the engine picks tokens; None means the model's default.
+
+    `repeat_penalty` divides the scores of tokens that came before, `presence_penalty` and `frequency_penalty` are
+    taken off them, once and for each time.
+    """
 
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -36,6 +40,9 @@ class Sampling(Struct, frozen=True, omit_defaults=True):
     top_k: Annotated[int, Meta(ge=0, le=1000)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
 
 class Request(Struct, frozen=True):

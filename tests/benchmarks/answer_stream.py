@@ -16,7 +16,9 @@ import msgspec
 import xllamacpp  # type: ignore[import-untyped]
 
 from inference_node import llama_cpp
-from inference_node.engine import ChatMessage, Prompt
+from inference_node.engine import DEFAULT_OPTIONS, ChatMessage, Prompt
+from inference_node.gguf_header import read_header
+from inference_node.llama_cpp_wire import request_for
 from inference_node.models import ModelStore
 from shared.runs import Ended, Text
 from shared.values import Sampling
@@ -92,8 +94,9 @@ async def _through_node(node: RunningNode) -> Timing:
 
 def _in_process(model: str, folder: str) -> Callable[[], Timing]:
     """Load the model here, with the node's own parameters, and return what asks it once."""
-    server = xllamacpp.Server(llama_cpp.parameters_for(model, f"{folder}/peer.sock"))
-    request = msgspec.json.encode(llama_cpp.request_for(Prompt([ChatMessage("user", QUESTION)], SAMPLING)))
+    plan = llama_cpp.plan_for(read_header(Path(model)), DEFAULT_OPTIONS)
+    server = xllamacpp.Server(llama_cpp.parameters_for(model, f"{folder}/peer.sock", plan, DEFAULT_OPTIONS))
+    request = msgspec.json.encode(request_for(Prompt([ChatMessage("user", QUESTION)], SAMPLING)))
 
     def ask() -> Timing:
         times: list[float] = []

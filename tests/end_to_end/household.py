@@ -67,10 +67,10 @@ class Household:
         return os.environ | self.environment
 
     def add_model(self, model: Path) -> None:
-        """Put a model file into the data folder, as a download would."""
+        """Put a model file into the data folder; it keeps its date, as what was just written is not offered at once."""
         models = self.data / "models"
         models.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(model, models / model.name)
+        shutil.copy2(model, models / model.name)
 
     def start(self, part: str) -> None:
         """Start `server`, `node` or `up` and wait until it answers."""

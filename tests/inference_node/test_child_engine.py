@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from inference_node.child_engine import ChildEngine
-from inference_node.engine import ChatMessage, Piece, Prompt
+from inference_node.child_engine import ChildEngine, TimeLimits
+from inference_node.engine import ChatMessage, EngineOptions, Piece, Prompt
 from inference_node.engine_messages import Load, pack
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
@@ -25,10 +25,15 @@ STORY = Prompt([ChatMessage("user", "Tell me a very long story.")], Sampling(see
 WITHIN_S = 30.0
 
 
+async def load(engine: ChildEngine, model: Path) -> None:
+    async for _ in engine.load(model, EngineOptions(context=1024, slots=2)):
+        pass
+
+
 @pytest.fixture
 async def engine(default_test_model: Path) -> AsyncIterator[ChildEngine]:
     engine = ChildEngine()
-    await engine.load(default_test_model)
+    await load(engine, default_test_model)
     yield engine
     await engine.unload()
 
@@ -61,8 +66,8 @@ async def test_killed_in_mid_answer_it_fails_by_name(engine: ChildEngine) -> Non
 
 
 async def test_suspended_it_counts_as_hung_and_is_killed(default_test_model: Path) -> None:
-    engine = ChildEngine(stall_s=5.0)
-    await engine.load(default_test_model)
+    engine = ChildEngine(limits=TimeLimits(task_silence=5.0, look_every=0.1))
+    await load(engine, default_test_model)
     process = process_of(engine)
     with pytest.raises(DomovoiError) as failed:
         await at_first_piece(engine, process.suspend)
@@ -83,7 +88,7 @@ async def test_a_model_cut_short_is_damaged(default_test_model: Path, tmp_path: 
         cut.write_bytes(whole.read(5_000_000))
     engine = ChildEngine()
     with pytest.raises(DomovoiError) as refused:
-        await engine.load(cut)
+        await load(engine, cut)
     assert refused.value.code == Code.MODEL_DAMAGED
     await engine.unload()
 
@@ -95,7 +100,7 @@ def test_it_ends_when_its_input_does(default_test_model: Path) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     # In the middle of loading, even.
-    process.stdin.write(pack(Load(str(default_test_model))))
+    process.stdin.write(pack(1, Load("llama_cpp", str(default_test_model))))
     process.stdin.close()
     assert process.wait(WITHIN_S) == 0
     process.stdout.close()

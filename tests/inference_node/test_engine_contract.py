@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import jsonschema
+import msgspec
 import pytest
 import pytest_asyncio
 
+from inference_node.accelerator import accelerated
 from inference_node.child_engine import ChildEngine
-from inference_node.engine import ChatMessage, Engine, EngineEvent, Finished, LoadedModel, Piece, Prompt, PromptTooLong
+from inference_node.engine import (
+    ChatMessage,
+    Engine,
+    EngineEvent,
+    EngineOptions,
+    Finished,
+    LoadedModel,
+    LoadProgress,
+    Piece,
+    Prompt,
+    PromptTooLong,
+)
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 from tests.inference_node.scripted_engine import Script
@@ -25,18 +40,26 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HELLO = [ChatMessage("user", "Say hello, please.")]
 # Long enough to be stopped in the middle.
 STORY = Prompt([ChatMessage("user", "Tell me a very long story about a house.")], Sampling(seed=1))
+OPTIONS = EngineOptions(context=2048, slots=2)
 
 
 class Loaded(NamedTuple):
     engine: Engine
     model: LoadedModel
+    progress: list[LoadProgress]
 
 
 def _scripted() -> Engine:
-    return Script(context=2000, answer="word " * 500).make_engine()
+    return Script(context=2000, answer="word " * 500, slots=2).make_engine()
 
 
-@pytest.fixture(scope="module", params=[ChildEngine, _scripted], ids=["llama_cpp", "scripted"])
+# Each engine is held to the same.
+ENGINES: dict[str, Callable[[], Engine]] = {"llama_cpp": partial(ChildEngine, "llama_cpp"), "scripted": _scripted}
+if accelerated:
+    ENGINES["native"] = partial(ChildEngine, "native")
+
+
+@pytest.fixture(scope="module", params=list(ENGINES.values()), ids=list(ENGINES))
 def make_engine(request: pytest.FixtureRequest) -> Callable[[], Engine]:
     make: Callable[[], Engine] = request.param
     return make
@@ -45,12 +68,34 @@ def make_engine(request: pytest.FixtureRequest) -> Callable[[], Engine]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def loaded(make_engine: Callable[[], Engine], default_test_model: Path) -> AsyncIterator[Loaded]:
     engine = make_engine()
-    yield Loaded(engine, await engine.load(default_test_model))
+    *progress, model = [event async for event in engine.load(default_test_model, OPTIONS)]
+    assert isinstance(model, LoadedModel)
+    yield Loaded(engine, model, [event for event in progress if isinstance(event, LoadProgress)])
     await engine.unload()
 
 
 async def _all(engine: Engine, prompt: Prompt) -> list[EngineEvent]:
     return [event async for event in engine.generate(prompt)]
+
+
+async def _finished(engine: Engine, prompt: Prompt) -> Finished:
+    last = (await _all(engine, prompt))[-1]
+    assert isinstance(last, Finished)
+    return last
+
+
+async def _text(engine: Engine, prompt: Prompt) -> str:
+    return "".join(event.text for event in await _all(engine, prompt) if isinstance(event, Piece))
+
+
+async def test_loading_says_how_far_it_is(loaded: Loaded) -> None:
+    assert loaded.progress
+    done = [progress.done for progress in loaded.progress]
+    assert done == sorted(done)
+    assert all(progress.done <= progress.total for progress in loaded.progress)
+    assert loaded.progress[-1].done == loaded.progress[-1].total
+    assert loaded.model.slots == OPTIONS.slots
+    assert 0 < loaded.model.context <= OPTIONS.context
 
 
 async def test_an_answer_is_pieces_and_one_end(loaded: Loaded) -> None:
@@ -73,28 +118,128 @@ async def test_max_tokens_ends_the_answer(loaded: Loaded) -> None:
 
 async def test_stop_ends_the_answer_and_frees_the_engine(loaded: Loaded) -> None:
     events = []
-    async for event in loaded.engine.generate(STORY):
+    generation = loaded.engine.generate(STORY)
+    async for event in generation:
         events.append(event)
         if isinstance(event, Piece):
-            await loaded.engine.stop()
-    assert events[-1] == Finished("stopped", events[-1].prompt_tokens, events[-1].completion_tokens)  # type: ignore[union-attr]
-    again = await _all(loaded.engine, Prompt(HELLO, Sampling(max_tokens=2)))
-    assert isinstance(again[-1], Finished)
+            generation.stop()
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "stopped"
+    assert events[-1].prompt_tokens > 0
+    # Once more changes nothing.
+    generation.stop()
+    await generation.aclose()
+    assert (await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=2)))).reason != "stopped"
+
+
+async def test_a_stop_before_the_beginning_is_kept(loaded: Loaded) -> None:
+    generation = loaded.engine.generate(STORY)
+    generation.stop()
+    *_, last = [event async for event in generation]
+    assert isinstance(last, Finished)
+    assert last.reason == "stopped"
 
 
 async def test_leaving_an_answer_frees_the_engine(loaded: Loaded) -> None:
-    async with aclosing(loaded.engine.generate(STORY)) as events:
-        async for event in events:
+    for _ in range(OPTIONS.slots + 1):
+        async with aclosing(loaded.engine.generate(STORY)) as events:
+            async for event in events:
+                if isinstance(event, Piece):
+                    break
+    assert await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=2)))
+
+
+async def test_an_answer_that_nobody_began_can_be_left(loaded: Loaded) -> None:
+    generation = loaded.engine.generate(STORY)
+    await generation.aclose()
+    assert [event async for event in generation] == []
+
+
+async def test_two_answers_come_at_once_and_one_can_be_stopped(loaded: Loaded) -> None:
+    first, second = (loaded.engine.generate(STORY) for _ in range(2))
+    async with aclosing(first), aclosing(second):
+        # Each says something while the other is not done.
+        for generation in (first, second, first, second):
+            async for event in generation:
+                if isinstance(event, Piece):
+                    break
+        first.stop()
+        *_, last = [event async for event in first]
+        assert isinstance(last, Finished)
+        assert last.reason == "stopped"
+        async for event in second:
+            assert isinstance(event, Piece)
+            break
+
+
+async def test_a_reader_that_stands_still_holds_nobody_up(loaded: Loaded) -> None:
+    still = loaded.engine.generate(Prompt(STORY.messages, Sampling(seed=1, max_tokens=12)))
+    async with aclosing(still):
+        async for event in still:
             if isinstance(event, Piece):
                 break
-    again = await _all(loaded.engine, Prompt(HELLO, Sampling(max_tokens=2)))
-    assert isinstance(again[-1], Finished)
+        assert await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=8)))
+        rest = [event, *[event async for event in still]]
+    assert isinstance(rest[-1], Finished)
+    assert rest[-1].completion_tokens == sum(event.count for event in rest if isinstance(event, Piece)) == 12
 
 
-async def test_stop_without_an_answer_does_nothing(loaded: Loaded) -> None:
-    await loaded.engine.stop()
-    events = await _all(loaded.engine, Prompt(HELLO, Sampling(max_tokens=2)))
-    assert events[-1].reason != "stopped"  # type: ignore[union-attr]
+async def test_what_one_owner_asked_is_never_remembered_for_another(loaded: Loaded) -> None:
+    text = "The house at the end of the lane has eleven rooms. How many rooms has it?"
+    prompt = Prompt([ChatMessage("user", text)], Sampling(max_tokens=1), owner="first")
+    assert (await _finished(loaded.engine, prompt)).cached_tokens == 0
+    assert (await _finished(loaded.engine, prompt)).cached_tokens > 0
+    for _ in range(OPTIONS.slots):
+        other = msgspec.structs.replace(prompt, owner=f"{_} other")
+        assert (await _finished(loaded.engine, other)).cached_tokens == 0
+
+
+async def test_tokens_come_with_their_probabilities(loaded: Loaded) -> None:
+    prompt = Prompt(HELLO, Sampling(max_tokens=4, temperature=0.0), logprobs=3)
+    pieces = [event for event in await _all(loaded.engine, prompt) if isinstance(event, Piece)]
+    tokens = [token for piece in pieces for token in piece.tokens]
+    assert b"".join(token.data for token in tokens).decode() == "".join(piece.text for piece in pieces)
+    for token in tokens:
+        assert token.logprob <= 0
+        assert len(token.alternatives) == 3
+        logprobs = [alternative.logprob for alternative in token.alternatives]
+        assert logprobs == sorted(logprobs, reverse=True)
+    without = msgspec.structs.replace(prompt, logprobs=0)
+    pieces = [event for event in await _all(loaded.engine, without) if isinstance(event, Piece)]
+    assert [token.alternatives for piece in pieces for token in piece.tokens] == [[]] * len(tokens)
+
+
+async def test_an_answer_is_held_to_a_schema(loaded: Loaded) -> None:
+    member = {"enum": ["yes", "no"]}
+    schema = {
+        "type": "object",
+        "properties": {"warm": member, "dry": member},
+        "required": ["warm", "dry"],
+        "additionalProperties": False,
+    }
+    text = msgspec.json.encode(schema).decode()
+    answer = await _text(loaded.engine, Prompt(HELLO, Sampling(max_tokens=60, seed=1), schema=text))
+    jsonschema.validate(msgspec.json.decode(answer), schema)
+
+
+async def test_a_schema_that_is_none_is_refused_and_the_engine_lives(loaded: Loaded) -> None:
+    with pytest.raises(DomovoiError) as refused:
+        await _all(loaded.engine, Prompt(HELLO, schema="{"))
+    assert refused.value.code == Code.BAD_REQUEST
+    assert await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=1)))
+
+
+async def test_raw_text_is_continued_without_a_template(loaded: Loaded) -> None:
+    last = await _finished(loaded.engine, Prompt(text="Once upon a", sampling=Sampling(max_tokens=3)))
+    assert last.completion_tokens == 3
+    # A template would have added its own.
+    assert last.prompt_tokens <= 4
+
+
+async def test_a_model_that_answers_makes_no_embeddings(loaded: Loaded) -> None:
+    with pytest.raises(DomovoiError) as refused:
+        await loaded.engine.embed(["house"])
+    assert refused.value.code == Code.UNSUPPORTED
 
 
 async def test_a_prompt_that_leaves_no_room_is_refused_before_it_is_read(loaded: Loaded) -> None:
@@ -113,7 +258,7 @@ async def test_a_file_that_is_no_model_is_refused(make_engine: Callable[[], Engi
     file.write_bytes(b"This is not a model.")
     engine = make_engine()
     with pytest.raises(DomovoiError) as refused:
-        await engine.load(file)
+        _ = [event async for event in engine.load(file)]
     assert refused.value.code == Code.MODEL_DAMAGED
     await engine.unload()
 

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.engine import ChatMessage, Finished
+from inference_node.engine import ChatMessage, Finished, LoadedModel, Prompt
 from inference_node.keeper import Ready
 from inference_node.models import ModelFile
-from inference_node.prompting import Dropped, answer
+from inference_node.prompting import Begun, answer
 from shared.errors import Code, DomovoiError
 from shared.values import Role, Sampling
+from tests.inference_node.gguf_file import HEADER
 from tests.inference_node.scripted_engine import Script
 
-MODEL = ModelFile(Path(__file__), "Test", 0, Sampling(temperature=0.2, top_p=0.9))
+MODEL = ModelFile(Path(__file__), "Test", 0, HEADER, Sampling(temperature=0.2, top_p=0.9))
 CONTEXT = 200
 
 
@@ -25,11 +26,11 @@ def ask(script: Script, messages: list[ChatMessage], sampling: Sampling = Sampli
     async def play() -> int:
         engine = script.make_engine()
         engine.is_loaded = True
-        ready = Ready(engine, MODEL, script.context)
-        first, *rest = [event async for event in answer(ready, messages, sampling)]
-        assert isinstance(first, Dropped)
+        ready = Ready(engine, MODEL, LoadedModel(script.context))
+        first, *rest = [event async for event in answer(ready, Prompt(messages, sampling))]
+        assert isinstance(first, Begun)
         assert isinstance(rest[-1], Finished)
-        return first.messages
+        return first.dropped
 
     return asyncio.run(play())
 

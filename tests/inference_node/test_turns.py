@@ -83,3 +83,35 @@ def test_nobody_waits_longer_than_one_round(steps: list[tuple[str, int]]) -> Non
                 own = served_since[ticket].count(ticket.owner)
                 # Between two turns of one account, another has at most one.
                 assert all(others.count(owner) <= own + 1 for owner in others)
+
+
+def test_several_at_once_and_no_more() -> None:
+    turns = Turns(places=2)
+    tickets = [turns.take("a") for _ in range(4)]
+    assert called(tickets) == tickets[:2]
+    tickets[1].release()
+    assert called(tickets) == tickets[:3]
+
+
+def test_who_has_fewest_turns_is_next() -> None:
+    turns = Turns(places=3)
+    first = [turns.take("a") for _ in range(5)]
+    other = turns.take("b")
+    assert called(first) == first[:3]
+    first[0].release()
+    assert other.called.is_set()
+    assert called(first) == first[:3]
+
+
+def test_more_places_call_those_who_wait() -> None:
+    turns = Turns()
+    tickets = [turns.take(owner) for owner in "abc"]
+    turns.resize(3)
+    assert called(tickets) == tickets
+    turns.resize(1)
+    tickets.append(turns.take("d"))
+    for ticket in tickets[:2]:
+        ticket.release()
+    assert not tickets[3].called.is_set()
+    tickets[2].release()
+    assert tickets[3].called.is_set()

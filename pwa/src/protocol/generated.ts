@@ -216,6 +216,9 @@ export interface Sampling {
   top_k?: number | null
   max_tokens?: number | null
   seed?: number | null
+  repeat_penalty?: number | null
+  presence_penalty?: number | null
+  frequency_penalty?: number | null
 }
 
 /** Answer to register, login and refresh. `expires_at` is in seconds since 1970. */
@@ -328,6 +331,14 @@ export const ERROR_CODES = [
   'events_gone',
   'model_missing',
   'model_damaged',
+  'unsupported',
+  'out_of_memory',
+  'model_unknown',
+  'model_busy',
+  'model_fixed',
+  'licence_required',
+  'download_failed',
+  'disk_full',
   'context_too_long',
   'engine_failed',
   'engine_unavailable',

@@ -116,6 +116,9 @@ const SAMPLING_RANGES: Record<keyof Sampling, [least: number, greatest: number, 
   top_k: [0, 1000, true],
   max_tokens: [1, 131_072, true],
   seed: [0, 2 ** 32 - 1, true],
+  repeat_penalty: [Number.MIN_VALUE, 2, false],
+  presence_penalty: [-2, 2, false],
+  frequency_penalty: [-2, 2, false],
 }
 
 function isSampling(value: unknown): value is Sampling {
