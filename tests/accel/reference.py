@@ -22,7 +22,12 @@ class Reference(NamedTuple):
     log_probabilities: list[float]
 
 
-def sample(path: Path, folder: Path, prompt: list[int], count: int) -> Reference:
+# Keeps every token whole UTF-8: llama.cpp's server tells no probabilities of others. Probabilities are told as they
+# were before it.
+ASCII = r"root ::= [ -~\n]*"
+
+
+def sample(path: Path, folder: Path, prompt: list[int], count: int, grammar: str = "") -> Reference:
     """Let llama.cpp say `count` tokens at temperature 1: likely and unlikely ones, as in any text."""
     plan = LoadedModel(context=2048)
     parameters = parameters_for(str(path), str(folder / "engine.sock"), plan, DEFAULT_OPTIONS)
@@ -35,11 +40,12 @@ def sample(path: Path, folder: Path, prompt: list[int], count: int) -> Reference
         "n_predict": count,
         "seed": 7,
         "temperature": 1.0,
-        "top_k": 0,
+        "top_k": 100,
         "top_p": 1.0,
         "min_p": 0.0,
         "n_probs": 1,
         "ignore_eos": True,
+        "grammar": grammar,
     }
     answers: list[bytes] = []
     server.handle_completions(json.dumps(request).encode(), answers.append)

@@ -41,6 +41,9 @@ PACKINGS = [
     (Packing.Q5_0, 0.15),
     (Packing.Q5_1, 0.15),
     (Packing.Q8_0, 0.15),
+    (Packing.Q4_K, 0.15),
+    (Packing.Q5_K, 0.15),
+    (Packing.Q6_K, 0.15),
 ]
 
 
@@ -62,3 +65,13 @@ def test_architectures_agree_with_llama_cpp(shape: Shape, tmp_path: Path) -> Non
 def test_packings_agree_with_llama_cpp(packing: Packing, bound: float, tmp_path: Path) -> None:
     path = tiny_models.write(tmp_path / "tiny.gguf", Shape("llama", packing))
     assert mean_difference(path, reference.sample(path, tmp_path, [1, 2, 3, 4, 5], 200)) < bound
+
+
+# llama.cpp says a thousand tokens one by one, which takes minutes where other programs need the cores.
+@pytest.mark.timeout(900)
+def test_the_default_model_agrees_with_llama_cpp(default_test_model: Path, tmp_path: Path) -> None:
+    the_history_of_the_city_begins = [504, 1463, 282, 260, 2240, 5634]
+    said = reference.sample(default_test_model, tmp_path, the_history_of_the_city_begins, 1030, reference.ASCII)
+    # Measured: 0.049. Both round activations to 8 bits, each in its own way: over the same text llama.cpp is 0.046 off
+    # what exact arithmetic gives with these weights, and the native engine 0.046, too.
+    assert mean_difference(default_test_model, said) < 0.1

@@ -38,13 +38,41 @@ def write(path: Path, shape: Shape) -> Path:
         if values.ndim == 1:
             writer.add_tensor(name, values)
         else:
-            packed = gguf.quants.quantize(values, shape.quantization)
-            writer.add_tensor(name, packed, raw_dtype=shape.quantization)
+            writer.add_tensor(name, _pack(values, shape.quantization), raw_dtype=shape.quantization)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+class _Blocks(NamedTuple):
+    """Blocks of 256 weights: their bytes, where their f16 scales are, and the scales of weights that spread by 1."""
+
+    size: int
+    scales_at: int
+    scales: tuple[float, ...]
+
+
+# Weights of random codes with random factors: the second scale is that of the offsets, which makes the mean 0.
+# Layouts as in ggml-common.h.
+_K_BLOCKS = {
+    gguf.GGMLQuantizationType.Q4_K: _Blocks(144, 0, (1 / 257, 7.5 / 257)),
+    gguf.GGMLQuantizationType.Q5_K: _Blocks(176, 0, (1 / 524, 15.5 / 524)),
+    gguf.GGMLQuantizationType.Q6_K: _Blocks(210, 208, (1 / 1366,)),
+}
+
+
+def _pack(values: np.ndarray, packing: gguf.GGMLQuantizationType) -> np.ndarray:
+    """Pack a matrix; where the gguf package can't, make one up that spreads as much."""
+    if packing not in _K_BLOCKS:
+        return gguf.quants.quantize(values, packing)
+    size, scales_at, scales = _K_BLOCKS[packing]
+    random = np.random.default_rng(values.size)
+    blocks = random.integers(0, 256, (len(values), values.shape[1] // 256, size), dtype=np.uint8)
+    halves = np.array(scales, np.float16) * np.float16(values.std())
+    blocks[:, :, scales_at : scales_at + 2 * len(scales)] = np.frombuffer(halves.tobytes(), np.uint8)
+    return blocks.reshape(len(values), -1)
 
 
 def _write_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
@@ -89,11 +117,10 @@ def _tensors(shape: Shape, tokens: int) -> list[tuple[str, np.ndarray]]:
     random = np.random.default_rng(len(shape.architecture))
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
-        values: np.ndarray = random.standard_normal((rows, columns)) * gain / columns**0.5
-        return values.astype(np.float32)
+        return np.asarray(random.standard_normal((rows, columns)) * gain / columns**0.5, np.float32)
 
     def norm(length: int) -> np.ndarray:
-        return (1 + 0.2 * random.standard_normal(length)).astype(np.float32)
+        return np.asarray(1 + 0.2 * random.standard_normal(length), np.float32)
 
     queries, keys = HEADS * shape.head_width, KEY_HEADS * shape.head_width
     # Logits some units apart: probabilities neither all alike nor all zero and one.

@@ -129,7 +129,7 @@ fn products_are_those_of_the_exact_weights() {
     for format in Format::ALL {
         // An interpreter is slow: under Miri, one case that takes passes of 8, 4, 2 and 1 tokens.
         let shapes =
-            if cfg!(miri) { &[(17, 1, 15)][..] } else { &[(16, 1, 1), (33, 3, 9), (1, 2, 8), (48, 2, 15)] };
+            if cfg!(miri) { &[(2, 1, 15)][..] } else { &[(16, 1, 1), (33, 3, 9), (1, 2, 8), (48, 2, 15)] };
         for (seed, (rows, blocks, tokens)) in shapes.iter().enumerate() {
             case(format, *rows, *blocks, *tokens, seed as u64);
         }
@@ -150,9 +150,10 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter is too slow")]
 fn a_token_is_the_same_bits_in_every_batch_and_split() {
     for format in Format::ALL {
-        let (rows, columns, tokens) = (40, format.block().max(BLOCK) * 2, if cfg!(miri) { 9 } else { 23 });
+        let (rows, columns, tokens) = (40, format.block().max(BLOCK) * 2, 23);
         let mut random = Random::new(7);
         let raw = raw(format, rows * columns, &mut random);
         let matrix = Matrix::pack(format, &raw, rows, columns).expect("it fits");

@@ -141,8 +141,10 @@ impl Step<'_> {
         let (width, scale) = (self.config.width, self.config.embedding_scale);
         for (token, row) in tokens.iter().zip(self.scratch.stream.chunks_exact_mut(width)) {
             self.weights.embedding.dequantize_row(*token as usize, row);
-            if scale != 1.0 {
-                row.iter_mut().for_each(|value| *value *= scale);
+            if let Some(scale) = scale {
+                for value in row {
+                    *value *= scale;
+                }
             }
         }
     }
@@ -402,7 +404,9 @@ impl Step<'_> {
                 multiply(isa, head, normed, &mut tile, Into::Set)?;
                 if let Some(cap) = cap {
                     for row in tile.rows() {
-                        tile.row_mut(row).iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+                        for logit in tile.row_mut(row) {
+                            *logit = cap * (*logit / cap).tanh();
+                        }
                     }
                 }
             }

@@ -87,7 +87,7 @@ fn all_ways_to_read_a_text_give_the_same_bits() {
     for count in [1, 2, 7, 64, 1, 30, 45] {
         let (these, others) = rest.split_at(count);
         rest = others;
-        let neighbour = Chunk { sequence: other, tokens: &tokens[..count / 3 + 1], wanted: Wanted::All };
+        let neighbour = Chunk { sequence: other, tokens: &tokens[..=count / 3], wanted: Wanted::All };
         let chunk = Chunk { sequence, tokens: these, wanted: Wanted::Last };
         model.decode(&[neighbour, chunk], &mut logits).expect("room");
     }
@@ -187,7 +187,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<(Index, Index)>().prop_map(|(from, length)| Event::Fork(from, length)),
         any::<(Index, Index)>().prop_map(|(of, length)| Event::Truncate(of, length)),
         any::<Index>().prop_map(Event::Close),
-        prop::collection::vec((any::<Index>(), 1usize..70), 1..3).prop_map(Event::Say),
+        prop::collection::vec((any::<Index>(), 1u32..70), 1..3).prop_map(Event::Say),
     ]
 }
 
@@ -225,7 +225,7 @@ proptest! {
                     for (which, count) in chunks {
                         let which = which.index(open.len());
                         if added.iter().all(|(other, _)| *other != which) {
-                            let tokens = (0..count).map(|index| (index as u32 * 7 + salt) % VOCABULARY).collect();
+                            let tokens = (0..count).map(|index| (index * 7 + salt) % VOCABULARY).collect();
                             added.push((which, tokens));
                         }
                     }

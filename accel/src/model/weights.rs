@@ -188,7 +188,6 @@ impl<'a> Loader<'a> {
             while packing.step() {}
             Ok(())
         })?;
-        drop(packing);
         self.done += tensor.data.len() as u64;
         match (self.progress)(self.done, self.total) {
             ControlFlow::Continue(()) => Ok(matrix),
