@@ -16,6 +16,7 @@ from inference_node.openai_errors import ErrorAnswer
 from inference_node.openai_models import ModelCard, ModelCards
 from inference_node.status import Health
 from shared.errors import Problem
+from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice, Started, Text
 from shared.wire import (
     AnswerStarted,
@@ -25,7 +26,6 @@ from shared.wire import (
     Library,
     ModelChoice,
     NewApiKey,
-    NodeStatus,
     PullModel,
     PullState,
     StartAnswer,
