@@ -192,6 +192,7 @@ export interface Node {
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
 export interface NodeLogin {
   assertion: string
+  forked?: string[]
 }
 
 /** Answer to a node's login. */
@@ -234,7 +235,7 @@ export interface PathMessage {
   text: string
 }
 
-/** RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone. */
+/** RFC 9457 problem details, with our `code`. */
 export interface Problem {
   type: string
   title: string
@@ -243,6 +244,7 @@ export interface Problem {
   detail: string
   instance?: string | null
   last_dseq?: number | null
+  acked_dseq?: number | null
   epoch?: number | null
   server_ms?: number | null
 }
