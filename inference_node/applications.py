@@ -90,9 +90,9 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/healthz", healthz, methods=["GET"]),
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
-        *KeyEndpoints(services.keys, authenticate).routes(),
         *LoadingApi(services.keeper, services.status, authenticate).routes(),
         *model_endpoints.routes(services.models, authenticate),
+        *KeyEndpoints(services.keys, authenticate).routes(),
     ]
 
 
