@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = ["accel", "accelerated", "encode_event", "encode_event_in_python"]
+
 
 def encode_event_in_python(event_id: str, kind: str, data: bytes) -> bytes:
     """Return one server-sent event: `data` split at line ends, as the SSE specification has it.
@@ -22,8 +24,11 @@ def encode_event_in_python(event_id: str, kind: str, data: bytes) -> bytes:
 
 encode_event: Callable[[str, str, bytes], bytes]
 try:
+    import accel
     from accel import encode_event
 except ImportError:
+    # Where it is not built, the first import finds the checkout's folder and only the second one fails.
+    accel = None  # type: ignore[assignment]
     encode_event = encode_event_in_python
 
 accelerated: bool = encode_event is not encode_event_in_python

@@ -4,70 +4,117 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from inference_node import clock, private_files
 from shared.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 PREFIX = "domovoi-"
+# Of a secret this much may be shown, so that people know it again; the rest has 232 bits.
+SHOWN = len(PREFIX) + 4
+# The time of the last use is written down this often at most, seconds.
+USE_EVERY_S = 60
 _KEY_BYTES = 32
+_ID_DIGITS = 16
 
 
 class ApiKey(Struct, frozen=True):
-    """A key as it is kept. `sha256` is hex; a random key of 256 bits needs no slower hash."""
+    """A key as it is kept. `sha256` is hex; a random key of 256 bits needs no slower hash.
+
+    `account` is the one that made it in the app, None for the command on this PC.
+    """
 
     name: str
+    prefix: str
     sha256: str
     created_ms: int
+    account: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The name of the key's file."""
+        return self.sha256[:_ID_DIGITS]
 
 
 class ApiKeys:
-    """The file `<data>/node/api-keys`. Read at each use, so that the command may change it while the node runs."""
+    """The folder `<data>/node/api-keys`: a file for each key, so that the command and the node may both change it.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Beside a key `<id>.json` lies `<id>.used`, whose time is that of the last use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def list(self) -> list[ApiKey]:
-        """Return the keys, oldest first. Raises StartupError when the file can't be read."""
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[ApiKey])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.MsgspecError) as error:
-            raise StartupError(f"{self._path} can't be read ({error}). Move it away and make new keys.") from error
+        """Return the keys, oldest first. A file that is no key opens nothing."""
+        found = [self._read(path) for path in self._folder.glob("*.json")]
+        return sorted((key for key in found if key is not None), key=lambda key: (key.created_ms, key.id))
 
-    def create(self, name: str) -> str:
-        """Make a key and return it; it is shown this once. Raises ValueError when the name is taken."""
-        keys = self.list()
-        if any(key.name == name for key in keys):
-            raise ValueError(f"there is a key named {name}")
+    def create(self, name: str, account: str | None = None) -> str:
+        """Make a key and return its secret, which is shown this once. Raises StartupError where no keys can lie."""
+        if self._folder.is_file():
+            raise StartupError(f"{self._folder} is a file of an older version. Move it away and make new keys.")
         secret = PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-        self._write([*keys, ApiKey(name, _hash(secret), clock.now_ms())])
+        key = ApiKey(name, secret[:SHOWN], _hash(secret), clock.now_ms(), account)
+        private_files.make_folder(self._folder)
+        private_files.create(self._file(key.id), msgspec.json.encode(key))
         return secret
 
-    def revoke(self, name: str) -> bool:
-        """Take a key back. Returns False when there is none of that name."""
-        keys = self.list()
-        kept = [key for key in keys if key.name != name]
-        self._write(kept)
-        return len(kept) < len(keys)
+    def rename(self, key: ApiKey, name: str) -> ApiKey:
+        """Give the key another name."""
+        renamed = structs.replace(key, name=name)
+        private_files.replace(self._file(key.id), msgspec.json.encode(renamed))
+        return renamed
+
+    def revoke(self, key: ApiKey) -> None:
+        """Take a key back. Taking it back again changes nothing."""
+        self._file(key.id).unlink(missing_ok=True)
+        self._use_file(key.id).unlink(missing_ok=True)
 
     def find(self, secret: str) -> ApiKey | None:
         """Return the key that this is, or None."""
         digest = _hash(secret)
-        return next((key for key in self.list() if hmac.compare_digest(key.sha256, digest)), None)
+        key = self._read(self._file(digest[:_ID_DIGITS]))
+        return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
-    def _write(self, keys: Sequence[ApiKey]) -> None:
-        private_files.make_folder(self._path.parent)
-        private_files.replace(self._path, msgspec.json.encode(keys))
+    def note_use(self, key: ApiKey) -> None:
+        """Take note that the key is used now."""
+        last_ms = self.last_used_ms(key)
+        if last_ms is None or abs(time.time() - last_ms / 1000) > USE_EVERY_S:
+            self._use_file(key.id).touch(mode=0o600)
+
+    def last_used_ms(self, key: ApiKey) -> int | None:
+        """Return when the key was last used, to the minute; None for a key that never was."""
+        try:
+            return self._use_file(key.id).stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return None
+
+    def _file(self, identifier: str) -> Path:
+        return self._folder / f"{identifier}.json"
+
+    def _use_file(self, identifier: str) -> Path:
+        return self._folder / f"{identifier}.used"
+
+    def _read(self, path: Path) -> ApiKey | None:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=ApiKey)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("the API key in %s can't be read (%s); make a new one: domovoi keys create", path, error)
+            return None
 
 
 def _hash(secret: str) -> str:

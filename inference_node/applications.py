@@ -18,6 +18,7 @@ from inference_node.answers import Answers
 from inference_node.content import HANDLERS, respond
 from inference_node.door import bearer, relayed
 from inference_node.guard import Guard
+from inference_node.key_endpoints import KeyEndpoints
 from inference_node.loading_api import LoadingApi
 from inference_node.openapi import document
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from inference_node.answers import Authenticate
+    from inference_node.api_keys import ApiKeys
     from inference_node.claims import Claims
     from inference_node.door import Door
     from inference_node.keeper import Keeper
@@ -46,6 +48,7 @@ class Services(NamedTuple):
     claims: Claims
     door: Door
     status: Status
+    keys: ApiKeys
     openai: OpenAiApi
     models: Models
 
@@ -89,6 +92,7 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         *answers.routes(),
         *LoadingApi(services.keeper, services.status, authenticate).routes(),
         *model_endpoints.routes(services.models, authenticate),
+        *KeyEndpoints(services.keys, authenticate).routes(),
     ]
 
 

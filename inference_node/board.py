@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from inference_node import metrics
-from shared.wire import ModelStatus
+from shared.node_status import ModelStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from inference_node.models import ModelFile
     from shared.errors import DomovoiError
-    from shared.wire import StepDown
+    from shared.node_status import StepDown
 
 log = logging.getLogger(__name__)
 

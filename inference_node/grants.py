@@ -12,7 +12,7 @@ from shared.identifiers import from_hex
 from shared.limits import ACCOUNT_ID_BYTES, DEVICE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from inference_node.database import Database
     from inference_node.identity import Identity
@@ -51,10 +51,13 @@ class Grants:
             rows = await connection.execute_fetchall("SELECT account_id FROM account WHERE is_granted")
         self.accounts = frozenset(row["account_id"] for row in rows)
 
-    async def refresh(self) -> None:
-        """Log in to the server: new tokens, and the accounts as they are now. Raises DomovoiError, Unreachable."""
+    async def refresh(self, forked: Sequence[bytes] = ()) -> None:
+        """Log in to the server: new tokens, the accounts as they are now, and a new device for each forked one.
+
+        Raises DomovoiError, Unreachable.
+        """
         async with self._login:
-            session = await self._server.log_in(self.assertion())
+            session = await self._server.log_in(self.assertion(), [device.hex() for device in forked])
             await self._keys.refresh()
             offset_ms = session.server_ms - clock.now_ms()
             grants = {from_hex(grant.account_id, ACCOUNT_ID_BYTES): grant for grant in session.grants}

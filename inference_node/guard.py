@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ALLOWED_METHODS = "GET, POST"
+ALLOWED_METHODS = "GET, POST, PATCH, DELETE"
 ALLOWED_HEADERS = "Authorization, Content-Type, Accept, Last-Event-ID"
 PREFLIGHT_KEPT_S = "600"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inference_node.loader import Loader
     from inference_node.models import ModelFile, ModelStore
     from inference_node.ready import Ready
-    from shared.wire import ModelStatus, StepDown
+    from shared.node_status import ModelStatus, StepDown
 
 log = logging.getLogger(__name__)
 

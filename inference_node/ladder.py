@@ -9,7 +9,7 @@ from msgspec import structs
 from inference_node import clock
 from inference_node.ways import smaller
 from shared.errors import Code, DomovoiError
-from shared.wire import StepDown
+from shared.node_status import StepDown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -110,11 +110,12 @@ class _Node:
         self._claims = Claims(database, self._runs, node_id)
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
-        openai = OpenAiApi(ApiKeys(settings.folder / "api-keys"), self._keeper, turns)
+        api_keys = ApiKeys(settings.folder / "api-keys")
+        openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
         door = Door(keys, self._grants)
         self._services = Services(
-            node_id, self._runs, self._keeper, self._claims, door, self._status, openai, self._models
+            node_id, self._runs, self._keeper, self._claims, door, self._status, api_keys, openai, self._models
         )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake

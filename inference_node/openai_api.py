@@ -1,214 +1,165 @@
-"""/v1/models and /v1/chat/completions for other programs on this PC, as OpenAI's clients expect them."""
+"""The OpenAI-compatible API for other programs on this PC: what is asked at which address, and how answers travel."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import logging
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.routing import Route
 
-from inference_node import clock, metrics
 from inference_node.answers import SEND_WITHIN_S, STREAM_HEADERS
 from inference_node.content import JSON, read
 from inference_node.door import bearer
-from inference_node.engine import ChatMessage, Finished, Piece, Prompt
-from inference_node.openai_wire import (
-    ChatOutput,
-    ChatRequest,
-    Choice,
-    Completion,
-    ErrorAnswer,
-    ErrorBody,
-    ModelCard,
-    ModelCards,
-    Usage,
-)
-from inference_node.prompting import answer
-from shared.errors import EXPLANATIONS, Code, DomovoiError
+from inference_node.openai_chat import ChatAnswer
+from inference_node.openai_chat_wire import ChatRequest
+from inference_node.openai_choices import Desk
+from inference_node.openai_completions import CompletionRequest, TextAnswer, completion_prompts
+from inference_node.openai_embeddings import EmbeddingsRequest, embeddings_list
+from inference_node.openai_errors import error_answer, with_openai_errors
+from inference_node.openai_models import ModelCards, model_card
+from inference_node.openai_prompts import chat_prompts
+from shared.errors import Code, DomovoiError
 from shared.limits import EVENT_STREAM_PING_S, MAX_ANSWER_BODY_BYTES
-from shared.values import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import Coroutine
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from inference_node.api_keys import ApiKeys
+    from inference_node.engine import Embeddings
     from inference_node.keeper import Keeper
+    from inference_node.openai_choices import Choices
     from inference_node.ready import Ready
-    from inference_node.turns import Ticket, Turns
+    from inference_node.turns import Turns
 
-FIRST_SERVER_ERROR = 500
-UNAUTHORIZED = 401
+log = logging.getLogger(__name__)
+
 # nginx's word for it; nobody is there to read it.
 HUNG_UP = 499
 
 
 class OpenAiApi:
-    """Takes turns with people's answers: a program is one more account in the queue."""
+    """The endpoints."""
 
     def __init__(self, keys: ApiKeys, keeper: Keeper, turns: Turns) -> None:
         self._keys = keys
-        self._keeper = keeper
-        self._turns = turns
+        self._store = keeper.store
+        self._desk = Desk(keeper, turns)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [
-            Route("/v1/models", _with_openai_errors(self.models), methods=["GET"]),
-            Route("/v1/chat/completions", _with_openai_errors(self.chat), methods=["POST"]),
+        endpoints = [
+            ("GET", "/v1/models", self.models),
+            ("GET", "/v1/models/{model}", self.model),
+            ("POST", "/v1/chat/completions", self.chat),
+            ("POST", "/v1/completions", self.completions),
+            ("POST", "/v1/embeddings", self.embeddings),
         ]
+        return [Route(path, with_openai_errors(endpoint), methods=[method]) for method, path, endpoint in endpoints]
 
     async def models(self, request: Request) -> Response:
         """List the models; each can be asked for by its id."""
         self._require_key(request)
-        files = self._keeper.store.list()
-        cards = [ModelCard(file.path.stem, int(file.path.stat().st_mtime)) for file in files]
-        return _json(ModelCards(cards))
+        return _json(ModelCards([model_card(model) for model in self._store.list()]))
+
+    async def model(self, request: Request) -> Response:
+        """Show one model."""
+        self._require_key(request)
+        return _json(model_card(self._store.find(request.path_params["model"])))
 
     async def chat(self, request: Request) -> Response:
-        """Answer a chat, streamed or whole."""
+        """Answer a chat."""
         owner = self._require_key(request)
         body = await read(request, ChatRequest, MAX_ANSWER_BODY_BYTES)
-        return await while_connected(request, self._answer(owner, body))
+        prompts = chat_prompts(body, owner)
+        choices = self._desk.ask(owner, self._known_model(body.model), prompts)
+        answer = ChatAnswer(body, choices)
+        return await _answered(request, choices, answer.chunks() if body.stream else answer.whole())
 
-    async def _answer(self, owner: str, body: ChatRequest) -> Response:
-        chat = await self._begin(owner, body)
-        try:
-            return await _respond(chat, body)
-        except DomovoiError:
-            if not chat.may_begin_anew:
-                raise
-        # Nothing was sent yet, so the program need not know.
-        return await _respond(await self._begin(owner, body), body)
+    async def completions(self, request: Request) -> Response:
+        """Continue a text."""
+        owner = self._require_key(request)
+        body = await read(request, CompletionRequest, MAX_ANSWER_BODY_BYTES)
+        prompts = completion_prompts(body, owner)
+        choices = self._desk.ask(owner, self._known_model(body.model), prompts)
+        answer = TextAnswer(body, prompts, choices)
+        return await _answered(request, choices, answer.chunks() if body.stream else answer.whole())
 
-    async def _begin(self, owner: str, body: ChatRequest) -> _Chat:
-        """Wait for a turn and for the model."""
-        model = _known_model(body.model)
-        ticket = self._turns.take(owner, self._keeper.key(model))
-        try:
-            await ticket.wait()
-            ready = await self._keeper.acquire(model)
-        except BaseException:
-            ticket.release()
-            raise
-        return _Chat(self._keeper, ready, ticket, owner, body)
+    async def embeddings(self, request: Request) -> Response:
+        """Say where texts lie."""
+        owner = self._require_key(request)
+        body = await read(request, EmbeddingsRequest, MAX_ANSWER_BODY_BYTES)
+        texts = body.texts
+
+        async def embed(ready: Ready) -> tuple[Embeddings, str]:
+            return await ready.engine.embed(texts), ready.model.path.stem
+
+        async def work() -> Response:
+            return _json(embeddings_list(body, *await self._desk.once(owner, self._known_model(body.model), embed)))
+
+        return await while_connected(request, work())
+
+    def _known_model(self, name: str | None) -> str | None:
+        """Refuse an unknown model before it waits for its turn. Many programs insist on sending a name: "default"
+        means ours, as saying nothing does.
+        """
+        if name in {None, "", "default"}:
+            return None
+        self._store.find(name)
+        return name
 
     def _require_key(self, request: Request) -> str:
+        """Return the name of the key's owner in the queue and in the engine's memory."""
         secret = bearer(request)
         if not secret:
             raise DomovoiError(Code.TOKEN_MISSING, "Send an API key made on this PC: domovoi keys create.")
         key = self._keys.find(secret)
         if key is None:
             raise DomovoiError(Code.TOKEN_INVALID, "This API key is not known. Make one: domovoi keys create.")
-        return f"api {key.name}"
+        self._keys.note_use(key)
+        return f"api {key.id}"
 
 
-class _Chat:
-    """One answer for a program. It ends, and gives the engine back, when the program hangs up."""
+class AnswerStream(EventSourceResponse):
+    """A streamed answer. However it ends, what is still being made ends with it."""
 
-    def __init__(self, keeper: Keeper, ready: Ready, ticket: Ticket, owner: str, body: ChatRequest) -> None:
-        self._keeper = keeper
-        self._ready = ready
-        self._ticket = ticket
-        self._owner = owner
-        self._body = body
-        # It failed for a reason that another engine, or the same made anew, may not have.
-        self.may_begin_anew = False
-        self._id = f"chatcmpl-{secrets.token_hex(12)}"
-        self._created = int(clock.now_s())
+    def __init__(self, frames: AsyncGenerator[bytes, None], choices: Choices) -> None:
+        super().__init__(frames, headers=STREAM_HEADERS, ping=EVENT_STREAM_PING_S, send_timeout=SEND_WITHIN_S)
+        self._choices = choices
 
-    async def whole(self) -> Completion:
-        """Return the answer in one piece."""
-        pieces: list[str] = []
-        finished: Finished | None = None
-        async with aclosing(self._events()) as events:
-            async for event in events:
-                if isinstance(event, Piece):
-                    pieces.append(event.text)
-                else:
-                    finished = event
-        message = ChatOutput(role="assistant", content="".join(pieces))
-        choice = Choice(0, _finish_reason(finished), message=message)
-        return self._completion([choice], finished, is_chunk=False)
-
-    async def chunks(self) -> AsyncGenerator[Completion, None]:
-        """Yield the answer as it comes."""
-        finished: Finished | None = None
-        is_first = True
-        async with aclosing(self._events()) as events:
-            async for event in events:
-                if is_first:
-                    yield self._chunk(ChatOutput(role="assistant", content=""))
-                    is_first = False
-                if isinstance(event, Piece):
-                    yield self._chunk(ChatOutput(content=event.text))
-                else:
-                    finished = event
-        yield self._completion([Choice(0, _finish_reason(finished), delta=ChatOutput())], None, is_chunk=True)
-        if self._body.stream_options is not None and self._body.stream_options.include_usage:
-            yield self._completion([], finished, is_chunk=True)
-
-    async def _events(self) -> AsyncGenerator[Piece | Finished, None]:
-        body = self._body
-        sampling = Sampling(
-            temperature=body.temperature,
-            top_p=body.top_p,
-            max_tokens=body.max_completion_tokens or body.max_tokens,
-            seed=body.seed,
-        )
-        messages = [
-            ChatMessage("system" if message.role == "developer" else message.role, message.text)
-            for message in body.messages
-        ]
-        prompt = Prompt(messages, sampling, body.stops, owner=self._owner)
-        metrics.runs_started.inc()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         try:
-            async with aclosing(answer(self._ready, prompt)) as events:
-                async for event in events:
-                    if isinstance(event, Piece | Finished):
-                        yield event
-            self._keeper.worked(self._ready)
-        except DomovoiError as error:
-            self.may_begin_anew = self._keeper.failed(self._ready, error)
-            raise
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            log.info("a program took nothing of its answer for %s s and was cut off", SEND_WITHIN_S)
         finally:
-            self._keeper.release(self._ready)
-            self._ticket.release()
-
-    def _chunk(self, delta: ChatOutput) -> Completion:
-        return self._completion([Choice(0, None, delta=delta)], None, is_chunk=True)
-
-    def _completion(self, choices: list[Choice], finished: Finished | None, *, is_chunk: bool) -> Completion:
-        usage: Usage | msgspec.UnsetType = UNSET
-        if finished is not None:
-            prompt, completion = finished.prompt_tokens, finished.completion_tokens
-            usage = Usage(prompt, completion, prompt + completion)
-        return Completion(
-            id=self._id,
-            object="chat.completion.chunk" if is_chunk else "chat.completion",
-            created=self._created,
-            model=self._ready.model.path.stem,
-            choices=choices,
-            usage=usage,
-        )
+            self._choices.leave()
 
 
-async def _respond(chat: _Chat, body: ChatRequest) -> Response:
-    if not body.stream:
-        return _json(await chat.whole())
-    chunks = chat.chunks()
-    # What is wrong with the request shows before the first word, while there is still a status to send.
-    first = await anext(chunks)
-    return EventSourceResponse(
-        _frames(first, chunks), headers=STREAM_HEADERS, ping=EVENT_STREAM_PING_S, send_timeout=SEND_WITHIN_S
-    )
+async def _answered(
+    request: Request, choices: Choices, answer: AsyncGenerator[object, None] | Coroutine[None, None, object]
+) -> Response:
+    """Return the answer, whole or streamed.
+
+    What is wrong with a request shows before the first word, while there is still a status to send.
+    """
+
+    async def work() -> Response:
+        if isinstance(answer, AsyncGenerator):
+            return AnswerStream(_frames(await anext(answer), answer), choices)
+        return _json(await answer)
+
+    return await while_connected(request, work())
 
 
 async def while_connected(request: Request, work: Coroutine[None, None, Response]) -> Response:
@@ -224,23 +175,18 @@ async def while_connected(request: Request, work: Coroutine[None, None, Response
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-def _known_model(name: str | None) -> str | None:
-    """Many programs insist on sending a name: "default" means ours, as saying nothing does."""
-    return None if name in {None, "", "default"} else name
-
-
-def _finish_reason(finished: Finished | None) -> Literal["stop", "length"]:
-    return "length" if finished is not None and finished.reason == "length" else "stop"
-
-
-async def _frames(first: Completion, rest: AsyncGenerator[Completion, None]) -> AsyncGenerator[bytes, None]:
+async def _frames(first: object, rest: AsyncGenerator[object, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
         yield _frame(first)
         try:
             async for chunk in rest:
                 yield _frame(chunk)
         except DomovoiError as error:
-            yield _frame(_error_answer(error))
+            yield _frame(error_answer(error))
+            return
+        except Exception:
+            log.exception("an answer for a program failed")
+            yield _frame(error_answer(DomovoiError(Code.INTERNAL)))
             return
     yield b"data: [DONE]\n\n"
 
@@ -249,26 +195,5 @@ def _frame(value: object) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(value)
 
 
-def _error_answer(error: DomovoiError) -> ErrorAnswer:
-    if error.status == UNAUTHORIZED:
-        kind = "authentication_error"
-    else:
-        kind = "server_error" if error.status >= FIRST_SERVER_ERROR else "invalid_request_error"
-    message = f"{EXPLANATIONS[error.code].title} {error.detail}"
-    return ErrorAnswer(ErrorBody(message=message, type=kind, code=error.code))
-
-
 def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, {"Cache-Control": "no-store"}, JSON)
-
-
-def _with_openai_errors(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def guarded(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except DomovoiError as error:
-            return _json(_error_answer(error), error.status)
-
-    return guarded

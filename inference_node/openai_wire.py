@@ -1,35 +1,22 @@
-"""Bodies of the OpenAI-compatible API: the part of it that programs use to chat."""
+"""What the bodies of the OpenAI-compatible API have in common."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
-from shared.limits import MAX_MESSAGE_CHARACTERS
+from shared.values import Sampling
 
-Text = Annotated[str, Meta(max_length=MAX_MESSAGE_CHARACTERS)]
-MAX_STOPS = 16
+if TYPE_CHECKING:
+    from inference_node.engine import Finished
 
+MOST_STOPS = 16
+MOST_CHOICES = 16
+# Seeds are any integer to OpenAI. The greatest of 32 bits means "by chance" to llama.cpp.
+SEEDS = 2**32 - 1
 
-class TextPart(Struct, frozen=True, tag="text", tag_field="type"):
-    """A part of a message. Other kinds of parts are not understood."""
-
-    text: Text
-
-
-class ChatInput(Struct, frozen=True):
-    """A message of the prompt. `developer` is a newer word for `system`."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
-
-    @property
-    def text(self) -> str:
-        """The message's text."""
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
+ChoiceCount = Annotated[int, Meta(ge=1, le=MOST_CHOICES)]
 
 
 class StreamOptions(Struct, frozen=True):
@@ -38,19 +25,21 @@ class StreamOptions(Struct, frozen=True):
     include_usage: bool = False
 
 
-class ChatRequest(Struct, frozen=True):
-    """POST /v1/chat/completions. Members that are not named here are ignored."""
+class AnswerRequest(Sampling, frozen=True, kw_only=True):
+    """What is asked for with every kind of answer. Members that are not named are ignored."""
 
-    messages: Annotated[list[ChatInput], Meta(min_length=1, max_length=10_000)]
     model: str | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
-    stop: Text | Annotated[list[Text], Meta(max_length=MAX_STOPS)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=MOST_STOPS)] | None = None
+    n: ChoiceCount | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    logit_bias: dict[str, float] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many choices are asked for."""
+        return self.n or 1
 
     @property
     def stops(self) -> list[str]:
@@ -58,21 +47,22 @@ class ChatRequest(Struct, frozen=True):
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return [stop for stop in stops if stop]
 
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends with the counts."""
+        return self.stream_options is not None and self.stream_options.include_usage
 
-class ChatOutput(Struct, frozen=True, omit_defaults=True):
-    """The answer, or a piece of it."""
+    def sampling(self, choice: int, most_tokens: int | None) -> Sampling:
+        """Return how to pick the tokens of a choice: each has a seed of its own, or all would be the same."""
+        asked = {name: getattr(self, name) for name in Sampling.__struct_fields__}
+        seed = None if self.seed is None else (self.seed + choice) % SEEDS
+        return Sampling(**{**asked, "seed": seed, "max_tokens": most_tokens})
 
-    role: Literal["assistant"] | None = None
-    content: str | None = None
 
+class PromptTokensDetails(Struct, frozen=True):
+    """How many tokens of the prompts did not have to be read again."""
 
-class Choice(Struct, frozen=True):
-    """The one choice: `message` in a whole answer, `delta` in a chunk."""
-
-    index: int
-    finish_reason: Literal["stop", "length"] | None
-    message: ChatOutput | UnsetType = UNSET
-    delta: ChatOutput | UnsetType = UNSET
+    cached_tokens: int
 
 
 class Usage(Struct, frozen=True):
@@ -81,45 +71,13 @@ class Usage(Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
-class Completion(Struct, frozen=True):
-    """A whole answer, or a chunk of one. `created` is in seconds since 1970."""
-
-    id: str
-    object: Literal["chat.completion", "chat.completion.chunk"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage | UnsetType = UNSET
-
-
-class ModelCard(Struct, frozen=True):
-    """A row of GET /v1/models."""
-
-    id: str
-    created: int
-    object: Literal["model"] = "model"
-    owned_by: str = "domovoi"
-
-
-class ModelCards(Struct, frozen=True):
-    """GET /v1/models."""
-
-    data: list[ModelCard]
-    object: Literal["list"] = "list"
-
-
-class ErrorBody(Struct, frozen=True):
-    """What went wrong, as OpenAI's clients read it. `code` is one of ours."""
-
-    message: str
-    type: str
-    code: str
-    param: str | None = None
-
-
-class ErrorAnswer(Struct, frozen=True):
-    """Every failure of this API."""
-
-    error: ErrorBody
+def usage(ended: dict[int, Finished], choices_each: int) -> Usage:
+    """Return the counts of choices by their index; a prompt counts once, whatever number of choices it has."""
+    firsts = [finished for index, finished in ended.items() if index % choices_each == 0]
+    prompt = sum(finished.prompt_tokens for finished in firsts)
+    cached = sum(finished.cached_tokens for finished in firsts)
+    completion = sum(finished.completion_tokens for finished in ended.values())
+    return Usage(prompt, completion, prompt + completion, PromptTokensDetails(cached))

@@ -9,13 +9,30 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inference_node.openai_wire import ChatRequest, Completion, ErrorAnswer, ModelCards
+from inference_node.openai_chat_wire import ChatChunk, ChatCompletion, ChatRequest
+from inference_node.openai_completions import CompletionRequest, TextCompletion
+from inference_node.openai_embeddings import EmbeddingsList, EmbeddingsRequest
+from inference_node.openai_errors import ErrorAnswer
+from inference_node.openai_models import ModelCard, ModelCards
 from inference_node.status import Health
 from shared.errors import Problem
+from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import AnswerStarted, Library, ModelChoice, NodeStatus, PullModel, PullState, StartAnswer
+from shared.wire import (
+    AnswerStarted,
+    ApiKey,
+    ApiKeyName,
+    ApiKeys,
+    Library,
+    ModelChoice,
+    NewApiKey,
+    PullModel,
+    PullState,
+    StartAnswer,
+)
 
 REFERENCE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class _Call(NamedTuple):
@@ -58,7 +75,22 @@ _CALLS = (
     _Call("post", "/v1/library/use", "Make a model the default.", "nodeToken", ModelChoice, status="204"),
     _Call("post", "/v1/library/remove", "Delete a model.", "nodeToken", ModelChoice, status="204"),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
-    _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, Completion),
+    _Call("get", "/v1/models/{model}", "One of them.", "apiKey", answer=ModelCard),
+    _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, ChatCompletion),
+    _Call("post", "/v1/completions", "Continue a text.", "apiKey", CompletionRequest, TextCompletion),
+    _Call("post", "/v1/embeddings", "Say where texts lie.", "apiKey", EmbeddingsRequest, EmbeddingsList),
+    _Call("get", "/v1/keys", "The account's keys for programs.", "nodeToken", answer=ApiKeys),
+    _Call(
+        "post",
+        "/v1/keys",
+        "Make a key; its secret is shown this once.",
+        "nodeToken",
+        ApiKeyName,
+        NewApiKey,
+        status="201",
+    ),
+    _Call("patch", "/v1/keys/{key}", "Name a key.", "nodeToken", ApiKeyName, ApiKey),
+    _Call("delete", "/v1/keys/{key}", "Revoke a key.", "nodeToken", status="204"),
     _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),
     _Call("get", "/openapi.json", "This document.", None, media_type="application/json"),
 )
@@ -68,7 +100,7 @@ _CALLS = (
 def document() -> bytes:
     """Return the OpenAPI 3.1 document as JSON."""
     types = {kind for call in _CALLS for kind in (call.body, call.answer) if kind is not None}
-    types |= {Problem, ErrorAnswer, Started, Text, Notice, Ended}
+    types |= {Problem, ErrorAnswer, ChatChunk, Started, Text, Notice, Ended}
     _, schemas = msgspec.json.schema_components(sorted(types, key=lambda kind: kind.__name__), ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for call in _CALLS:
@@ -107,10 +139,10 @@ def _operation(call: _Call) -> dict[str, Any]:
     }
     if call.security is not None:
         operation["security"] = [{call.security: []}]
-    if names := re.findall(r"{(\w+)}", call.path):
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    names = _PARAMETER.findall(call.path)
+    if names:
+        common = {"in": "path", "required": True, "schema": {"type": "string"}}
+        operation["parameters"] = [{"name": name, **common} for name in names]
     if call.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(call.body)}}}
     return operation

@@ -39,7 +39,7 @@ async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineE
     and what the engine raises.
     """
     messages = prompt.messages
-    sampling = _with_defaults(prompt.sampling, ready.model.sampling)
+    sampling = with_defaults(prompt.sampling, ready.model.sampling)
     kept = messages
     room = min(sampling.max_tokens or ANSWER_ROOM, ready.context // 4)
     while True:
@@ -67,7 +67,8 @@ async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineE
             return
 
 
-def _with_defaults(asked: Sampling, default: Sampling) -> Sampling:
+def with_defaults(asked: Sampling, default: Sampling) -> Sampling:
+    """Return what is asked, and the model's default where nothing is."""
     return Sampling(**{**msgspec.to_builtins(default), **msgspec.to_builtins(asked)})
 
 

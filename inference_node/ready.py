@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from shared.wire import ModelStatus
+from shared.node_status import ModelStatus
 
 if TYPE_CHECKING:
     from inference_node.engine import Engine, LoadedModel

@@ -12,7 +12,7 @@ from shared.limits import DEFAULT_PULL_CHANGES
 from shared.wire import KeySet, NodeLogin, NodeSession, Pulled, Push, Pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _T = TypeVar("_T")
 
@@ -32,9 +32,9 @@ class ServerApi:
         """Close the connections."""
         await self._client.aclose()
 
-    async def log_in(self, assertion: str) -> NodeSession:
-        """Return the accounts that the node serves, with their tokens."""
-        return await self._call("POST", "/api/v1/auth/node", NodeSession, body=NodeLogin(assertion))
+    async def log_in(self, assertion: str, forked: Sequence[str] = ()) -> NodeSession:
+        """Return the accounts that the node serves, with their tokens, as a new device for each forked one (hex)."""
+        return await self._call("POST", "/api/v1/auth/node", NodeSession, body=NodeLogin(assertion, list(forked)))
 
     async def key_set(self) -> KeySet:
         """Return the keys that sign tokens."""
@@ -78,7 +78,8 @@ class ServerApi:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             # A proxy's error page, or a server of another age.
             raise Unreachable(f"{path} answered {response.status_code} with something else") from error
-        extra = {name: value for name in ("last_dseq", "epoch", "server_ms") if (value := getattr(problem, name))}
+        members = ("last_dseq", "acked_dseq", "epoch", "server_ms")
+        extra = {name: value for name in members if (value := getattr(problem, name)) is not None}
         raise DomovoiError(code, problem.detail, **extra)
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from inference_node import metrics
 from shared.errors import Code, DomovoiError
-from shared.wire import NodeStatus
+from shared.node_status import NodeStatus
 
 if TYPE_CHECKING:
     from inference_node.keeper import Keeper

@@ -51,8 +51,6 @@ class AccountSync:
         self._wake = asyncio.Event()
         self._wake.set()
         self._token: str | None = None
-        # The device whose log the server knows otherwise: it can pull, and push no more.
-        self._forked: bytes | None = None
 
     def wake(self) -> None:
         """Look at the log now: it moved, or there is something to push."""
@@ -89,7 +87,7 @@ class AccountSync:
                     pass
                 while await self._pull():
                     pass
-                if self._forked is not None or not await self._offer_again():
+                if not await self._offer_again():
                     return
             except DomovoiError as error:
                 recoveries += 1
@@ -102,16 +100,24 @@ class AccountSync:
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
             batch = await replica.outbox(connection, self._account_id, MAX_PUSH_CHANGES, PUSH_VALUE_BYTES)
-        if row is None or batch is None or row["epoch"] is None or row["device_id"] == self._forked:
+        if row is None or batch is None or row["epoch"] is None:
             # Before the first pull the epoch is not known; what waits is pushed after it.
             return False
-        pushed = await self._server.push(self._token or "", Push(row["epoch"], *batch))
-        async with self._database.transaction() as connection:
-            await replica.acknowledge(connection, self._account_id, pushed.acked_dseq)
-        await self._note_time(pushed.server_ms)
+        try:
+            pushed = await self._server.push(self._token or "", Push(row["epoch"], *batch))
+        except DomovoiError as refusal:
+            if "acked_dseq" in refusal.extra:
+                await self._note_pushed(int(refusal.extra["acked_dseq"]), int(refusal.extra["server_ms"]))
+            raise
+        await self._note_pushed(pushed.acked_dseq, pushed.server_ms)
         if pushed.rejected:
-            raise DomovoiError(Code(pushed.rejected[0].code), last_dseq=pushed.acked_dseq)
+            raise DomovoiError(Code(pushed.rejected[0].code), acked_dseq=pushed.acked_dseq)
         return True
+
+    async def _note_pushed(self, acked_dseq: int, server_ms: int) -> None:
+        async with self._database.transaction() as connection:
+            await replica.acknowledge(connection, self._account_id, acked_dseq)
+        await self._note_time(server_ms)
 
     async def _pull(self) -> bool:
         """Pull one page; return whether there is more."""
@@ -157,7 +163,7 @@ class AccountSync:
             case Code.SEQUENCE_GAP:
                 await self._rewind(error)
             case Code.DEVICE_FORKED:
-                await self._note_fork()
+                await self._become_new_device()
             case _:
                 raise error
 
@@ -166,7 +172,7 @@ class AccountSync:
         async with self._database.transaction() as connection:
             waiting = await replica.waiting(connection, self._account_id)
             stamped = await replica.restamp(connection, self._account_id, waiting)
-            await replica.replace_after(connection, self._account_id, int(error.extra["last_dseq"]), stamped)
+            await replica.replace_after(connection, self._account_id, int(error.extra["acked_dseq"]), stamped)
 
     async def _rewind(self, error: DomovoiError) -> None:
         """Continue the log where the server has it, if this node ever was there (L8)."""
@@ -176,14 +182,16 @@ class AccountSync:
                 waiting = await replica.waiting(connection, self._account_id)
                 await replica.replace_after(connection, self._account_id, last_dseq, waiting)
                 return
-        await self._note_fork()
+        await self._become_new_device()
 
-    async def _note_fork(self) -> None:
-        """Keep what can't be pushed until the server makes this node a new device (`replica.serve`)."""
+    async def _become_new_device(self) -> None:
+        """Have the server make this node a new device, whose log begins with what waits (`replica.serve`)."""
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
-        self._forked = row["device_id"] if row else None
-        log.error("the server knows another history of this node: pair it again, what it has to say is kept")
+        if row is not None:
+            log.warning("the server knows another history of this node: going on as a new device")
+            await self._grants.refresh(forked=[row["device_id"]])
+            self._token = await self._grants.token(self._account_id)
 
     async def _note_time(self, server_ms: int) -> None:
         async with self._database.transaction() as connection:

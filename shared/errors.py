@@ -179,7 +179,10 @@ class StartupError(Exception):
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone."""
+    """RFC 9457 problem details, with our `code`.
+
+    `last_dseq` comes with sequence_gap and device_forked; `acked_dseq` when a push's first new change is refused.
+    """
 
     type: str
     title: str
@@ -188,6 +191,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     detail: str
     instance: str | None = None
     last_dseq: int | None = None
+    acked_dseq: int | None = None
     epoch: int | None = None
     server_ms: int | None = None
 

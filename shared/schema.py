@@ -6,14 +6,15 @@ from typing import Any
 
 import msgspec
 
-from shared import change, errors, runs, values, wire
+from shared import change, errors, node_status, runs, values, wire
 
 _VALUES = (values.Header, values.Request, values.State)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
 _BODIES = tuple(
     member
-    for member in vars(wire).values()
-    if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == wire.__name__
+    for module in (wire, node_status)
+    for member in vars(module).values()
+    if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == module.__name__
 )
 _ARRAYS = (change.Change, change.PulledChange)
 STRUCTS: tuple[type[msgspec.Struct], ...] = (*_ARRAYS, *_VALUES, *_EVENTS, *_BODIES, errors.Problem)

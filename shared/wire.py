@@ -10,9 +10,11 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
-from shared.limits import HASH_BYTES, MAX_PUSH_CHANGES
+from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_KEY_NAME_CHARACTERS, MAX_PUSH_CHANGES
+from shared.node_status import NodeStatus
 from shared.values import Request, Role, Text
 
+DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
 
@@ -63,9 +65,13 @@ class AccessToken(Struct, frozen=True):
 
 
 class NodeLogin(Struct, frozen=True):
-    """POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute."""
+    """POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute.
+
+    `forked` are devices of the node whose logs the server knows otherwise: each is replaced by a new one (rule L8).
+    """
 
     assertion: str
+    forked: Annotated[list[DeviceIdText], Meta(max_length=1000)] = []
 
 
 class Grant(Struct, frozen=True):
@@ -105,69 +111,6 @@ class DeviceRename(Struct, frozen=True):
     """PATCH /api/v1/devices/{id}."""
 
     name: str
-
-
-class StepDown(Struct, frozen=True):
-    """Why a model runs otherwise than it might: by another engine, or with less.
-
-    `engine` failed with `code`; `what` is one of slots, context, cache, engine, and `to` what it is now.
-    """
-
-    at_ms: int
-    model: str
-    engine: str
-    what: str
-    to: str
-    code: str
-    detail: str = ""
-
-
-class ModelStatus(Struct, frozen=True, omit_defaults=True):
-    """A model that is loaded, is being loaded, or could not be.
-
-    `state` is one of waiting (for memory), loading, ready, stalled, failed; `code` says why it failed. `done` of
-    `total` bytes are loaded. `context` is in tokens, `slots` how many answers it gives at once. The texts about the
-    engine are for people: "llama", "Q4_1", "AVX2 FMA".
-    """
-
-    name: str
-    state: str
-    code: str | None = None
-    engine: str | None = None
-    done: int = 0
-    total: int = 0
-    context: int = 0
-    slots: int = 0
-    generating: int = 0
-    tokens_per_second: float | None = None
-    architecture: str = ""
-    quantisation: str = ""
-    instructions: str = ""
-    threads: int = 0
-
-
-class NodeStatus(Struct, frozen=True):
-    """What a node says of itself over the tunnel, and what `GET /v1/status` shows.
-
-    `engine_state` is one of starting, loading, ready, resting (nothing is loaded until it is asked for), failed;
-    `code` says why it failed. `engine` and `model` are those that answered last. `candidates` are base addresses at
-    which the node may be reached directly. `queue` requests wait and `generating` are being answered. `loaded` are
-    models in memory or on their way there, `steps` the latest steps down, the newest last.
-    """
-
-    name: str
-    engine_state: str
-    engine: str | None = None
-    model: str | None = None
-    models: list[str] = []
-    candidates: list[str] = []
-    queue: int = 0
-    code: str | None = None
-    version: str = ""
-    generating: int = 0
-    tokens_per_second: float | None = None
-    loaded: list[ModelStatus] = []
-    steps: list[StepDown] = []
 
 
 class Node(Struct, frozen=True):
@@ -270,6 +213,44 @@ class AnswerStarted(Struct, frozen=True):
     state: str
 
 
+# Keys for other programs, asked of a node.
+
+
+KeyName = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_NAME_CHARACTERS)]
+
+
+class ApiKey(Struct, frozen=True):
+    """A key that opens the node's OpenAI-compatible API to a program. Times are in milliseconds since 1970.
+
+    `prefix` is how its secret begins; `last_used_ms` is to the minute, None for a key that never was.
+    """
+
+    key_id: str
+    name: str
+    prefix: str
+    created_ms: int
+    last_used_ms: int | None = None
+
+
+class ApiKeys(Struct, frozen=True):
+    """GET /v1/keys: those that the account has made, oldest first."""
+
+    keys: list[ApiKey]
+
+
+class ApiKeyName(Struct, frozen=True):
+    """POST /v1/keys, PATCH /v1/keys/{id}: what people call the key."""
+
+    name: KeyName
+
+
+class NewApiKey(Struct, frozen=True):
+    """Answer to POST /v1/keys. The secret is shown this once."""
+
+    key: ApiKey
+    secret: str
+
+
 # Models of a node.
 
 
@@ -355,7 +336,7 @@ class ModelChoice(Struct, frozen=True):
     model: str
 
 
-# Keys.
+# Keys that sign tokens.
 
 
 class PublicKey(Struct, frozen=True):

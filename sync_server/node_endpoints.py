@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 async def node_login(request: Request) -> Response:
     """Give a node the sync tokens of the accounts it serves."""
     logins = services_of(request).node_logins
-    node_id = await logins.verify((await read_struct(request, NodeLogin)).assertion)
-    return answer(request, await logins.session(node_id))
+    login = await read_struct(request, NodeLogin)
+    node_id = await logins.verify(login.assertion)
+    return answer(request, await logins.session(node_id, login.forked))
 
 
 async def nodes(request: Request) -> Response:

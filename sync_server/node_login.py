@@ -12,9 +12,10 @@ from shared.tokens import NodeClaims, key_id, verify_node_assertion
 from shared.wire import Grant, NodeSession
 from sync_server import clock
 from sync_server.enrolment import enrol_from
-from sync_server.nodes import find_by_key, grants_of
+from sync_server.nodes import find_by_key, grants_of, replace_device
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sync_server.database import Database, Row
@@ -44,8 +45,10 @@ class NodeLogins:
         node_id: bytes = row["node_id"]
         return node_id
 
-    async def session(self, node_id: bytes) -> NodeSession:
-        """Return a sync token for each account that the node serves."""
+    async def session(self, node_id: bytes, forked: Sequence[str] = ()) -> NodeSession:
+        """Return a sync token for each account that the node serves, as a new device where the old one is forked."""
+        for device_id in forked:
+            await replace_device(self._database, node_id, bytes.fromhex(device_id))
         grants = []
         for grant in await grants_of(self._database, node_id):
             token = self._keys.issue(grant.account_id, grant.device_id, "sync")

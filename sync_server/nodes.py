@@ -69,6 +69,23 @@ async def grants_of(database: Database, node_id: bytes) -> list[NodeGrant]:
     return [NodeGrant(row["account_id"], row["device_id"]) for row in rows]
 
 
+async def replace_device(database: Database, node_id: bytes, device_id: bytes) -> None:
+    """Make the node a new device of the account where it was this one. Another's device is left alone."""
+    is_this = (node_grant.c.node_id == node_id) & (node_grant.c.device_id == device_id)
+
+    async def replace(connection: Connection) -> None:
+        row = await connection.one(_living_grants().where(is_this).with_for_update())
+        if row is None:
+            return
+        account_id = row["account_id"]
+        is_old = (device.c.account_id == account_id) & (device.c.device_id == device_id)
+        new_id = await create_device(connection, account_id, "node", row["name"])
+        await connection.run(node_grant.update().where(is_this).values(device_id=new_id))
+        await connection.run(device.update().where(is_old).values(revoked_ms=clock.now_ms()))
+
+    await database.transact(replace)
+
+
 async def nodes_of(database: Database, account_id: bytes) -> Sequence[Row]:
     """Return `node_id`, `name` and `last_seen_ms` of the nodes that serve the account, by name."""
     return await database.all(

@@ -61,7 +61,7 @@ class _Taken(NamedTuple):
 
 
 class _NothingTaken(Exception):
-    """A replay, or a refusal at once: the transaction rolls back, so that the head does not move (rule L9)."""
+    """A replay: the transaction rolls back, so that the head does not move (rule L9)."""
 
     def __init__(self, pushed: Pushed) -> None:
         self.pushed = pushed
@@ -70,8 +70,9 @@ class _NothingTaken(Exception):
 async def push(database: Database, account_id: bytes, device_id: bytes, batch: Push) -> Outcome:
     """Commit a prefix of the batch.
 
-    Raises DomovoiError epoch_changed, device_revoked, sequence_gap, device_forked. A change that is refused for
-    itself (clock_ahead, quota_exceeded) ends the prefix and is named in the answer.
+    A change that is refused for itself (clock_ahead, quota_exceeded) ends the prefix and is named in the answer.
+    Raises DomovoiError epoch_changed, device_revoked, sequence_gap, device_forked; and, when the first new change
+    is refused, its reason with `acked_dseq` and `server_ms` (rule L10).
     """
     try:
         return await database.transact(lambda connection: _push(connection, account_id, device_id, batch))
@@ -98,6 +99,9 @@ async def _push(connection: Connection, account_id: bytes, device_id: bytes, bat
     taken = _take(fresh, first_new, held, prev_head, books, clock.now_ms())
     pushed = Pushed(taken.last_dseq, taken.head, clock.now_ms(), taken.rejected)
     if taken.last_dseq < first_new:
+        if taken.rejected:
+            code = Code(taken.rejected[0].code)
+            raise DomovoiError(code, acked_dseq=pushed.acked_dseq, server_ms=pushed.server_ms)
         raise _NothingTaken(pushed)
 
     if taken.winners:

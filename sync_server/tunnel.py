@@ -13,7 +13,7 @@ from shared import frames
 from shared.errors import Code, DomovoiError
 from shared.frames import Frame, FrameError, FrameType, OpenRequest, PokePayload
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES, TUNNEL_DEAD_AFTER_S, TUNNEL_PING_AFTER_S
-from shared.wire import NodeStatus
+from shared.node_status import NodeStatus
 from sync_server import clock
 from sync_server.node_stream import NodeStream
 

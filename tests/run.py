@@ -1,6 +1,7 @@
 """`make test`: installs what tests need, runs every step, and ends with a table of them.
 
-Uses the standard library alone, because it runs before anything is installed.
+Most steps keep one core busy, so two lanes of them run side by side. Uses the standard library alone, because it
+runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +32,11 @@ PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light":
 POLICY = Path("/usr/sbin/policy-rc.d")
 CHECK = "check"
 TEST = "test"
-SLOW = "slow"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command; `kind` is check, test or slow."""
+    """One command; `kind` is check or test."""
 
     name: str
     kind: str
@@ -42,33 +44,49 @@ class Step:
     folder: Path = ROOT
 
 
-def steps(*, rust: bool) -> list[Step]:
-    """Return every step in order: what fails fastest comes first."""
-    listed = [
+@dataclass(frozen=True)
+class Result:
+    """How a step went."""
+
+    name: str
+    seconds: float
+    code: int
+
+
+# Steps that follow each other.
+Lane = list[Step]
+
+
+def stages(*, rust: bool) -> list[list[Lane]]:
+    """Return what runs one after the other: each stage is lanes that run side by side, fastest to fail first."""
+    prepare = [
+        Step("packages", TEST, ()),
+        Step("install", TEST, ("make", "python-tests", "pwa/node_modules/.package-lock.json")),
+        # Builds it, or says that there is no toolchain.
+        Step("accel", TEST, ("make", "accel")),
+    ]
+    python = [
         Step("format", CHECK, (*RUN, "ruff", "format", "--check", "--quiet", ".")),
         Step("lint", CHECK, (*RUN, "ruff", "check", "--quiet", ".")),
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
+        Step("python tests", TEST, (*RUN, "python", "-m", "pytest", "-q", "--ignore=tests/end_to_end")),
     ]
-    # Builds it, or says that there is no toolchain.
-    listed.append(Step("accel", TEST, ("make", "accel")))
-    if rust:
-        listed += [
-            Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
-            Step("rust lint", CHECK, ("cargo", "clippy", "--quiet", "--all-targets", "--", "-D", "warnings"), ACCEL),
-            # Without the Python side: a test program would need a libpython to link to.
-            Step("rust tests", TEST, ("cargo", "test", "--quiet", "--no-default-features"), ACCEL),
-            Step("rust stubs", CHECK, (*RUN, "python", "-m", "mypy.stubtest", "accel")),
-        ]
-    return [
-        *listed,
+    rust_steps = [
+        Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
+        Step("rust lint", CHECK, ("cargo", "clippy", "--quiet", "--all-targets", "--", "-D", "warnings"), ACCEL),
+        # Without the Python side: a test program would need a libpython to link to.
+        Step("rust tests", TEST, ("cargo", "test", "--quiet", "--no-default-features"), ACCEL),
+        Step("rust stubs", CHECK, (*RUN, "python", "-m", "mypy.stubtest", "accel")),
+    ]
+    app = [
         Step("app checks", CHECK, ("npm", "run", "--silent", "check"), PWA),
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
-        Step("python tests", TEST, (*RUN, "python", "-m", "pytest", "-q", "--ignore=tests/end_to_end")),
-        Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end")),
     ]
+    last = [Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end"))]
+    return [[prepare], [python, [*app, *(rust_steps if rust else [])]], [last]]
 
 
 def main() -> int:
@@ -78,27 +96,35 @@ def main() -> int:
     parser.add_argument("--only", choices=[CHECK, TEST], help="one kind of steps")
     parser.add_argument("--rust", action="store_true", help="there is a Rust toolchain for accel")
     options = parser.parse_args()
-    table: list[tuple[str, float, int]] = []
-    chosen = [step for step in steps(rust=options.rust) if options.only in (None, step.kind)]
-    prepare = [
-        Step("packages", TEST, ()),
-        Step("install", TEST, ("make", "python-tests", "pwa/node_modules/.package-lock.json")),
-    ]
-    for step in [*prepare, *chosen] if options.only is None else chosen:
-        started = time.monotonic()
-        code = _run(step, slow=options.all)
-        table.append((step.name, time.monotonic() - started, code))
-        if code and step in prepare:
+    environment = os.environ | ({"DOMOVOI_SLOW_TESTS": "1"} if options.all else {})
+    started = time.monotonic()
+    results: list[Result] = []
+    for number, stage in enumerate(stages(rust=options.rust)):
+        lanes = [[step for step in lane if options.only in (None, step.kind)] for lane in stage]
+        with ThreadPoolExecutor(len(lanes)) as threads:
+            for lane in threads.map(lambda lane: [_run(step, environment) for step in lane], lanes):
+                results += lane
+        if number == 0 and any(result.code for result in results):
             break
-    return _report(table)
+    return _report(results, time.monotonic() - started)
 
 
-def _run(step: Step, *, slow: bool) -> int:
-    _say(f"── {step.name}")
+def _run(step: Step, environment: dict[str, str]) -> Result:
+    """Run one step. Its output is shown when it has ended, for two lanes at once would be unreadable."""
+    _say(f"── {step.name} …")
+    started = time.monotonic()
     if not step.command:
-        return install_packages()
-    environment = os.environ | {"DOMOVOI_SLOW_TESTS": "1"} if slow else dict(os.environ)
-    return subprocess.run(step.command, cwd=step.folder, env=environment, check=False).returncode
+        code, output = install_packages(), ""
+    else:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
+            code = subprocess.run(
+                step.command, cwd=step.folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+            ).returncode
+            file.seek(0)
+            output = file.read()
+    seconds = time.monotonic() - started
+    _say(f"── {step.name}: {'ok' if code == 0 else 'FAILED'} after {seconds:.0f} s\n{output}".rstrip())
+    return Result(step.name, seconds, code)
 
 
 def install_packages() -> int:
@@ -142,13 +168,13 @@ def _find(program: str) -> str | None:
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def _report(table: list[tuple[str, float, int]]) -> int:
+def _report(results: list[Result], seconds: float) -> int:
     _say("")
-    for name, seconds, code in table:
-        _say(f"{'ok  ' if code == 0 else 'FAIL'} {name:<18}{seconds:7.1f} s")
-    failed = sum(code != 0 for _, _, code in table)
-    _say(f"total {sum(seconds for _, seconds, _ in table):.0f} s")
-    _say(f"{len(table) - failed} passed, {failed} failed")
+    for result in results:
+        _say(f"{'ok  ' if result.code == 0 else 'FAIL'} {result.name:<18}{result.seconds:7.1f} s")
+    failed = sum(result.code != 0 for result in results)
+    _say(f"{seconds:.0f} s in all")
+    _say(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -23,28 +23,38 @@ Data = Annotated[Path | None, typer.Option(help="Data folder of the node.")]
 @application.command("create")
 def create(name: str, data: Data = None) -> None:
     """Make a key and show it, this once. It opens http://localhost:8461/v1 like OpenAI's API."""
-    try:
-        console.print(_keys(data).create(name), highlight=False, soft_wrap=True)
-    except ValueError as error:
-        raise StartupError(f"There is a key named {name} already. Revoke it first: domovoi keys revoke.") from error
+    keys = _keys(data)
+    if any(key.name == name for key in keys.list()):
+        raise StartupError(f"There is a key named {name} already. Revoke it first: domovoi keys revoke.")
+    console.print(keys.create(name), highlight=False, soft_wrap=True)
 
 
 @application.command("list")
 def list_keys(data: Data = None) -> None:
-    """Show the keys' names."""
-    table = Table("name", "made")
-    for key in _keys(data).list():
-        table.add_row(
-            key.name, datetime.datetime.fromtimestamp(key.created_ms / 1000).astimezone().strftime("%d %b %Y")
-        )
+    """Show the keys, those that were made in the app too."""
+    keys = _keys(data)
+    table = Table("id", "name", "begins", "made", "last used")
+    for key in keys.list():
+        table.add_row(key.id, key.name, key.prefix, _date(key.created_ms), _date(keys.last_used_ms(key)))
     console.print(table)
 
 
 @application.command("revoke")
-def revoke(name: str, data: Data = None) -> None:
+def revoke(key: Annotated[str, typer.Argument(help="Its name, or its id.")], data: Data = None) -> None:
     """Take a key back; programs that use it are refused from then on."""
-    if not _keys(data).revoke(name):
-        raise StartupError(f"There is no key named {name}. See them all: domovoi keys list.")
+    keys = _keys(data)
+    found = [kept for kept in keys.list() if key in {kept.id, kept.name}]
+    if not found:
+        raise StartupError(f"There is no key {key}. See them all: domovoi keys list.")
+    if len(found) > 1:
+        raise StartupError(f"There are {len(found)} keys named {key}. Take the id of one: domovoi keys list.")
+    keys.revoke(found[0])
+
+
+def _date(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "never"
+    return datetime.datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%d %b %Y")
 
 
 def _keys(data: Path | None) -> ApiKeys:

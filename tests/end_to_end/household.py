@@ -6,19 +6,19 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from sqlalchemy import create_engine, make_url, select
 
 from shared import values
 from shared.change import EntityType, MessageField
+from sync_server.tables import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,12 +131,20 @@ class Household:
 
     def finished_answers(self) -> int:
         """Return how many answers have a final state in the server's database."""
-        with closing(sqlite3.connect(self.data / "server.db")) as database:
-            rows = database.execute(
-                "SELECT value FROM cell WHERE etype = ? AND field = ?", (EntityType.MESSAGE, MessageField.STATE)
-            ).fetchall()
-        states = [values.decode(row[0], values.State) for row in rows]
+        states = [values.decode(value, values.State) for value in self._answer_states()]
         return sum(state is not None and state.state in values.FINAL_STATES for state in states)
+
+    def _answer_states(self) -> list[bytes]:
+        address = self.environment.get("DOMOVOI_DATABASE_URL")
+        sqlite = f"sqlite:///{self.data / 'server.db'}"
+        # Playwright has this thread's event loop, so a synchronous driver.
+        engine = create_engine(make_url(address).set(drivername="mysql+pymysql") if address else sqlite)
+        is_state = (cell.c.etype == EntityType.MESSAGE) & (cell.c.field == MessageField.STATE)
+        try:
+            with engine.connect() as connection:
+                return list(connection.scalars(select(cell.c.value).where(is_state)))
+        finally:
+            engine.dispose()
 
     def wait_for_finished_answers(self, count: int) -> None:
         """Wait until the server has committed that many finished answers."""

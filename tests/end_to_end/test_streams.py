@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.end_to_end.browser import Profile
     from tests.end_to_end.household import Household
     from tests.end_to_end.proxy import CuttingProxy
+    from tests.mariadb import MariaDB
 
 # The small model goes on for a thousand words and more: for answers that are stopped or broken off.
 LONG = "Write a long story about a house by the sea, with many details."
@@ -26,6 +27,16 @@ SHORT = "Describe the sea in one sentence."
 
 @pytest.fixture
 def running(household: Household) -> Household:
+    household.start("server")
+    household.start("node")
+    return household
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def running_on_each_database(request: pytest.FixtureRequest, household: Household) -> Household:
+    if request.param == "mariadb":
+        mariadb: MariaDB = request.getfixturevalue("mariadb")
+        household.environment["DOMOVOI_DATABASE_URL"] = mariadb.new_database()
     household.start("server")
     household.start("node")
     return household
@@ -65,8 +76,9 @@ def test_stop_from_another_device_frees_the_engine(running: Household, open_prof
 
 
 def test_a_killed_server_loses_nothing_that_it_accepted(
-    running: Household, open_profile: Callable[..., Profile]
+    running_on_each_database: Household, open_profile: Callable[..., Profile]
 ) -> None:
+    running = running_on_each_database
     vera = open_profile("vera")
     vera.make_first_account(running.setup_code)
     vera.write(SHORT)

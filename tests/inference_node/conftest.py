@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import openai
 import pytest
 
+from inference_node.api_keys import ApiKeys
 from inference_node.identity import enrol
 from tests.inference_node.asking import Asking, until_served
-from tests.inference_node.running_node import RunningNode
+from tests.inference_node.running_node import WITHIN_S, RunningNode
 from tests.inference_node.scripted_engine import Script
 from tests.model import default_test_model
 from tests.sync_server.conftest import cheap_passwords
@@ -37,6 +39,23 @@ async def node(tmp_path: Path, script: Script) -> AsyncIterator[RunningNode]:
     await running.start()
     yield running
     await running.stop()
+
+
+@pytest.fixture
+def secret(node: RunningNode) -> str:
+    """A key for programs, made on the PC."""
+    return ApiKeys(node.settings.folder / "api-keys").create("editor")
+
+
+@pytest.fixture
+async def client(node: RunningNode, secret: str) -> AsyncIterator[openai.AsyncOpenAI]:
+    """OpenAI's own client, as programs use it."""
+    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    url = f"{node.url}/v1"
+    async with openai.AsyncOpenAI(
+        base_url=url, api_key=secret, max_retries=0, timeout=WITHIN_S, http_client=http
+    ) as made:
+        yield made
 
 
 @pytest.fixture

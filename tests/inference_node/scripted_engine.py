@@ -24,6 +24,7 @@ from inference_node.engine import (
     Pulse,
     Reading,
     Token,
+    ToolCallPiece,
 )
 from shared.errors import Code, DomovoiError
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-Line = str | DomovoiError | None
+Line = str | ToolCallPiece | DomovoiError | None
 
 
 class Script:
@@ -45,6 +46,7 @@ class Script:
         self.answer = answer
         self.slots = slots
         self.held = False
+        self.can_embed = False
         self.prompts: list[Prompt] = []
         self.loads: list[Path] = []
         self.options: list[EngineOptions] = []
@@ -67,9 +69,9 @@ class Script:
         self.engines.append((name, engine))
         return engine
 
-    def say(self, *texts: str) -> None:
+    def say(self, *lines: str | ToolCallPiece) -> None:
         """Have whichever generation is first to listen say this."""
-        self.lines.extend(texts)
+        self.lines.extend(lines)
         self.tell()
 
     def finish(self) -> None:
@@ -126,7 +128,10 @@ class ScriptedEngine:
         return ScriptedGeneration(self, prompt)
 
     async def embed(self, texts: list[str]) -> Embeddings:
-        raise DomovoiError(Code.UNSUPPORTED)
+        """A text's vector is its length and 1/3."""
+        if not self.script.can_embed:
+            raise DomovoiError(Code.UNSUPPORTED)
+        return Embeddings([[float(len(text)), 1 / 3] for text in texts], sum(len(text.split()) for text in texts))
 
     def pulse(self) -> Pulse:
         return Pulse(self.is_loaded and not self.is_dead, self.script.silent_s)
@@ -212,12 +217,15 @@ class ScriptedGeneration:
                 yield Finished("stopped" if self._is_stopped else "end", tokens, said, cached)
                 return
             said += 1
+            if isinstance(line, ToolCallPiece):
+                yield line
+                continue
             yield Piece(line, tokens=_tokens(line, prompt.logprobs))
             if said >= most:
                 break
         yield Finished("length" if said >= most else "end", tokens, said, cached)
 
-    async def _own_lines(self) -> AsyncGenerator[str | None, None]:
+    async def _own_lines(self) -> AsyncGenerator[str | ToolCallPiece | None, None]:
         words = self._script.answer.split(" ")
         for n, word in enumerate(words):
             await asyncio.sleep(0)
@@ -225,7 +233,7 @@ class ScriptedGeneration:
                 yield None
             yield word if n == len(words) - 1 else f"{word} "
 
-    async def _held_lines(self) -> AsyncGenerator[str | None, None]:
+    async def _held_lines(self) -> AsyncGenerator[str | ToolCallPiece | None, None]:
         while True:
             news = self._script.news
             lines = self._lines or self._script.lines
@@ -250,10 +258,16 @@ def _schema_of(prompt: Prompt) -> Any:
 
 
 def _instance_of(schema: Any) -> Any:
-    """Return a value for the simple schemas of tests: objects of enumerations."""
+    """Return a value for the simple schemas of tests: the last one where there are several."""
+    if "anyOf" in schema:
+        return _instance_of(schema["anyOf"][-1])
     if "enum" in schema:
         return schema["enum"][0]
-    return {name: _instance_of(member) for name, member in schema["properties"].items()}
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("type") == "string":
+        return "word"
+    return {name: _instance_of(member) for name, member in schema.get("properties", {}).items()}
 
 
 def _tokens(text: str, alternatives: int | None) -> list[Token]:

@@ -120,6 +120,17 @@ async def test_who_gives_up_waiting_is_no_user(tmp_path: Path) -> None:
         assert [status.generating for status in home.keeper.statuses() if status.name == "B"] == [0]
 
 
+async def test_who_gives_up_as_the_model_arrives_is_no_user(tmp_path: Path) -> None:
+    async with household(tmp_path) as home:
+        waiting = asyncio.create_task(home.keeper.acquire("A"))
+        # It is there, and the one who waits has not been told yet.
+        await until(lambda: home.loaded == ["A"])
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert [status.generating for status in home.keeper.statuses()] == [0]
+
+
 async def test_an_engine_that_does_not_know_the_model_leaves_it_to_the_next_aloud(tmp_path: Path) -> None:
     async with household(tmp_path) as home:
         home.script.load_failures = [DomovoiError(Code.UNSUPPORTED, "No such architecture.")]

@@ -15,8 +15,8 @@ from inference_node.child_engine import ChildEngine, TimeLimits
 from inference_node.engine import EngineOptions
 from inference_node.loader import LoadLimits
 from shared.errors import Code, DomovoiError
+from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice
-from shared.wire import NodeStatus
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.talker import MODULE
 

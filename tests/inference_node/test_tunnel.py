@@ -10,7 +10,7 @@ import pytest
 from inference_node import backoff, tunnel
 from shared.frames import Frame, FrameType, PokePayload, ResetPayload
 from shared.limits import STREAM_CREDIT_BYTES
-from shared.wire import NodeStatus
+from shared.node_status import NodeStatus
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.tunnel_server import Peer, TunnelServer
 

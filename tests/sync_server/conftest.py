@@ -13,7 +13,6 @@ from sync_server import passwords
 from sync_server.database import Database
 from sync_server.dialect import dialect_for
 from sync_server.tables import account
-from tests.mariadb import MariaDB, mariadbd_path
 from tests.sync_server.fake_node import Identity
 from tests.sync_server.running_server import RunningServer, SetAccount, StartServer
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.mariadb import MariaDB
     from tests.sync_server.device import Device
 
 
@@ -41,18 +41,6 @@ def cheap_passwords() -> Iterator[None]:
     patch.setattr(passwords, "PASSES", 1)
     yield
     patch.undo()
-
-
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDB]:
-    if mariadbd_path() is None:
-        pytest.skip("MariaDB IS NOT INSTALLED: apt-get install mariadb-server")
-    server = MariaDB()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mariadb"])

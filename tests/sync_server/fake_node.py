@@ -29,7 +29,7 @@ from shared.frames import (
     WelcomePayload,
     WindowPayload,
 )
-from shared.wire import NodeStatus
+from shared.node_status import NodeStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -96,10 +96,18 @@ def test_L10_a_future_clock_ends_the_prefix(device: Device) -> None:
     assert device.push(device.change(), device.change()).acked_dseq == 3
 
 
-def test_C6_a_future_clock_at_once_moves_nothing(device: Device) -> None:
-    future = clock.pack(limits.MAX_CLOCK_MS, 0, device.device_id)
-    pushed = device.push(device.change(clk=future))
-    assert (pushed.acked_dseq, pushed.head, pushed.rejected[0].code) == (0, 0, "clock_ahead")
+def test_C6_a_future_clock_at_once_is_a_problem_and_moves_nothing(device: Device) -> None:
+    acknowledged = device.change()
+    device.push(acknowledged)
+    before = int(time.time() * 1000)
+    future = device.change(clk=clock.pack(limits.MAX_CLOCK_MS, 0, device.device_id))
+    response = device.send(device.batch([future, device.change()]))
+    assert code_of(response) == (409, "clock_ahead")
+    problem = response.json()
+    assert problem["acked_dseq"] == 1
+    assert problem["server_ms"] >= before
+    assert device.pull().head == 1
+    assert device.push(device.change()).acked_dseq == 2, "the same dseq with another clock is taken"
 
 
 def test_C6_an_old_clock_is_never_refused(device: Device) -> None:
@@ -170,6 +178,7 @@ def test_a_full_account_refuses_writing_but_not_deleting_or_pulling(device: Devi
     pushed = device.push(device.change(bytes(100)), device.change(bytes(1000)))
     assert pushed.acked_dseq == 2
     assert [(refused.dseq, refused.code) for refused in pushed.rejected] == [(3, "quota_exceeded")]
+    assert code_of(device.send(device.batch([device.change(bytes(1000))]))) == (507, "quota_exceeded")
     assert device.push(device.change(b"\xc3")).rejected == []
     assert len(device.pull().changes) == 3
 

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from shared import frames
 from shared.frames import Frame, FrameType, PokePayload, ResetPayload
-from shared.wire import NodeSession
+from shared.wire import Grant, NodeSession
 from sync_server import tunnel
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.event_stream import events_of
@@ -41,8 +41,13 @@ async def until_awake(device: Device, identity: Identity, awake: bool) -> None:
         await asyncio.to_thread(wait)
 
 
-def login(http: httpx.Client, assertion: str) -> httpx.Response:
-    return http.post("/api/v1/auth/node", json={"assertion": assertion})
+def login(http: httpx.Client, assertion: str, **more: object) -> httpx.Response:
+    return http.post("/api/v1/auth/node", json={"assertion": assertion, **more})
+
+
+def grant_of(response: httpx.Response, device: Device) -> Grant:
+    session = msgspec.json.decode(response.content, type=NodeSession)
+    return next(grant for grant in session.grants if grant.account_id == device.session.account_id)
 
 
 # Logging in.
@@ -51,9 +56,7 @@ def login(http: httpx.Client, assertion: str) -> httpx.Response:
 def test_K6_a_node_gets_a_working_token_for_each_account(
     shared_server: RunningServer, identity: Identity, device: Device
 ) -> None:
-    response = login(shared_server.client(), identity.assertion())
-    session = msgspec.json.decode(response.content, type=NodeSession)
-    grant = next(grant for grant in session.grants if grant.account_id == device.session.account_id)
+    grant = grant_of(login(shared_server.client(), identity.assertion()), device)
     device.write()
     headers = {"authorization": f"Bearer {grant.access_token}"}
     assert shared_server.client().get("/api/v1/sync/pull", headers=headers).json()["head"] == 1
@@ -74,6 +77,29 @@ def test_K6_only_a_fresh_assertion_of_a_known_node(shared_server: RunningServer,
     assert code_of(login(http, identity.assertion(aud="sync"))) == (401, "token_invalid")
     assert code_of(login(http, identity.assertion(iat=0, nbf=0, exp=60))) == (401, "token_expired")
     assert code_of(login(http, "no token")) == (401, "token_invalid")
+
+
+def test_L8_a_forked_node_becomes_a_new_device_once_and_nobody_else_does(
+    shared_server: RunningServer, identity: Identity, device: Device, stranger: Device
+) -> None:
+    http = shared_server.client()
+    first = login(http, identity.assertion())
+    forked, untouched = grant_of(first, device).device_id, grant_of(first, stranger).device_id
+    named = [forked, device.session.device_id, "0" * 16]
+    second = login(http, identity.assertion(), forked=named)
+    assert grant_of(second, device).device_id not in named
+    assert grant_of(second, stranger).device_id == untouched
+    new = grant_of(second, device).device_id
+    third = login(http, identity.assertion(), forked=[forked])
+    assert grant_of(third, device).device_id == new, "a login said twice changes nothing"
+    rows = device.request("GET", "/api/v1/devices").json()["devices"]
+    assert [row["device_id"] for row in rows if row["kind"] == "node"] == [new]
+    device.write()
+
+
+def test_a_login_with_ids_that_are_none_is_refused(shared_server: RunningServer, identity: Identity) -> None:
+    response = login(shared_server.client(), identity.assertion(), forked=["no id"])
+    assert code_of(response) == (400, "bad_request")
 
 
 def test_a_node_may_come_before_the_first_account(start_server: StartServer) -> None:
@@ -104,8 +130,7 @@ def test_enrolments_that_can_not_be_true_are_passed_over(start_server: StartServ
 def test_revoking_a_nodes_device_ends_its_grant(
     shared_server: RunningServer, identity: Identity, device: Device
 ) -> None:
-    session = msgspec.json.decode(login(shared_server.client(), identity.assertion()).content, type=NodeSession)
-    grant = next(grant for grant in session.grants if grant.account_id == device.session.account_id)
+    grant = grant_of(login(shared_server.client(), identity.assertion()), device)
     assert device.request("DELETE", f"/api/v1/devices/{grant.device_id}").status_code == 204
     assert device.request("GET", "/api/v1/nodes").json()["nodes"] == []
     again = msgspec.json.decode(login(shared_server.client(), identity.assertion()).content, type=NodeSession)

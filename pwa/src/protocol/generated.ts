@@ -12,6 +12,25 @@ export interface AnswerStarted {
   state: string
 }
 
+/** A key that opens the node's OpenAI-compatible API to a program. Times are in milliseconds since 1970. */
+export interface ApiKey {
+  key_id: string
+  name: string
+  prefix: string
+  created_ms: number
+  last_used_ms?: number | null
+}
+
+/** POST /v1/keys, PATCH /v1/keys/{id}: what people call the key. */
+export interface ApiKeyName {
+  name: string
+}
+
+/** GET /v1/keys: those that the account has made, oldest first. */
+export interface ApiKeys {
+  keys: ApiKey[]
+}
+
 /** A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`. */
 export interface CatalogueOffer {
   id: string
@@ -155,6 +174,12 @@ export interface ModelStatus {
   threads?: number
 }
 
+/** Answer to POST /v1/keys. The secret is shown this once. */
+export interface NewApiKey {
+  key: ApiKey
+  secret: string
+}
+
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
 export interface Node {
   node_id: string
@@ -167,6 +192,7 @@ export interface Node {
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
 export interface NodeLogin {
   assertion: string
+  forked?: string[]
 }
 
 /** Answer to a node's login. */
@@ -209,7 +235,7 @@ export interface PathMessage {
   text: string
 }
 
-/** RFC 9457 problem details, with our `code`. `last_dseq` comes with sequence_gap alone. */
+/** RFC 9457 problem details, with our `code`. */
 export interface Problem {
   type: string
   title: string
@@ -218,6 +244,7 @@ export interface Problem {
   detail: string
   instance?: string | null
   last_dseq?: number | null
+  acked_dseq?: number | null
   epoch?: number | null
   server_ms?: number | null
 }
@@ -485,6 +512,7 @@ export const limits = {
   MIN_PASSWORD_CHARACTERS: 8,
   MAX_PASSWORD_CHARACTERS: 1024,
   MAX_DEVICE_NAME_CHARACTERS: 80,
+  MAX_KEY_NAME_CHARACTERS: 80,
   MAX_TOKEN_BYTES: 4096,
   TOKEN_LIFETIME_S: 86400,
   TOKEN_LEEWAY_S: 60,

@@ -35,7 +35,8 @@ export class Pusher {
       return refusal === undefined ? null : asProblem(refusal.code)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      const serverMs = error.problem?.server_ms
+      const { acked_dseq: acked, server_ms: serverMs } = error.problem ?? {}
+      if (typeof acked === 'number') await acknowledge(this.db, acked)
       if (typeof serverMs === 'number') await noteServer(this.db, serverMs, false)
       return error
     } finally {

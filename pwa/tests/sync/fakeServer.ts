@@ -127,6 +127,9 @@ export class FakeServer {
     this.store(taken)
     device.lastDseq += taken.length
     device.lastHash = hashes[device.lastDseq - push.first_dseq + 1] ?? device.lastHash
+    if (ahead === 0) {
+      return problem(409, 'clock_ahead', { acked_dseq: device.lastDseq, server_ms: this.ms })
+    }
     const rejected = ahead < 0 ? [] : [{ dseq: device.lastDseq + 1, code: 'clock_ahead' }]
     return reply({ acked_dseq: device.lastDseq, head: this.head, server_ms: this.ms, rejected } satisfies Pushed)
   }

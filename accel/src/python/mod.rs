@@ -1,5 +1,9 @@
 //! What Python sees: each function here has its typed stub in `_native.pyi` and its twin behind the import door.
 
+mod engine;
+mod errors;
+mod text;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -21,5 +25,9 @@ fn encode_event<'py>(
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<engine::Generation>()?;
+    module.add_class::<text::Tokenizer>()?;
+    module.add_function(wrap_pyfunction!(text::render_template, module)?)?;
     module.add_function(wrap_pyfunction!(encode_event, module)?)
 }

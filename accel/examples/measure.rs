@@ -1,0 +1,96 @@
+//! Measures a model: loading, a prompt of 512 tokens, 128 tokens after it, and 4 sequences at once.
+//!
+//! `measure MODEL.gguf [THREADS [RUNS [ISA]]]`. Prints a line of JSON for each run, rates in tokens per second.
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use _native::decoder::{Chunk, Decoder, Sequence, Wanted};
+use _native::gguf::Gguf;
+use _native::kernels::{Isa, argmax};
+use _native::model::{Model, Options};
+
+const PROMPT: usize = 512;
+const ANSWER: usize = 128;
+const SEQUENCES: usize = 4;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let path = arguments.first().ok_or("measure MODEL.gguf [THREADS [RUNS [ISA]]]")?;
+    let number = |index: usize, default: usize| arguments.get(index).map_or(Ok(default), |text| text.parse());
+    let isa = arguments.get(3).map(|name| Isa::named(name)).transpose()?;
+    let context = (PROMPT + ANSWER) * SEQUENCES;
+    let options = Options { threads: number(1, 2)?, isa, context: Some(context), ..Options::default() };
+    let runs = number(2, 3)?;
+
+    let began = Instant::now();
+    let gguf = Gguf::open(Path::new(path))?;
+    let mut model = Model::load(&gguf, options, &mut |_, _| ControlFlow::Continue(()))?;
+    let load = began.elapsed().as_secs_f64();
+    let isa = isa.unwrap_or_else(Isa::detect);
+    for run in 0..runs {
+        let began = Instant::now();
+        let (sequence, first) = read_prompt(&mut model, isa)?;
+        let prefill = rate(PROMPT, began);
+
+        let shared: Vec<_> = (0..SEQUENCES).map(|_| model.fork(sequence, PROMPT)).collect();
+        let began = Instant::now();
+        generate(&mut model, isa, &[sequence], first)?;
+        let decode = rate(ANSWER, began);
+
+        let began = Instant::now();
+        generate(&mut model, isa, &shared, first)?;
+        let together = rate(ANSWER * SEQUENCES, began);
+        shared.into_iter().chain([sequence]).for_each(|sequence| model.close(sequence));
+
+        println!(
+            "{{\"run\": {run}, \"threads\": {}, \"load_seconds\": {load:.3}, \"prefill\": {prefill:.1}, \"decode\": \
+             {decode:.1}, \"decode_{SEQUENCES}\": {together:.1}}}",
+            options.threads
+        );
+    }
+    Ok(())
+}
+
+fn rate(tokens: usize, since: Instant) -> f64 {
+    f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)) / since.elapsed().as_secs_f64()
+}
+
+/// Reads a prompt of tokens from all over the vocabulary; returns its sequence and what the model says next.
+fn read_prompt(model: &mut Model, isa: Isa) -> Result<(Sequence, u32), Box<dyn Error>> {
+    let vocabulary = u32::try_from(model.vocabulary())?;
+    let prompt: Vec<_> = (0..u32::try_from(PROMPT)?).map(|index| (index * 7919 + 13) % vocabulary).collect();
+    let sequence = model.open();
+    let mut logits = Vec::new();
+    for tokens in prompt.chunks(model.batch()) {
+        let wanted = if prompt.ends_with(tokens) { Wanted::Last } else { Wanted::None };
+        model.decode(&[Chunk { sequence, tokens, wanted }], &mut logits)?;
+    }
+    Ok((sequence, best(&logits, isa)))
+}
+
+/// Lets sequences go on together with their likeliest tokens.
+fn generate(model: &mut Model, isa: Isa, sequences: &[Sequence], first: u32) -> Result<(), Box<dyn Error>> {
+    let mut latest = vec![first; sequences.len()];
+    let mut logits = Vec::new();
+    for _ in 0..ANSWER {
+        let chunks: Vec<_> = sequences
+            .iter()
+            .zip(&latest)
+            .map(|(sequence, token)| Chunk {
+                sequence: *sequence,
+                tokens: std::slice::from_ref(token),
+                wanted: Wanted::Last,
+            })
+            .collect();
+        model.decode(&chunks, &mut logits)?;
+        latest = logits.chunks_exact(model.vocabulary()).map(|row| best(row, isa)).collect();
+    }
+    Ok(())
+}
+
+fn best(logits: &[f32], isa: Isa) -> u32 {
+    argmax(isa, logits).and_then(|token| u32::try_from(token).ok()).unwrap_or(0)
+}

@@ -1,0 +1,218 @@
+//! The engine: a model file, its text rules and the scheduler, put together.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::model::{self, Model};
+use crate::request::{Message, Options, Request, Sampling, ToolCall};
+use crate::sched::{Job, Limits, Reader, Scheduler};
+use crate::scoring::{Scores, Scoring};
+use crate::speech::Speech;
+use crate::text::{self, Chat, Constraints, Sampler, Template, TextStream, Tokenizer};
+
+/// What is loaded: `LoadedModel` of `inference_node/engine.py`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Description {
+    /// The most tokens of prompt and answer together.
+    pub context: usize,
+    pub slots: usize,
+    pub can_embed: bool,
+    pub architecture: String,
+    pub quantisation: String,
+    pub instructions: String,
+    pub threads: usize,
+}
+
+/// One loaded model, for any number of threads.
+pub struct Engine {
+    scheduler: Scheduler,
+    vocabulary: usize,
+    tokenizer: Arc<Tokenizer>,
+    template: Template,
+    constraints: Constraints,
+    description: Description,
+}
+
+impl Engine {
+    /// Loads a GGUF file. `progress` hears bytes done and in all, and says whether to go on.
+    ///
+    /// # Errors
+    /// `Damaged`, `Unsupported`, `OutOfMemory`; `Failed` when `progress` ends it.
+    pub fn load(path: &Path, options: &Options, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
+        let template = Template::from_gguf(&gguf, &tokenizer)?;
+        let cores = || available_parallelism().map_or(1, usize::from);
+        let wanted = model::Options {
+            threads: if options.threads == 0 { cores() } else { options.threads },
+            context: Some(options.context),
+            cache_bytes: options.cache_bytes,
+            ..model::Options::default()
+        };
+        let mut all = 0;
+        let model = Model::load(&gguf, wanted, &mut |done, total| {
+            all = total;
+            if progress(done, total) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        // Small tensors come without a report of their own.
+        progress(all, all);
+        let (loaded, vocabulary) = (model.describe(), model.vocabulary());
+        let slots = options.slots.max(1);
+        // What all slots take at their longest is enough: kept prompts live in what those leave.
+        let longest = model.cache_bytes_for(loaded.context).saturating_add(model.cache_bytes_for(1));
+        let cache_bytes = loaded.cache_bytes.min(longest.saturating_mul(slots));
+        let scheduler = Scheduler::start(model, Limits { cache_bytes, generations: slots })?;
+        let description = Description {
+            context: scheduler.context(),
+            slots,
+            can_embed: false,
+            architecture: loaded.architecture.to_owned(),
+            quantisation: format!("{:?}", loaded.quantization),
+            instructions: loaded.isa.to_uppercase(),
+            threads: loaded.threads,
+        };
+        let constraints = Constraints::new(Arc::clone(&tokenizer));
+        Ok(Self { scheduler, vocabulary, tokenizer, template, constraints, description })
+    }
+
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Begins an answer.
+    ///
+    /// # Errors
+    /// `TooLong` before any work, `BadRequest` for messages, sampling or a schema that can't be used, `Failed`.
+    pub fn start(&self, request: Request) -> Result<Reader> {
+        let prompt = self.prompt(&request)?;
+        let mut sampler = Sampler::new(sampling(&request.sampling, request.logprobs))?;
+        sampler.read(&prompt);
+        let constraint = match &request.schema {
+            Some(schema) => Some(self.constraints.json_schema(&parsed("schema", schema)?)?),
+            None => None,
+        };
+        let tokenizer = Arc::clone(&self.tokenizer);
+        let voice = Speech { tokenizer, sampler, constraint, stream: TextStream::new(request.stop) };
+        self.scheduler.submit(Job {
+            owner: (!request.owner.is_empty()).then_some(request.owner),
+            prompt,
+            room: request.room,
+            most_tokens: request.sampling.max_tokens.unwrap_or(usize::MAX).max(1),
+            voice: Box::new(voice),
+            speculate: request.speculate,
+        })
+    }
+
+    /// Returns the tokens of a text, with those that the model wants at its beginning and end.
+    #[must_use]
+    pub fn tokenize(&self, text: &str, parse_special: bool) -> Vec<u32> {
+        self.tokenizer.encode(text, true, parse_special)
+    }
+
+    /// Returns the natural log-probability of each token but the first, given those before it.
+    ///
+    /// # Errors
+    /// `TooLong`, `BadRequest` for tokens that are none, `Failed`.
+    pub fn score(&self, mut tokens: Vec<u32>) -> Result<Vec<f32>> {
+        if tokens.len() < 2 {
+            return Ok(Vec::new());
+        }
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= self.vocabulary) {
+            return Err(Error::BadRequest(format!("there is no token {token}")));
+        }
+        let forced = tokens.split_off(1);
+        let scores = Scores::default();
+        let reader = self.scheduler.submit(Job {
+            owner: None,
+            prompt: tokens,
+            room: forced.len(),
+            most_tokens: forced.len(),
+            voice: Box::new(Scoring::new(forced, scores.clone())),
+            speculate: false,
+        })?;
+        while reader.next(Duration::MAX)?.is_none_or(|events| !events.is_empty()) {}
+        Ok(scores.take())
+    }
+
+    /// # Errors
+    /// `Unsupported`: the models that this engine runs answer, and make no embeddings.
+    pub fn embed(&self, _texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        Err(Error::Unsupported("embeddings".into()))
+    }
+
+    /// Stops every answer and gives the memory back; whoever holds the engine still gets `Failed` from it.
+    pub fn close(&self) {
+        self.scheduler.close();
+    }
+
+    fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
+        let text = match &request.text {
+            Some(text) if request.messages.is_empty() => text.clone(),
+            Some(_) => return Err(Error::BadRequest("either messages or text, not both".into())),
+            None => self.template.render(&chat(request)?)?,
+        };
+        let mut tokens = self.tokenizer.encode(&text, true, true);
+        // Where the template has written the token that begins a text, the tokenizer adds no second one.
+        let beginning = self.tokenizer.beginning();
+        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning {
+            tokens.remove(0);
+        }
+        Ok(tokens)
+    }
+}
+
+fn chat(request: &Request) -> Result<Chat> {
+    let tools = match request.tools.as_deref().map(|tools| parsed("tools", tools)).transpose()? {
+        None => Vec::new(),
+        Some(Value::Array(tools)) => tools,
+        Some(_) => return Err(Error::BadRequest("tools are a list".into())),
+    };
+    Ok(Chat {
+        messages: request.messages.iter().map(message).collect(),
+        tools,
+        add_generation_prompt: true,
+        options: Map::new(),
+    })
+}
+
+fn message(message: &Message) -> text::Message {
+    let call = |call: &ToolCall| {
+        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+    };
+    text::Message {
+        tool_calls: message.tool_calls.iter().map(call).collect(),
+        tool_call_id: message.tool_call_id.clone(),
+        name: message.name.clone(),
+        ..text::Message::new(&message.role, &message.content)
+    }
+}
+
+fn parsed(name: &str, json: &str) -> Result<Value> {
+    serde_json::from_str(json).map_err(|error| Error::BadRequest(format!("{name} is no JSON: {error}")))
+}
+
+fn sampling(asked: &Sampling, logprobs: Option<usize>) -> text::Sampling {
+    let default = text::Sampling::default();
+    text::Sampling {
+        temperature: asked.temperature.unwrap_or(default.temperature),
+        top_k: asked.top_k.unwrap_or(default.top_k),
+        top_p: asked.top_p.unwrap_or(default.top_p),
+        min_p: asked.min_p.unwrap_or(default.min_p),
+        repetition_penalty: asked.repeat_penalty.unwrap_or(default.repetition_penalty),
+        presence_penalty: asked.presence_penalty.unwrap_or(default.presence_penalty),
+        frequency_penalty: asked.frequency_penalty.unwrap_or(default.frequency_penalty),
+        seed: asked.seed.map(u64::from),
+        log_probabilities: logprobs,
+        ..default
+    }
+}

@@ -1,0 +1,107 @@
+//! The engine for Python. What takes time lets other Python threads run meanwhile.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::errors::without_python;
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::request::read;
+use crate::sched::Reader;
+
+/// One loaded model.
+#[pyclass(frozen, module = "accel._native")]
+pub struct Engine(Mutex<Option<Arc<engine::Engine>>>);
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (path, options, progress))]
+    fn new(python: Python<'_>, path: &str, options: &[u8], progress: Option<Py<PyAny>>) -> PyResult<Self> {
+        let mut raised = None;
+        let mut report = |done: u64, total: u64| {
+            let Some(progress) = &progress else { return true };
+            let called = Python::attach(|python| progress.call1(python, (done, total)).map(drop));
+            raised = called.err();
+            raised.is_none()
+        };
+        let loaded =
+            without_python(python, || engine::Engine::load(Path::new(path), &read(options)?, &mut report));
+        match raised {
+            Some(error) => Err(error),
+            None => Ok(Self(Mutex::new(Some(Arc::new(loaded?))))),
+        }
+    }
+
+    #[getter]
+    fn description<'py>(&self, python: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let engine = self.open()?;
+        let json = without_python(python, || to_json(engine.description()))?;
+        Ok(PyBytes::new(python, &json))
+    }
+
+    fn start(&self, python: Python<'_>, request: &[u8]) -> PyResult<Generation> {
+        let engine = self.open()?;
+        without_python(python, || engine.start(read(request)?)).map(Generation)
+    }
+
+    #[pyo3(signature = (text, *, parse_special = false))]
+    fn tokenize(&self, python: Python<'_>, text: &str, parse_special: bool) -> PyResult<Vec<u32>> {
+        let engine = self.open()?;
+        without_python(python, || Ok(engine.tokenize(text, parse_special)))
+    }
+
+    fn score(&self, python: Python<'_>, tokens: Vec<u32>) -> PyResult<Vec<f32>> {
+        let engine = self.open()?;
+        without_python(python, || engine.score(tokens))
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // A list of Python strings can't be borrowed.
+    fn embed(&self, python: Python<'_>, texts: Vec<String>) -> PyResult<Vec<Vec<f32>>> {
+        let engine = self.open()?;
+        without_python(python, || engine.embed(&texts))
+    }
+
+    fn close(&self, python: Python<'_>) -> PyResult<()> {
+        let engine = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        without_python(python, || {
+            if let Some(engine) = engine {
+                engine.close();
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Engine {
+    fn open(&self) -> Result<Arc<engine::Engine>> {
+        let engine = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        engine.ok_or_else(|| Error::Failed("it is closed".into()))
+    }
+}
+
+/// One answer as it is made.
+#[pyclass(frozen, module = "accel._native")]
+pub struct Generation(Reader);
+
+#[pymethods]
+impl Generation {
+    fn next<'py>(&self, python: Python<'py>, timeout_s: f64) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let timeout = Duration::try_from_secs_f64(timeout_s).unwrap_or(Duration::MAX);
+        let json =
+            without_python(python, || self.0.next(timeout)?.map(|events| to_json(&events)).transpose())?;
+        Ok(json.map(|json| PyBytes::new(python, &json)))
+    }
+
+    fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::Failed(error.to_string()))
+}

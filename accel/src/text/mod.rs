@@ -1,0 +1,30 @@
+//! All between text and tokens: vocabulary, chat templates, sampling, and text that is whole at every moment.
+
+mod byte_alphabet;
+mod byte_pair;
+mod constraint;
+mod endings;
+mod logits;
+mod merging;
+mod message;
+mod pretokenizer;
+mod python_json;
+mod random;
+mod sampler;
+mod sentence_piece;
+mod special;
+mod stream;
+mod strings;
+mod template;
+mod tokenizer;
+mod vocabulary;
+
+pub use constraint::{Constraint, Constraints};
+pub use message::{Chat, Message};
+pub use sampler::{Choice, LogProbability, Sampler, Sampling};
+pub use stream::TextStream;
+pub use template::Template;
+pub use tokenizer::Tokenizer;
+
+#[cfg(test)]
+mod tests;
