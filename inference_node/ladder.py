@@ -69,12 +69,15 @@ class Ladder:
         return step
 
     def fitted(self, options: EngineOptions) -> list[StepDown]:
-        """Load with these options, which fit into what is free; return the steps down that this is."""
+        """Load with these options, which fit into what is free; return the steps down that this is.
+
+        Fewer answers at once is none: nobody's answer is the worse for it, and the status has the number.
+        """
         error = DomovoiError(Code.OUT_OF_MEMORY, "The memory that is free does not suffice for more.")
         before, self.options = self.options, options
         steps = [
             self._step(error, name, str(getattr(options, name)))
-            for name in ("slots", "context", "cache")
+            for name in ("context", "cache")
             if getattr(options, name) != getattr(before, name)
         ]
         self.steps += steps

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from inference_node.gguf_header import GgufHeader
 
 
+# Answers beyond the first at once may take so much of what is free: the machine is somebody's desktop.
+SLOTS_SHARE = 0.25
+
+
 def memory_free() -> int:
     """Return how many bytes this process and its children can have now."""
     free = memory.read(THIS_MACHINE).available
@@ -52,5 +56,7 @@ def fitting(header: GgufHeader, free: int, options: EngineOptions) -> EngineOpti
         if found.verdict != "too_large":
             # A model with less context of its own has all that it can use.
             context = options.context if found.verdict == "fits" else found.context
-            return structs.replace(options, context=context, slots=found.slots, cache=cache)
+            one_slot = found.cache // found.slots
+            slots = min(found.slots, int(free * SLOTS_SHARE / one_slot)) if one_slot else found.slots
+            return structs.replace(options, context=context, slots=max(1, slots), cache=cache)
     return structs.replace(options, context=min(options.context, LEAST_CONTEXT), slots=1, cache="q8_0")

@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 # What every record has; the rest is what was given as `extra`.
-_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class TextFormatter(logging.Formatter):
