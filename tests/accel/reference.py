@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xllamacpp  # type: ignore[import-untyped]
 
-from inference_node.engine import DEFAULT_OPTIONS, LoadedModel
-from inference_node.llama_cpp import parameters_for
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,10 +26,16 @@ ASCII = r"root ::= [ -~\n]*"
 
 def sample(path: Path, folder: Path, prompt: list[int], count: int, grammar: str = "") -> Reference:
     """Let llama.cpp say `count` tokens at temperature 1: likely and unlikely ones, as in any text."""
-    plan = LoadedModel(context=2048)
-    parameters = parameters_for(str(path), str(folder / "engine.sock"), plan, DEFAULT_OPTIONS)
-    # Two threads of llama.cpp wait for each other on a busy machine.
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    # Its listener can't be turned off; a socket file in a folder of the test is nobody's business.
+    parameters.hostnames = [str(folder / "engine.sock")]
+    parameters.n_ctx = 2048
+    parameters.cache_ram_mib = 0
+    parameters.verbosity = 0
+    parameters.fit_params = False
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
+        # Two threads of llama.cpp wait for each other on a busy machine.
         cpu.n_threads = 1
     server = xllamacpp.Server(parameters)
     request = {

@@ -177,7 +177,7 @@ enum Event {
     Fork(prop::sample::Index, prop::sample::Index),
     Truncate(prop::sample::Index, prop::sample::Index),
     Close(prop::sample::Index),
-    Say(Vec<(prop::sample::Index, usize)>),
+    Say(Vec<(prop::sample::Index, u32)>),
 }
 
 fn event() -> impl Strategy<Value = Event> {

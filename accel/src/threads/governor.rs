@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 /// Steps and time over which speed is judged: several time slices of the system's scheduler.
-const FEWEST_STEPS: u32 = 8;
+const FEWEST_STEPS: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(30);
 /// The share of time spent waiting from which fewer threads may be faster. On a quiet machine it is a twentieth.
 const SUSPICIOUS: f64 = 0.15;
