@@ -89,7 +89,7 @@ class RunsMachine(RuleBasedStateMachine):
         async with self.database.transaction() as connection:
             for account in ACCOUNTS:
                 await replica.serve(connection, account, os.urandom(8), 0)
-        limits = LoadLimits(options=EngineOptions(slots=SLOTS), probe=5.0, **LIMITS)
+        limits = LoadLimits(options=EngineOptions(slots=SLOTS), probe=5.0, low_memory=0, **LIMITS)
         loader = Loader(self.make_engine, ["native", "llama_cpp"], limits=limits, memory_free=self.memory_free)
         self.turns = Turns()
         self.keeper = Keeper(ModelStore(models), loader, "A", self.turns.resize)
