@@ -13,7 +13,7 @@ UV := $(or $(shell command -v uv),$(CACHE)/tools/bin/uv)
 SYNC = $(UV) sync --frozen --inexact $(if $(wildcard .venv/pyvenv.cfg),--quiet)
 RUN := $(UV) run --no-sync
 # Empty where there is no toolchain that can build accel (see rust-version in accel/Cargo.toml).
-CARGO := $(shell cargo --version 2>/dev/null | awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 87) print "cargo" }')
+CARGO := $(shell cargo --version 2>/dev/null | awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 89) print "cargo" }')
 APP_SOURCES := $(shell find pwa/src pwa/public pwa/index.html pwa/*.ts pwa/*.js -type f 2>/dev/null)
 ACCEL_SOURCES := $(shell find accel -name target -prune -o -name '*.so' -prune -o -name __pycache__ -prune -o -type f -print)
 NODE_MODULES := pwa/node_modules/.package-lock.json

@@ -87,6 +87,13 @@ def candidates(
     ]
 
 
+def in_order(engines: Sequence[str], model: ModelFile, hardware: Hardware, calibrations: Calibrations) -> list[str]:
+    """Return the engines, the fastest first when all were measured with this model here; else as they are."""
+    speeds = {engine: calibrations.find(engine, model, hardware) for engine in engines}
+    known = {engine: speed.decode for engine, speed in speeds.items() if speed is not None}
+    return sorted(engines, key=lambda engine: -known[engine]) if len(known) == len(speeds) else [*engines]
+
+
 def _key(engine: str, model: ModelFile, hardware: Hardware) -> str:
     modified_ns = model.path.stat().st_mtime_ns
     return f"{engine} {version_of(engine)} {hardware.fingerprint} {model.path.name} {model.size} {modified_ns}"

@@ -11,12 +11,13 @@ from importlib.util import find_spec
 
 from msgspec import Struct
 
+from inference_node import accelerator
 from inference_node.engine_process import ENGINES
 
-# Where nothing was measured, the one that stands first here is tried first.
-PREFERENCE = ("tensorrt", "cuda", "exllama", "native", "llama_cpp")
 # Whose version is the engine's.
 _PACKAGES = {"llama_cpp": "xllamacpp", "native": "domovoi-accel"}
+# These import without accel, and are of no use without it.
+_IN_ACCEL = {"native"}
 # Importing a large library from a slow disk takes a while.
 TRY_WITHIN_S = 60.0
 
@@ -37,8 +38,8 @@ async def examine_all() -> list[EngineReport]:
 
 
 def order_of(name: str) -> int:
-    """Return an engine's rank, 0 first."""
-    return PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE)
+    """Return an engine's rank, 0 for the one that is tried first."""
+    return list(ENGINES).index(name)
 
 
 def version_of(name: str) -> str:
@@ -50,8 +51,11 @@ def version_of(name: str) -> str:
 
 
 async def _examine(name: str, module: str) -> EngineReport:
-    problem = "It is not part of this installation."
-    if find_spec(module) is not None:
+    if find_spec(module) is None:
+        problem = "It is not part of this installation."
+    elif name in _IN_ACCEL and not accelerator.accelerated:
+        problem = "accel is not built here. With a Rust toolchain: make accel."
+    else:
         problem = await _trial(module)
     return EngineReport(name, version_of(name), order_of(name), problem)
 

@@ -22,7 +22,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 
 # A vocabulary of 262,144 words makes a header of 10 MB; these leave room and still bound time and memory.
-MOST_HEADER_BYTES = 128 * 1024 * 1024
+MOST_HEADER_BYTES = 64 * 1024 * 1024
 MOST_ENTRIES = 65_536
 MOST_ELEMENTS = 4_000_000
 MOST_KEY_BYTES = 65_535

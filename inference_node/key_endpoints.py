@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from inference_node.content import read, respond
 from shared.errors import Code, DomovoiError
+from shared.key_wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
 from shared.limits import MAX_JSON_BODY_BYTES
-from shared.wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
 
 if TYPE_CHECKING:
     from starlette.requests import Request

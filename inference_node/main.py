@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from inference_node import applications
+from inference_node import applications, calibration
 from inference_node.api_keys import ApiKeys
 from inference_node.applications import Services
+from inference_node.calibration import Calibrations
 from inference_node.child_engine import ChildEngine
 from inference_node.claims import Claims
 from inference_node.database import Database
 from inference_node.door import Door
 from inference_node.engine_chain import chain
 from inference_node.grants import Grants
+from inference_node.hardware.survey import survey
 from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper
 from inference_node.keyset import KeyRing
@@ -38,7 +40,7 @@ from inference_node.status import Status
 from inference_node.syncing import Syncing
 from inference_node.tunnel import Tunnel
 from inference_node.turns import Turns
-from shared.errors import StartupError
+from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ async def serve(
 
     Raises StartupError with what to do when it can't start.
     """
-    engines = chain(settings.engine)
+    engines = _fastest_first(settings, chain(settings.engine))
     identity = ensure_identity(settings.data, settings.name)
     with _listen(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
@@ -74,6 +76,15 @@ async def serve(
             )
         finally:
             await database.close()
+
+
+def _fastest_first(settings: NodeSettings, engines: list[str]) -> list[str]:
+    """Return the engines in the order in which the default model runs fastest, if that was measured."""
+    try:
+        model = ModelStore(settings.models, chosen=settings.chosen_model).find_configured(settings.model)
+    except DomovoiError:
+        return engines
+    return calibration.in_order(engines, model, survey(settings.models), Calibrations(settings.calibrations))
 
 
 class _Node:

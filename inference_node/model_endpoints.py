@@ -7,7 +7,6 @@ anywhere, its own network included. The owner does that on the PC: `domovoi mode
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from inference_node.pulls import Pulls
     from shared.wire import Library
 
-log = logging.getLogger(__name__)
-
 
 class Models:
     """What the endpoints act on. `setting` is the model that the owner has set; `on_change` tells the server."""
@@ -44,7 +41,6 @@ class Models:
         self._keeper = keeper
         self._setting = setting
         self._on_change = on_change
-        self._loading: asyncio.Task[None] | None = None
 
     async def overview(self) -> Library:
         """Return everything about the models. Files and drivers are read in a thread."""
@@ -52,37 +48,27 @@ class Models:
         return msgspec.structs.replace(shown, pulls=self.pulls.states())
 
     def use(self, name: str) -> None:
-        """Make a model the default and load it when nobody is in mid-answer. Raises DomovoiError."""
+        """Make a model the default and begin to load it. Raises DomovoiError `model_fixed`, `model_missing`."""
         library.require_free_choice(self._setting)
         self._keeper.store.use(name)
+        self._keeper.load(None)
         self._on_change()
-        self._loading = asyncio.create_task(self._load())
 
     def remove(self, name: str) -> None:
         """Delete a model. Raises DomovoiError `model_missing`, `model_busy` for the one that is loaded."""
         store = self._keeper.store
         if self._keeper.holds(store.path_of(name)):
-            raise DomovoiError(Code.MODEL_BUSY, "This model is loaded. Unload it, or make another one the default.")
+            raise DomovoiError(Code.MODEL_BUSY, "This model is in memory. Unload it first.")
         store.remove(name)
         self._on_change()
 
     async def close(self) -> None:
         """Stop what goes on by itself."""
         await self.pulls.close()
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
 
     def _overview(self) -> Library:
         store = self._keeper.store
         return library.overview(store, self._setting, survey(store.folder))
-
-    async def _load(self) -> None:
-        try:
-            self._keeper.release(await self._keeper.acquire(None))
-        except DomovoiError as error:
-            # The node's status says it to everybody.
-            log.warning("the chosen model can't be loaded: %s", error)
 
 
 def routes(models: Models, authenticate: Authenticate) -> list[Route]:

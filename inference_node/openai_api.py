@@ -100,11 +100,16 @@ class OpenAiApi:
         body = await read(request, EmbeddingsRequest, MAX_ANSWER_BODY_BYTES)
         texts = body.texts
 
-        async def embed(ready: Ready) -> tuple[Embeddings, str]:
-            return await ready.engine.embed(texts), ready.model.path.stem
+        async def embed(ready: Ready) -> tuple[Embeddings, str] | None:
+            # What the model can't do is no failure of its engine, and no reason to take another.
+            can_embed = ready.loaded.can_embed
+            return (await ready.engine.embed(texts), ready.model.path.stem) if can_embed else None
 
         async def work() -> Response:
-            return _json(embeddings_list(body, *await self._desk.once(owner, self._known_model(body.model), embed)))
+            made = await self._desk.once(owner, self._known_model(body.model), embed)
+            if made is None:
+                raise DomovoiError(Code.UNSUPPORTED, "It answers and makes no embeddings. Choose another model.")
+            return _json(embeddings_list(body, *made))
 
         return await while_connected(request, work())
 

@@ -14,7 +14,6 @@ from msgspec import structs
 
 from inference_node import metrics
 from inference_node.engine import Finished, PromptTooLong, Reading
-from inference_node.loader import FATAL
 from inference_node.pace import Pace
 from inference_node.prompting import with_defaults
 from shared.errors import Code, DomovoiError
@@ -36,10 +35,6 @@ class ChoiceEvent(NamedTuple):
 
     choice: int
     event: EngineEvent
-
-
-class _Anew(Exception):  # no error: a way back
-    """The work may be done again from the beginning."""
 
 
 class Desk:
@@ -65,46 +60,40 @@ class Desk:
     async def once(self, owner: str, model: str | None, work: Callable[[Ready], Awaitable[_T]]) -> _T:
         """Do one thing with an engine when it is the owner's turn. Raises what the work raises, and `engine_busy`."""
         (ticket,) = self._take(owner, model, 1)
-        return await self.work(ticket, model, work)
+        return await self.work(ticket, model, work, lambda: True)
 
     async def work(
         self,
         ticket: Ticket,
         model: str | None,
         work: Callable[[Ready], Awaitable[_T]],
-        may_begin_anew: Callable[[], bool] = lambda: False,
+        may_begin_anew: Callable[[], bool],
     ) -> _T:
         """Do the work when it is the ticket's turn; ticket and engine are given back however it ends.
 
-        Work that an engine fails at is done once more by the next one, where `may_begin_anew` says that nobody has
-        seen anything of it. The engine is taken after the turn, never before: whoever has an engine and waits for a
-        turn keeps the ones before it from changing the model, and so from ending theirs.
+        When the engine fails it is done anew, once, with the one that takes its place, if `may_begin_anew` agrees.
+
+        The engine is taken after the turn, never before: whoever has an engine and waits for a turn keeps the ones
+        before it from changing the model, and so from ending theirs.
         """
         try:
             await ticket.wait()
-            try:
-                return await self._work_once(model, work, may_begin_anew)
-            except _Anew:
-                return await self._work_once(model, work, lambda: False)
+            is_first = True
+            while True:
+                ready = await self._keeper.acquire(model)
+                try:
+                    result = await work(ready)
+                    self._keeper.worked(ready)
+                    return result
+                except DomovoiError as error:
+                    may_another = self._keeper.failed(ready, error)
+                    if not may_another or not is_first or not may_begin_anew():
+                        raise
+                    is_first = False
+                finally:
+                    self._keeper.release(ready)
         finally:
             ticket.release()
-
-    async def _work_once(
-        self, model: str | None, work: Callable[[Ready], Awaitable[_T]], may_begin_anew: Callable[[], bool]
-    ) -> _T:
-        ready = await self._keeper.acquire(model)
-        try:
-            result = await work(ready)
-            self._keeper.worked(ready)
-            return result
-        except DomovoiError as error:
-            if error.code in FATAL:
-                self._keeper.lost(ready, error)
-            if may_begin_anew() and self._keeper.failed(ready, error):
-                raise _Anew from error
-            raise
-        finally:
-            self._keeper.release(ready)
 
     def _take(self, owner: str, model: str | None, count: int) -> list[Ticket]:
         tickets: list[Ticket] = []
@@ -150,10 +139,10 @@ class Choices:
     async def make(self, index: int, prompt: Prompt, ticket: Ticket) -> None:
         """Make one of the choices."""
 
-        has_spoken = False
+        has_said = False
 
         async def generate(ready: Ready) -> None:
-            nonlocal has_spoken
+            nonlocal has_said
             self.model = ready.model.path.stem
             asked = structs.replace(prompt, sampling=with_defaults(prompt.sampling, ready.model.sampling))
             metrics.runs_started.inc()
@@ -162,7 +151,7 @@ class Choices:
                 try:
                     async for event in events:
                         pace.note(event)
-                        has_spoken = has_spoken or not isinstance(event, Reading)
+                        has_said = has_said or not isinstance(event, Reading)
                         self._events.put_nowait(ChoiceEvent(index, event))
                 except PromptTooLong as error:
                     # Nothing is left out in silence: programs keep count of their context themselves.
@@ -170,7 +159,8 @@ class Choices:
                     raise DomovoiError(Code.CONTEXT_TOO_LONG, detail) from error
 
         try:
-            await self._desk.work(ticket, self._asked_model, generate, lambda: not has_spoken)
+            # What was seen is never replayed.
+            await self._desk.work(ticket, self._asked_model, generate, lambda: not has_said)
         except Exception as error:
             # Raised where the events are read, which is the request.
             self._events.put_nowait(error)

@@ -16,16 +16,13 @@ from inference_node.openai_errors import ErrorAnswer
 from inference_node.openai_models import ModelCard, ModelCards
 from inference_node.status import Health
 from shared.errors import Problem
+from shared.key_wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
 from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice, Started, Text
 from shared.wire import (
     AnswerStarted,
-    ApiKey,
-    ApiKeyName,
-    ApiKeys,
     Library,
     ModelChoice,
-    NewApiKey,
     PullModel,
     PullState,
     StartAnswer,

@@ -71,7 +71,8 @@ def unfinished(models: Path) -> dict[str, Origin]:
     """Return the pulls that were cut or still go on, by file name."""
     names = sorted(path.stem for path in (models / FOLDER).glob("*.json"))
     records = {name: read(models, name) for name in names}
-    return {name: origin for name, origin in records.items() if origin and not (models / name).is_file()}
+    cut = {name: origin for name, origin in records.items() if origin and origin.modified_ns is None}
+    return {name: origin for name, origin in cut.items() if not (models / name).is_file()}
 
 
 def done(models: Path, origin: Origin) -> int:

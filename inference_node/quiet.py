@@ -25,7 +25,9 @@ def others_share(look_s: float = LOOK_S) -> float:
     started = time.perf_counter()
     time.sleep(look_s)
     spent = time.perf_counter() - started
-    return max(0.0, (_busy_s() - before_s - (_our_s() - ours_s)) / spent)
+    share = (_busy_s() - before_s - (_our_s() - ours_s)) / spent
+    # The system counts in ticks, and a short look may count one too many.
+    return min(max(0.0, share), float(psutil.cpu_count() or 1))
 
 
 async def wait_until_quiet(within_s: float, look: Callable[[], float] = others_share) -> float:

@@ -41,6 +41,11 @@ class NodeSettings:
         return self.folder / "default-model"
 
     @property
+    def calibrations(self) -> Path:
+        """Where the node keeps how fast its engines are."""
+        return self.folder / "calibrations.json"
+
+    @property
     def models(self) -> Path:
         """Where model files are found."""
         return self.data / "models"

@@ -137,7 +137,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
         404, "The catalogue has no such model.", "See what it has: domovoi models list. Others are pulled by address."
     ),
     Code.MODEL_BUSY: Explanation(
-        409, "The model is being used or fetched.", "Wait for the end, or make another model the default first."
+        409, "The model can't be changed just now.", "Wait until it is neither fetched nor in memory."
     ),
     Code.MODEL_FIXED: Explanation(
         409,

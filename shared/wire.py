@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
-from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_KEY_NAME_CHARACTERS, MAX_PUSH_CHANGES
+from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_PUSH_CHANGES
 from shared.node_status import NodeStatus
 from shared.values import Request, Role, Text
 
@@ -170,6 +170,20 @@ class Pulled(Struct, frozen=True):
     server_ms: int
 
 
+class Bootstrapped(Struct, frozen=True):
+    """GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells.
+
+    `head` is the head that the first page saw. `after` asks for the next page; without it this is the last, and
+    after the last page of a bootstrap the cursor becomes `head`.
+    """
+
+    epoch: U32
+    head: Sequence
+    changes: list[PulledChange]
+    after: str | None
+    server_ms: int
+
+
 class Hello(Struct, frozen=True):
     """First event of GET /api/v1/events."""
 
@@ -211,44 +225,6 @@ class AnswerStarted(Struct, frozen=True):
 
     answer: EntityId
     state: str
-
-
-# Keys for other programs, asked of a node.
-
-
-KeyName = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_NAME_CHARACTERS)]
-
-
-class ApiKey(Struct, frozen=True):
-    """A key that opens the node's OpenAI-compatible API to a program. Times are in milliseconds since 1970.
-
-    `prefix` is how its secret begins; `last_used_ms` is to the minute, None for a key that never was.
-    """
-
-    key_id: str
-    name: str
-    prefix: str
-    created_ms: int
-    last_used_ms: int | None = None
-
-
-class ApiKeys(Struct, frozen=True):
-    """GET /v1/keys: those that the account has made, oldest first."""
-
-    keys: list[ApiKey]
-
-
-class ApiKeyName(Struct, frozen=True):
-    """POST /v1/keys, PATCH /v1/keys/{id}: what people call the key."""
-
-    name: KeyName
-
-
-class NewApiKey(Struct, frozen=True):
-    """Answer to POST /v1/keys. The secret is shown this once."""
-
-    key: ApiKey
-    secret: str
 
 
 # Models of a node.

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
-from shared.identifiers import from_hex
 from shared.limits import DEVICE_ID_BYTES, REFRESH_IDLE_S
 from shared.tokens import SYNC_AUDIENCE
 from shared.wire import Device, DeviceRename, Devices, Login, Registration, Session, TokenRequest
 from sync_server import clock
 from sync_server.authentication import authenticated
-from sync_server.content import answer, read_struct
+from sync_server.content import answer, path_id, read_struct
 from sync_server.devices import list_devices, rename_device, revoke_device
 from sync_server.names import checked_device_name
 from sync_server.nodes import nodes_of
@@ -77,7 +76,7 @@ async def devices(request: Request) -> Response:
 async def rename(request: Request) -> Response:
     """Rename a device."""
     caller = await authenticated(request)
-    device_id = _device_id(request)
+    device_id = path_id(request, "device_id", DEVICE_ID_BYTES)
     name = checked_device_name((await read_struct(request, DeviceRename)).name)
     device: Device = await rename_device(
         services_of(request).database, caller.account_id, device_id, name, caller.device_id
@@ -89,7 +88,7 @@ async def revoke(request: Request) -> Response:
     """Disconnect a device at once, with what it holds open."""
     services = services_of(request)
     caller = await authenticated(request)
-    device_id = _device_id(request)
+    device_id = path_id(request, "device_id", DEVICE_ID_BYTES)
     kind = await revoke_device(services.database, caller.account_id, device_id)
     services.streams.close_device(caller.account_id, device_id)
     if kind == "node":
@@ -145,10 +144,3 @@ def _presented(request: Request) -> str:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def _device_id(request: Request) -> bytes:
-    try:
-        return from_hex(request.path_params["device_id"], DEVICE_ID_BYTES)
-    except ValueError as error:
-        raise DomovoiError(Code.NOT_FOUND) from error

@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
-from shared.limits import MAX_JSON_BODY_BYTES
+from shared.identifiers import from_hex
+from shared.limits import ENTITY_ID_BYTES, MAX_JSON_BODY_BYTES
 
 JSON = "application/json"
 MESSAGEPACK = "application/msgpack"
@@ -52,6 +53,14 @@ def query_number(request: Request, name: str, default: int | None, lowest: int, 
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and lowest <= int(text) <= highest):
         raise DomovoiError(Code.BAD_REQUEST, f"{name} is a whole number from {lowest} to {highest}.")
     return int(text)
+
+
+def path_id(request: Request, name: str, size: int = ENTITY_ID_BYTES) -> bytes:
+    """Return an identifier of the path, `size` bytes in lower-case hex. Raises DomovoiError not_found."""
+    try:
+        return from_hex(request.path_params[name], size)
+    except ValueError as error:
+        raise DomovoiError(Code.NOT_FOUND) from error
 
 
 # Answers are about one account; nothing between here and the device may keep them.

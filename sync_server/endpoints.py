@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -18,10 +18,11 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class Parameter(NamedTuple):
-    """One number of the query string."""
+    """One member of the query string."""
 
     name: str
     text: str
+    type: Literal["integer", "string"] = "integer"
 
 
 class Endpoint(NamedTuple):
@@ -43,6 +44,11 @@ _PULL = (
     Parameter("epoch", "The history that the cursor belongs to."),
 )
 
+_BOOTSTRAP = (
+    Parameter("after", "What the page before said.", "string"),
+    Parameter("limit", "The most cells to return."),
+)
+
 ENDPOINTS = (
     Endpoint("POST", "/api/v1/auth/register", account_endpoints.register, wire.Registration, wire.Session, True),
     Endpoint("POST", "/api/v1/auth/login", account_endpoints.login, wire.Login, wire.Session, True),
@@ -56,6 +62,12 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v1/nodes", node_endpoints.nodes, None, wire.Nodes),
     Endpoint("POST", "/api/v1/sync/push", sync_endpoints.push_changes, wire.Push, wire.Pushed),
     Endpoint("GET", "/api/v1/sync/pull", sync_endpoints.pull_changes, None, wire.Pulled, query=_PULL),
+    Endpoint(
+        "GET", "/api/v1/sync/bootstrap", sync_endpoints.bootstrap_account, None, wire.Bootstrapped, query=_BOOTSTRAP
+    ),
+    Endpoint(
+        "GET", "/api/v1/sync/scopes/{scope}", sync_endpoints.bootstrap_scope, None, wire.Bootstrapped, query=_BOOTSTRAP
+    ),
     Endpoint("GET", "/api/v1/events", sync_endpoints.events, media_type="text/event-stream"),
     Endpoint("GET", "/healthz", health.healthz, None, health.Health, True),
     Endpoint("GET", "/readyz", health.readyz, None, health.Health, True),

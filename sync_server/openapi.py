@@ -15,6 +15,8 @@ from sync_server.problems import PROBLEM
 
 Document = dict[str, Any]
 
+_QUERY_SCHEMAS: dict[str, Document] = {"integer": {"type": "integer", "minimum": 0}, "string": {"type": "string"}}
+
 
 def openapi_document(version: str) -> Document:
     """Return the OpenAPI 3.1 description of the server."""
@@ -51,8 +53,8 @@ def _operation(endpoint: Endpoint, schemas: dict[type[Struct], Document]) -> Doc
         operation["requestBody"] = {"required": True, "content": _either(schemas[endpoint.body])}
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", endpoint.path)]
     parameters += [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "integer", "minimum": 0}}
-        for name, text in endpoint.query
+        {"name": name, "in": "query", "description": text, "schema": _QUERY_SCHEMAS[kind]}
+        for name, text, kind in endpoint.query
     ]
     if parameters:
         operation["parameters"] = parameters

@@ -27,7 +27,7 @@ async def pull(database: Database, account_id: bytes, since: int, limit: int, ep
 
 async def _pull(connection: Connection, account_id: bytes, since: int, limit: int, epoch: int | None) -> Pulled:
     # The head is read before the rows, so that the cursor never passes a change that is not among them.
-    books = await _books(connection, account_id)
+    books = await read_books(connection, account_id)
     head = books["head"]
     # A cursor past the head was made by a history that this server has lost.
     if (epoch is not None and epoch != books["epoch"]) or since > head:
@@ -47,11 +47,12 @@ async def _pull(connection: Connection, account_id: bytes, since: int, limit: in
 
 async def hello(database: Database, account_id: bytes) -> Hello:
     """Return where the account's log stands."""
-    books = await _books(database, account_id)
+    books = await read_books(database, account_id)
     return Hello(books["epoch"], books["head"], clock.now_ms())
 
 
-async def _books(database: Database | Connection, account_id: bytes) -> Row:
+async def read_books(database: Database | Connection, account_id: bytes) -> Row:
+    """Return `head`, `floor` and `epoch` of the account. Raises DomovoiError token_invalid when it is gone."""
     columns = account.c
     row = await database.one(select(columns.head, columns.floor, columns.epoch).where(columns.account_id == account_id))
     if row is None:

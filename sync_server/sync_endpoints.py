@@ -18,7 +18,8 @@ from shared.limits import (
 )
 from shared.wire import Hello, LogNews, Push
 from sync_server.authentication import authenticated
-from sync_server.content import answer, query_number, read_struct
+from sync_server.bootstrap import bootstrap
+from sync_server.content import answer, path_id, query_number, read_struct
 from sync_server.news import Mailbox, News
 from sync_server.pull import hello, pull
 from sync_server.push import push
@@ -63,6 +64,24 @@ async def pull_changes(request: Request) -> Response:
         request,
         await pull(services_of(request).database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch),
     )
+
+
+async def bootstrap_account(request: Request) -> Response:
+    """Read the account's state, newest conversations first, for a device that has none of it."""
+    return await _bootstrap(request, None)
+
+
+async def bootstrap_scope(request: Request) -> Response:
+    """Read the state of one conversation, ahead of the rest."""
+    return await _bootstrap(request, path_id(request, "scope"))
+
+
+async def _bootstrap(request: Request, scope: bytes | None) -> Response:
+    caller = await authenticated(request)
+    limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES) or DEFAULT_PULL_CHANGES
+    after = request.query_params.get("after")
+    database = services_of(request).database
+    return answer(request, await bootstrap(database, caller.account_id, after, limit, scope))
 
 
 async def events(request: Request) -> EventStream:

@@ -164,7 +164,8 @@ impl Engine {
         let mut tokens = self.tokenizer.encode(&text, true, true);
         // Where the template has written the token that begins a text, the tokenizer adds no second one.
         let beginning = self.tokenizer.beginning();
-        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning {
+        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning
+        {
             tokens.remove(0);
         }
         Ok(tokens)
@@ -186,9 +187,7 @@ fn chat(request: &Request) -> Result<Chat> {
 }
 
 fn message(message: &Message) -> text::Message {
-    let call = |call: &ToolCall| {
-        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
-    };
+    let call = |call: &ToolCall| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
     text::Message {
         tool_calls: message.tool_calls.iter().map(call).collect(),
         tool_call_id: message.tool_call_id.clone(),

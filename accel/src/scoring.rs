@@ -36,8 +36,9 @@ impl Voice for Scoring {
     fn next(&mut self, logits: &mut [f32]) -> Result<Next> {
         let token =
             self.foresee(1).first().copied().ok_or_else(|| Error::Failed("no token is left".into()))?;
-        let logit =
-            *logits.get(token as usize).ok_or_else(|| Error::BadRequest(format!("there is no token {token}")))?;
+        let logit = *logits
+            .get(token as usize)
+            .ok_or_else(|| Error::BadRequest(format!("there is no token {token}")))?;
         let score = logit - log_sum_exp(self.isa, logits);
         self.scores.0.lock().unwrap_or_else(PoisonError::into_inner).push(score);
         self.said += 1;

@@ -22,7 +22,8 @@ impl Voice for Speech {
         let record = if ends { None } else { self.record(&choice) };
         let bytes = said(&self.tokenizer, token);
         let mut text = self.stream.push(bytes);
-        ends |= self.stream.stopped_by().is_some() || self.constraint.as_ref().is_some_and(Constraint::is_done);
+        ends |=
+            self.stream.stopped_by().is_some() || self.constraint.as_ref().is_some_and(Constraint::is_done);
         if ends {
             text.push_str(&self.stream.finish());
         }
@@ -37,7 +38,8 @@ impl Voice for Speech {
 impl Speech {
     fn record(&self, choice: &Choice) -> Option<Record> {
         let token = self.likely(choice.token, choice.log_probability?);
-        let alternatives = choice.alternatives.iter().map(|&LogProbability { token, value }| self.likely(token, value));
+        let alternatives =
+            choice.alternatives.iter().map(|&LogProbability { token, value }| self.likely(token, value));
         Some(Record { token, alternatives: alternatives.collect() })
     }
 

@@ -54,7 +54,7 @@ async def _measure(configuration: Configuration, model: ModelFile, rounds: int, 
                 errors.print(f"{report.name} is left out: {error.detail}", markup=False)
                 await engine.unload()
             else:
-                contestants.append(Contestant(f"{report.name} {report.version}", engine, loaded))
+                contestants.append(Contestant(f"{report.name} {report.version}".strip(), engine, loaded))
         if not contestants:
             raise DomovoiError(Code.ENGINE_UNAVAILABLE)
         return await _quietly(contestants, model, machine, rounds, wait_s)

@@ -20,6 +20,7 @@ from inference_node.engines import examine_all
 from inference_node.fitting import choose
 from inference_node.hardware.survey import survey
 from inference_node.models import ModelStore
+from inference_node.quiet import wait_until_quiet
 from shared.errors import DomovoiError
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 VERSION = 1
 MARKS = {"ok": "[green]✓[/green]", "note": "·", "warning": "[yellow]![/yellow]", "stop": "[red]✗[/red]"}
 
+# A measurement is remembered for long, and one among a browser and a compiler says nothing about the engine.
+MOST_SHARE = 0.25
+QUIET_WITHIN_S = 10.0
+
 console = Console()
+errors = Console(stderr=True)
 
 
 def run(configuration: Configuration, *, measure: bool, as_json: bool) -> int:
@@ -53,7 +59,7 @@ async def examine(configuration: Configuration, *, measure: bool = False) -> Rep
     """Look at everything, whether Domovoi runs just now or not, and change nothing."""
     node = configuration.node()
     store = ModelStore(node.models, chosen=node.chosen_model)
-    calibrations = Calibrations(node.folder / "calibrations.json")
+    calibrations = Calibrations(node.calibrations)
     machine = survey(node.models)
     engines = await examine_all()
     shown = library.overview(store, configuration.model, machine)
@@ -79,15 +85,20 @@ async def examine(configuration: Configuration, *, measure: bool = False) -> Rep
 async def _measure(
     engines: list[EngineReport], model: ModelFile, machine: Hardware, calibrations: Calibrations
 ) -> None:
-    """Measure each engine that can run, one after the other, unless that was done."""
-    for engine in engines:
-        if not engine.problem and calibrations.find(engine.name, model, machine) is None:
-            try:
-                speed = await calibration.measure(ChildEngine(engine.name), model)
-            except DomovoiError as error:
-                console.print(f"{engine.name} can't run {model.name}: {error.detail}", markup=False)
-            else:
-                calibrations.keep(engine.name, model, machine, speed)
+    """Measure each engine that can run, one after the other, unless that was done or the machine is busy."""
+    able = [engine.name for engine in engines if not engine.problem]
+    for name in able:
+        if calibrations.find(name, model, machine) is not None:
+            continue
+        if (share := await wait_until_quiet(QUIET_WITHIN_S)) > MOST_SHARE:
+            errors.print(f"Other programs take {share:.1f} cores, so nothing was measured. Close them and try again.")
+            return
+        try:
+            speed = await calibration.measure(ChildEngine(name), model)
+        except DomovoiError as error:
+            errors.print(f"{name} can't run {model.name}: {error.detail}", markup=False)
+        else:
+            calibrations.keep(name, model, machine, speed)
 
 
 def _default(store: ModelStore, setting: str | None) -> ModelFile | None:

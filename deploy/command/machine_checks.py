@@ -36,7 +36,7 @@ def hardware(machine: Hardware) -> Iterator[Finding]:
         "processor",
         "ok",
         f"{processor.model}: {processor.cores} cores, {processor.usable} of {processor.logical} threads usable; "
-        f"{features}; best with {threads(machine)} threads at work",
+        f"{features}; best with {threads(processor, machine.limits)} threads at work",
     )
     if machine.limits.cpus is not None:
         yield Finding("processor", "note", f"a control group allows {machine.limits.cpus:g} cores' worth of time")
@@ -103,8 +103,9 @@ def models(found: list[LibraryModel], configuration: Configuration, choice: Choi
             "model", "stop", f"the setting `model` names {configuration.model}, which can't be used", "Name another."
         )
     if choice is not None:
-        size = f"context {choice.context:,}, {choice.slots} at once, {choice.threads} threads"
-        yield Finding("choice", "ok", f"{choice.engine}, {size}: {choice.why}")
+        size = f"context {choice.context:,}, {choice.slots} at once"
+        advice = "" if choice.is_certain else "Measure: domovoi doctor --measure."
+        yield Finding("choice", "ok" if choice.is_certain else "note", f"{choice.engine}, {size}: {choice.why}", advice)
     elif default is not None:
         yield Finding("choice", "warning", f"{default.name} can't be run here just now", "Choose a smaller model.")
 

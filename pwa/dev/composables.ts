@@ -45,7 +45,8 @@ export function useDraft(conversation: Ref<Id | null>) {
   })
   return {
     text,
-    clear: () => {
+    hand: async (store: (words: string) => Promise<void>) => {
+      await store(text.value)
       text.value = ''
     },
   }

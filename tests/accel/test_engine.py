@@ -164,7 +164,7 @@ def test_probabilities_are_those_of_scoring(engine: accel.Engine) -> None:
     assert "".join(token["text"] for token in tokens) == text(events)
     prompt = engine.tokenize(asked)
     scores = engine.score(engine.tokenize(asked + text(events)))
-    assert scores[len(prompt) - 1 :] == pytest.approx([token["logprob"] for token in tokens], abs=1e-5)
+    assert scores[len(prompt) - 1 :] == pytest.approx([token["logprob"] for token in tokens], abs=5e-5)
     assert all(len(token["alternatives"]) == 2 for token in tokens)
 
 
@@ -200,14 +200,17 @@ def test_a_closed_engine_fails_by_name(default_test_model: Path) -> None:
         start(closed, STORY)
 
 
-def test_hundreds_of_answers_leave_no_memory_behind(engine: accel.Engine) -> None:
+def test_hundreds_of_answers_leave_no_memory_behind(default_test_model: Path) -> None:
+    # So little cache that it is full before the count begins.
+    small = accel.Engine(str(default_test_model), options(slots=2, cache_bytes=30_000_000), None)
+
     def run(numbers: range) -> int:
         for number in numbers:
-            start(engine, question(number) | {"owner": f"{number % 5}"}, max_tokens=2).stop()
-            answer(engine, question(number % 7) | {"owner": f"{number % 3}", "stop": ["zebra"]}, max_tokens=2)
+            start(small, question(number) | {"owner": f"{number % 5}"}).stop()
+            answer(small, question(number) | {"owner": f"{number % 5}", "stop": ["zebra"]}, max_tokens=2)
         gc.collect()
         return psutil.Process().memory_info().rss
 
-    # The cache fills up to its bound first; prompts are few, so that is soon.
     before = run(range(100))
-    assert run(range(300)) - before < 16_000_000
+    assert run(range(100, 400)) - before < 8_000_000
+    small.close()

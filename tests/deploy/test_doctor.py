@@ -198,6 +198,25 @@ async def test_with_the_node_running(data: Path, tmp_path: Path, *, has_model: b
     assert (running.status, running.what) == (well if has_model else ill)
 
 
+@pytest.mark.parametrize(("share", "is_measured"), [(0.0, True), (1.5, False)])
+def test_engines_are_measured_on_a_quiet_machine_alone(
+    data: Path, monkeypatch: pytest.MonkeyPatch, share: float, *, is_measured: bool
+) -> None:
+    async def look(within_s: float) -> float:
+        return share
+
+    monkeypatch.setattr("deploy.command.doctor.wait_until_quiet", look)
+    monkeypatch.setattr("deploy.command.doctor.ChildEngine", Script(context=2000, answer="word " * 99).make_engine)
+    said = domovoi("doctor", "--measure", "--json", data=data)
+    report = msgspec.json.decode(said.out, type=Report)
+    assert report.choice is not None
+    assert ("measured here" in report.choice.why) == is_measured
+    assert ("Close them" in said.err) != is_measured
+    # What was measured is remembered.
+    again = examined(data)
+    assert again.choice == report.choice
+
+
 # Machines that are not this one.
 
 
@@ -261,6 +280,18 @@ async def test_every_engine_is_tried_and_the_python_fallback_runs() -> None:
     reports = {report.name: report for report in await engines.examine_all()}
     assert reports["llama_cpp"].problem == ""
     assert reports["llama_cpp"].version
+
+
+async def test_the_native_engine_needs_accel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "engine_in_rust.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(engines, "ENGINES", {"native": ("engine_in_rust", "Native")})
+    monkeypatch.setattr("inference_node.accelerator.accelerated", False)
+    [report] = await engines.examine_all()
+    assert "make accel" in report.problem
+    monkeypatch.setattr("inference_node.accelerator.accelerated", True)
+    [report] = await engines.examine_all()
+    assert report.problem == ""
 
 
 async def test_an_engine_that_crashes_is_no_crash_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +15,7 @@ from inference_node import download, origins
 from inference_node.catalogue import CATALOGUE
 from shared.wire import Library, LibraryModel
 from tests.deploy.command_line import domovoi
+from tests.end_to_end.household import ROOT, wait_until
 from tests.inference_node.file_server import FileServer
 from tests.inference_node.gguf_file import F32, Tensor, gguf, write_gguf
 
@@ -118,6 +122,24 @@ def test_a_cut_pull_is_listed_and_goes_on_by_its_name(tmp_path: Path, models: Pa
     assert domovoi("models", "pull", "Big-Model-7B.Q4_K_M.gguf", data=tmp_path).code == 0
     assert (models / "Big-Model-7B.Q4_K_M.gguf").read_bytes() == CONTENT
     assert server.ranges[-1] == f"bytes={half}-"
+
+
+def test_a_killed_pull_goes_on_where_it_was(tmp_path: Path, server: FileServer) -> None:
+    # The first request only asks for the size.
+    server.cuts, server.released = [0, download.BLOCK_BYTES], threading.Event()
+    command = ("models", "pull", server.address("Big-Model-7B.Q4_K_M.gguf"), "--sha256", SHA256)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.command", *command, "--data", str(tmp_path)], cwd=ROOT, stdin=subprocess.DEVNULL
+    )
+    part = tmp_path / "models" / "Big-Model-7B.Q4_K_M.gguf.part"
+    wait_until(lambda: part.exists() and part.stat().st_size == download.BLOCK_BYTES, "half of the download")
+    process.kill()
+    process.wait()
+    server.released.set()
+    assert [model.state for model in listed(tmp_path).models] == ["partial"]
+    assert domovoi(*command, data=tmp_path).code == 0
+    assert (tmp_path / "models" / "Big-Model-7B.Q4_K_M.gguf").read_bytes() == CONTENT
+    assert server.ranges[-1] == f"bytes={download.BLOCK_BYTES}-"
 
 
 def test_a_licence_is_asked_for_before_anything_is_fetched(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 120_000
 PASSWORD = "three plain words"
+# The small model goes on as long as it may, and these stories wait for the ends of its answers.
+SHORT_ANSWER_TOKENS = 48
 
 # Without these, Chromium looks for its makers' hosts at every start.
 QUIET = (
@@ -46,6 +48,8 @@ class Profile:
     locale: str = "en-GB"
     dark: bool = False
     arguments: Sequence[str] = ()
+    # The person's own setting, in tokens; 0 leaves it to the node.
+    longest_answer: int = SHORT_ANSWER_TOKENS
     problems: list[str] = field(default_factory=list)
     _context: BrowserContext | None = None
 
@@ -82,6 +86,7 @@ class Profile:
             ignore_https_errors=True,
         )
         page = context.pages[0] if context.pages else context.new_page()
+        page.add_init_script(f"localStorage.setItem('domovoi.longestAnswer', '{self.longest_answer}')")
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
         page.on("console", self._note_console)
         return context

@@ -64,6 +64,8 @@ class FileServer:
     ignores_ranges: bool = False
     etag: str = '"one"'
     ranges: list[str | None] = field(default_factory=list)
+    # Set: what was cut is not hung up on, but goes silent until this is set again.
+    released: threading.Event | None = None
     url: str = ""
 
     def address(self, name: str) -> str:
@@ -129,4 +131,7 @@ class FileServer:
         to.end_headers()
         body = content[start:]
         to.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
+        to.wfile.flush()
+        if self.released is not None:
+            self.released.wait()
         to.close_connection = True

@@ -122,7 +122,7 @@ class ScriptedEngine:
         yield LoadProgress(0, len(content))
         yield LoadProgress(len(content), len(content))
         self.is_loaded = True
-        yield LoadedModel(self.script.context, self.script.slots)
+        yield LoadedModel(self.script.context, self.script.slots, self.script.can_embed)
 
     def generate(self, prompt: Prompt) -> ScriptedGeneration:
         return ScriptedGeneration(self, prompt)

@@ -122,16 +122,16 @@ def test_a_12_gb_card_holds_an_8b_model_with_four_chats() -> None:
 
 @given(MACHINES)
 def test_threads_are_never_more_than_the_fast_cores_allowed(hardware: Hardware) -> None:
-    count = threads(hardware)
+    count = threads(hardware.processor, hardware.limits)
     processor = hardware.processor
     assert 1 <= count <= max(1, processor.cores - processor.efficient)
     assert hardware.limits.cpus is None or count <= max(1.0, hardware.limits.cpus)
 
 
 def test_a_hybrid_processor_uses_its_fast_cores(machine: Hardware) -> None:
-    assert threads(machine) == 6
-    assert threads(replace(machine, limits=Limits(cpus=2.5))) == 2
-    assert threads(replace(machine, limits=Limits(cpus=0.5))) == 1
+    assert threads(machine.processor, Limits()) == 6
+    assert threads(machine.processor, Limits(cpus=2.5)) == 2
+    assert threads(machine.processor, Limits(cpus=0.5)) == 1
 
 
 @pytest.fixture

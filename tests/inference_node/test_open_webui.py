@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.inference_node.scripted_engine import Script
+
 if TYPE_CHECKING:
     from tests.inference_node.running_node import RunningNode
-    from tests.inference_node.scripted_engine import Script
 
 QUESTION = {
     "role": "user",
@@ -23,6 +24,14 @@ TOOL = {
         "parameters": {"type": "object", "properties": {}, "required": []},
     },
 }
+
+
+@pytest.fixture
+def script() -> Script:
+    """An engine that does everything that it can be asked for."""
+    script = Script()
+    script.can_embed = True
+    return script
 
 
 @pytest.fixture
@@ -120,7 +129,6 @@ async def test_tools_are_called_and_their_results_read(
 
 
 async def test_documents_are_embedded(node: RunningNode, headers: dict[str, str], script: Script) -> None:
-    script.can_embed = True
     body = {"input": ["a house", "a lane"], "model": "Test-Model"}
     response = await node.http.post(f"{node.url}/v1/embeddings", content=json.dumps(body), headers=headers)
     assert [row["embedding"] for row in response.json()["data"]] == [[7.0, 1 / 3], [6.0, 1 / 3]]

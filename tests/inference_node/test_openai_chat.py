@@ -153,10 +153,10 @@ async def test_several_choices_are_several_answers(client: AsyncOpenAI, script: 
 async def test_choices_are_streamed_as_they_come(client: AsyncOpenAI, script: Script) -> None:
     script.slots = 2
     # The node learns of the slots when it loads the model anew.
-    script.crash()
     script.held = True
-    with pytest.raises(openai.APIError):
-        await chat(client)
+    script.crash()
+    script.finish()
+    await chat(client)
     stream = aiter(await chat(client, n=2, stream=True))
     heads = [await anext(stream) for _ in range(2)]
     assert {chunk.choices[0].index for chunk in heads} == {0, 1}
@@ -328,6 +328,17 @@ async def test_a_long_conversation_is_not_cut_in_silence(client: AsyncOpenAI) ->
     messages = [{"role": role, "content": "word " * 20} for role in ("user", "assistant") * 5]
     with pytest.raises(openai.BadRequestError, match="210 tokens of 100"):
         await chat(client, messages=messages)
+
+
+async def test_an_engine_that_fails_before_the_first_word_is_replaced(client: AsyncOpenAI, script: Script) -> None:
+    script.held = True
+    asking = asyncio.create_task(chat(client))
+    await script.generating.wait()
+    script.crash()
+    script.say("Yes.")
+    script.finish()
+    assert (await asking).choices[0].message.content == "Yes."
+    assert len(script.loads) == 2
 
 
 async def test_an_engine_that_fails_in_the_middle_says_so(client: AsyncOpenAI, script: Script) -> None:

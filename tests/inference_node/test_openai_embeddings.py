@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from tests.inference_node.scripted_engine import Script
+
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-    from tests.inference_node.scripted_engine import Script
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest) -> Script:
+    """Engines that make embeddings, unless the test says otherwise."""
+    script = Script()
+    script.can_embed = "answers" not in request.node.name
+    return script
 
 
 async def embed(client: AsyncOpenAI, text: Any, **more: Any) -> Any:
@@ -19,7 +27,6 @@ async def embed(client: AsyncOpenAI, text: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("more", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
 async def test_texts_have_vectors(client: AsyncOpenAI, script: Script, more: Any) -> None:
-    script.can_embed = True
     # The client itself asks for base64, and reads it, unless it is told otherwise.
     answer = await embed(client, ["house", "a lane"], **more)
     assert [row.index for row in answer.data] == [0, 1]
@@ -31,7 +38,6 @@ async def test_texts_have_vectors(client: AsyncOpenAI, script: Script, more: Any
 
 
 async def test_a_text_alone_has_a_vector(client: AsyncOpenAI, script: Script) -> None:
-    script.can_embed = True
     assert (await embed(client, "house")).data[0].embedding == pytest.approx([5, 1 / 3])
 
 
@@ -56,7 +62,6 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[openai.APIStatusError]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_what_is_refused_says_why(client: AsyncOpenAI, script: Script, name: str) -> None:
-    script.can_embed = True
     text, more, kind = REFUSED[name]
     with pytest.raises(kind) as refused:
         await embed(client, text, **more)

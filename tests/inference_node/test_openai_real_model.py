@@ -99,6 +99,6 @@ async def _ask(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError):
         await client.embeddings.create(model=model, input="house")
     with pytest.raises(openai.BadRequestError) as refused:
-        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 20_000}]})
+        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 9000}]})
     assert refused.value.code == "context_length_exceeded"
     assert (await chat(**{**options, "max_tokens": 1})).usage.completion_tokens == 1

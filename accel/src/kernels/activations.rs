@@ -69,7 +69,8 @@ impl Activations {
     /// When there is no room for so many.
     pub fn rows(&mut self, tokens: usize) -> ActivationRows<'_> {
         let width = self.columns.div_ceil(BLOCK);
-        let floats = self.has_floats().then(|| Tiles::rows(&mut self.floats[..tokens * self.columns], self.columns));
+        let floats =
+            self.has_floats().then(|| Tiles::rows(&mut self.floats[..tokens * self.columns], self.columns));
         ActivationRows {
             blocks: Tiles::rows(&mut self.blocks[..tokens * width], width),
             floats,

@@ -127,7 +127,14 @@ impl Attention {
                 rows[count] = (token, head);
                 count += 1;
                 if count == most || token + 1 == out.rows().end && head + 1 == self.group {
-                    isa.run(Attend { attention: self, queries, position, page: &page, out, rows: &rows[..count] })?;
+                    isa.run(Attend {
+                        attention: self,
+                        queries,
+                        position,
+                        page: &page,
+                        out,
+                        rows: &rows[..count],
+                    })?;
                     count = 0;
                 }
             }
@@ -190,7 +197,9 @@ impl<'p, F: Fn(usize) -> Page<'p>> Attend<'_, '_, F> {
         let mut sights = [(0, 0); N];
         for row in 0..N {
             let (token, head) = self.rows[row];
-            queries[row] = self.queries[token * self.out.width() + columns.start + head * dimension..][..dimension].as_ptr();
+            queries[row] = self.queries[token * self.out.width() + columns.start + head * dimension..]
+                [..dimension]
+                .as_ptr();
             sights[row] = self.attention.sight(self.position + token);
         }
         let mut state = State::<N>::new();
@@ -259,9 +268,8 @@ impl<const N: usize> State<N> {
         for block in blocks.clone() {
             let keys = page.keys[16 * attention.dimension * block..].as_ptr().cast();
             // SAFETY: by the caller.
-            let products = unsafe {
-                panel::<S, Half, N>(s, queries, keys, attention.dimension, [s.splat(0.0); N])
-            };
+            let products =
+                unsafe { panel::<S, Half, N>(s, queries, keys, attention.dimension, [s.splat(0.0); N]) };
             for row in 0..N {
                 let mut scores = s.mul(products[row], s.splat(attention.scale));
                 if let Some(cap) = attention.softcap {
@@ -275,7 +283,8 @@ impl<const N: usize> State<N> {
         for row in 0..N {
             self.rescale(s, row, s.largest(largest[row]), blocks.clone(), attention.dimension / 16);
         }
-        for (column, values) in page.values.chunks_exact(16 * PAGE).enumerate().take(attention.dimension / 16) {
+        for (column, values) in page.values.chunks_exact(16 * PAGE).enumerate().take(attention.dimension / 16)
+        {
             let mut totals = [s.splat(0.0); N];
             let mut weights = [std::ptr::null(); N];
             for row in 0..N {

@@ -116,11 +116,7 @@ impl Format {
     /// `Damaged` when `raw` is not what `out.len()` weights take.
     pub fn dequantize(self, raw: &[u8], out: &mut [f32]) -> Result<()> {
         if raw.len() != self.bytes(1, out.len())? {
-            return Err(Error::Damaged(format!(
-                "{} bytes for {} weights in {self:?}",
-                raw.len(),
-                out.len()
-            )));
+            return Err(Error::Damaged(format!("{} bytes for {} weights in {self:?}", raw.len(), out.len())));
         }
         for (block, out) in raw.chunks_exact(self.block_bytes()).zip(out.chunks_exact_mut(self.block())) {
             self.dequantize_block(block, out);

@@ -10,14 +10,14 @@ pub fn exp<S: Simd>(s: S, x: S::Floats) -> S::Floats {
     const LEAST: f32 = -87.3;
     let bounded = s.min(s.max(x, s.splat(LEAST)), s.splat(88.3));
     let n = s.round(s.mul(bounded, s.splat(std::f32::consts::LOG2_E)));
-    let r = s.fma(n, s.splat(-0.693_359_375), bounded);
+    let r = s.fma(n, s.splat(-0.693_359_4), bounded);
     let r = s.fma(n, s.splat(2.121_944_4e-4), r);
-    let mut p = s.splat(1.987_569_1e-4);
+    let mut power = s.splat(1.987_569_1e-4);
     for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5] {
-        p = s.fma(p, r, s.splat(coefficient));
+        power = s.fma(power, r, s.splat(coefficient));
     }
-    let p = s.fma(p, s.mul(r, r), s.add(r, s.splat(1.0)));
-    s.keep_from(s.mul(p, s.power_of_two(n)), x, s.splat(LEAST))
+    let power = s.fma(power, s.mul(r, r), s.add(r, s.splat(1.0)));
+    s.keep_from(s.mul(power, s.power_of_two(n)), x, s.splat(LEAST))
 }
 
 /// `1 / (1 + e^-x)`
@@ -37,7 +37,7 @@ pub fn silu<S: Simd>(s: S, x: S::Floats) -> S::Floats {
 #[inline(always)]
 pub fn gelu<S: Simd>(s: S, x: S::Floats) -> S::Floats {
     let cubic = s.fma(s.mul(s.mul(x, x), s.splat(0.044_715)), x, x);
-    s.mul(x, sigmoid(s, s.mul(cubic, s.splat(1.595_769_1))))
+    s.mul(x, sigmoid(s, s.mul(cubic, s.splat(1.595_769))))
 }
 
 /// `tanh(x)`, which is `2·sigmoid(2x) - 1`.

@@ -142,13 +142,15 @@ pub unsafe fn bits<S: Simd, L: Layout, const TOKENS: usize>(
                 let mut low = s.and(both, lower);
                 let mut high = s.and(s.down(both, 4), lower);
                 if L::BITS > 4 {
-                    let plane = unsafe { s.load_bytes(&*codes.add(if L::BITS == 6 { 4 + k / 2 } else { 4 })) };
+                    let plane =
+                        unsafe { s.load_bytes(&*codes.add(if L::BITS == 6 { 4 + k / 2 } else { 4 })) };
                     low = s.or(low, above::<S, L>(s, plane, 2 * k));
                     high = s.or(high, above::<S, L>(s, plane, 2 * k + 1));
                 }
                 let full = if S::WIDE { k == 3 || L::HALVES && k == 1 } else { full::<L>(k) };
                 for token in 0..TOKENS {
-                    let fours: *const [i8; 4] = unsafe { (*tokens[token].add(block)).codes.as_ptr().add(8 * k).cast() };
+                    let fours: *const [i8; 4] =
+                        unsafe { (*tokens[token].add(block)).codes.as_ptr().add(8 * k).cast() };
                     sums[token] = s.dot(sums[token], low, s.four(unsafe { &*fours }));
                     sums[token] = s.dot(sums[token], high, s.four(unsafe { &*fours.add(1) }));
                     if full {
@@ -226,7 +228,8 @@ pub unsafe fn bytes<S: Simd, const TOKENS: usize>(
         for k in 0..8 {
             let weights = s.signed(unsafe { s.load_bytes(&*codes.add(k)) });
             for token in 0..TOKENS {
-                let four: *const [i8; 4] = unsafe { (*tokens[token].add(block)).codes.as_ptr().add(4 * k).cast() };
+                let four: *const [i8; 4] =
+                    unsafe { (*tokens[token].add(block)).codes.as_ptr().add(4 * k).cast() };
                 ints[token] = s.dot_signed(ints[token], weights, s.four(unsafe { &*four }));
             }
         }

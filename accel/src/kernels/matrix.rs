@@ -16,8 +16,6 @@
 //! of byte `4·row + i` belongs to column `4·f + i`; of 6-bit codes 2 × 64 bytes, where bits `2·f` and `2·f + 1` of the
 //! `h`th belong to column `16·h + 4·f + i`.
 
-use std::ops::Range;
-
 use half::{bf16, f16};
 
 use super::format::{Format, six_bit_scales};
@@ -88,7 +86,7 @@ impl Matrix {
                 self.format
             )));
         }
-        let (format, total, columns) = (self.format, self.rows, self.columns);
+        let (format, total) = (self.format, self.rows);
         let stride = self.group_bytes();
         let groups = if stride == 0 || total == 0 {
             None
@@ -96,7 +94,7 @@ impl Matrix {
             let pieces = rows.div_ceil(ROWS).max(1);
             Some(Tiles::new(self.bytes_mut(), stride, pieces, stride))
         };
-        Ok(Packing { format, rows: total, columns, raw, groups })
+        Ok(Packing { format, rows: total, raw, groups })
     }
 
     #[must_use]
@@ -157,7 +155,6 @@ impl Matrix {
 pub struct Packing<'a> {
     format: Format,
     rows: usize,
-    columns: usize,
     raw: &'a [u8],
     groups: Option<Tiles<'a, u8>>,
 }
@@ -402,9 +399,4 @@ fn lines_of(format: Format, head: &[u8], scales: &[u8], row: usize) -> [(f32, f3
 
 fn half_at(halves: &[u8], index: usize) -> f32 {
     f16::from_le_bytes([halves[2 * index], halves[2 * index + 1]]).to_f32()
-}
-
-/// The rows of some groups.
-pub(super) fn rows_of(groups: Range<usize>, rows: usize) -> Range<usize> {
-    (groups.start * ROWS).min(rows)..(groups.end * ROWS).min(rows)
 }

@@ -10,6 +10,7 @@
 #![allow(clippy::inline_always)] // Only inside a function with the right target feature is an operation an instruction.
 #![allow(clippy::needless_range_loop)] // Register tiles are arrays of constant length, indexed in step.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)] // Codes and lanes.
+#![allow(clippy::cast_ptr_alignment)] // Loads and stores of vectors don't ask for alignment; layouts keep that of f16.
 #![allow(clippy::cast_precision_loss)] // Sums of codes and lengths of vectors are far below 2^24.
 
 mod activations;

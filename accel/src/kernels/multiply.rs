@@ -162,9 +162,7 @@ impl<E: Element> Weights for Floats<E> {
         }
         let nothing = [s.splat(0.0); TOKENS];
         // SAFETY: by the caller; a group has 16 elements for each column.
-        unsafe {
-            panel::<S, E, TOKENS>(s, tokens, matrix.group(group).as_ptr(), matrix.columns(), nothing)
-        }
+        unsafe { panel::<S, E, TOKENS>(s, tokens, matrix.group(group).as_ptr(), matrix.columns(), nothing) }
     }
 }
 

@@ -82,6 +82,7 @@ pub trait Simd: Copy {
     /// Bits move down by `count`; those that enter a byte from its neighbour are the caller's to mask.
     fn down(self, a: Self::Bytes, count: i32) -> Self::Bytes;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // Read as one word from where it lies.
     fn four(self, activations: &[i8; 4]) -> Self::Four;
     fn no_sums(self) -> Self::Sums;
     /// Adds each row's 4 products; codes are unsigned and of 6 bits at the most.

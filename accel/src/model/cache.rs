@@ -59,8 +59,7 @@ impl Cache {
     /// A cache that takes `bytes` of memory at the most.
     #[must_use]
     pub fn new(config: &Config, bytes: usize) -> Self {
-        let shape =
-            Shape { layers: config.layers, heads: config.key_heads, part: PAGE * config.head_width };
+        let shape = Shape { layers: config.layers, heads: config.key_heads, part: PAGE * config.head_width };
         Self {
             shape,
             most: bytes / shape.bytes(),

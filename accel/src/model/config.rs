@@ -40,6 +40,7 @@ impl Architecture {
         }
     }
 
+    #[must_use]
     pub fn pairing(self) -> Pairing {
         match self {
             Self::Llama => Pairing::Adjacent,
@@ -48,6 +49,7 @@ impl Architecture {
     }
 
     /// What becomes of the feed-forward gate.
+    #[must_use]
     pub fn gate(self) -> Into {
         match self {
             Self::Gemma3 => Into::Gelu,
@@ -72,7 +74,7 @@ pub struct Config {
     pub head_width: usize,
     pub epsilon: f32,
     /// What embeddings are multiplied by.
-    pub embedding_scale: f32,
+    pub embedding_scale: Option<f32>,
     /// What scores of attention are multiplied by.
     pub attention_scale: f32,
     /// Logits become `cap · tanh(logit / cap)`.
@@ -127,7 +129,7 @@ impl Config {
             key_heads,
             head_width,
             epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
-            embedding_scale: if architecture == Architecture::Gemma3 { root(width) } else { 1.0 },
+            embedding_scale: (architecture == Architecture::Gemma3).then(|| root(width)),
             attention_scale: 1.0 / root(scaled_width(architecture, layers, width, heads, head_width)),
             logit_cap: keys.get("final_logit_softcapping")?.filter(|cap| *cap != 0.0),
             rotation,
@@ -150,8 +152,7 @@ impl Config {
         if self.layers > MOST_LAYERS {
             return Err(Error::Damaged(format!("{} layers", self.layers)));
         }
-        let numbers =
-            [self.epsilon, self.rotation.base, self.rotation.scale, self.logit_cap.unwrap_or(1.0)];
+        let numbers = [self.epsilon, self.rotation.base, self.rotation.scale, self.logit_cap.unwrap_or(1.0)];
         if numbers.iter().any(|number| !number.is_finite() || *number < 0.0) || self.rotation.base == 0.0 {
             return Err(Error::Damaged(format!("impossible numbers in its metadata: {numbers:?}")));
         }

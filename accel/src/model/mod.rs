@@ -19,7 +19,7 @@ use crate::decoder::{Chunk, Decoder, Sequence, Wanted};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kernels::{Format, Isa};
-use crate::threads::{Governor, Pool};
+use crate::threads::{self, Governor, Pool};
 use cache::Cache;
 use config::Config;
 use step::{BATCH, Part, Scratch};
@@ -151,7 +151,12 @@ impl Model {
                 Wanted::Last => start.max(end.saturating_sub(1)),
                 Wanted::All => start,
             };
-            parts.push(Part { sequence: chunk.sequence, position, rows: start..end, wanted: first_wanted..end });
+            parts.push(Part {
+                sequence: chunk.sequence,
+                position,
+                rows: start..end,
+                wanted: first_wanted..end,
+            });
             start = end;
         }
         if start > BATCH {
@@ -212,7 +217,7 @@ impl Decoder for Model {
         let wanted: Vec<_> = parts.iter().map(|part| (part.sequence, part.rows.len())).collect();
         self.cache.reserve(&wanted)?;
         self.pool.set_threads(self.governor.threads());
-        let start = self.began.elapsed();
+        let start = Instant::now();
         let step = step::Step {
             config: &self.config,
             weights: &self.weights,
@@ -229,9 +234,12 @@ impl Decoder for Model {
                 Err(_) => self.cache.truncate(sequence, usize::MAX),
             }
         }
-        let now = self.began.elapsed();
-        let stalled = self.pool.take_stalled();
-        self.governor.observe(now, crate::threads::Step { tokens: tokens.len(), took: now - start, stalled });
+        let step =
+            threads::Step { tokens: tokens.len(), took: start.elapsed(), stalled: self.pool.take_stalled() };
+        self.governor.observe(self.began.elapsed(), step);
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,8 @@ impl Turns {
             let exponent = -(pair as f64) / pairs as f64;
             let divisor = divisors.map_or(1.0, |divisors| f64::from(divisors[pair]));
             #[allow(clippy::cast_possible_truncation)]
-            let frequency = (f64::from(rotation.base).powf(exponent) * f64::from(rotation.scale) / divisor) as f32;
+            let frequency =
+                (f64::from(rotation.base).powf(exponent) * f64::from(rotation.scale) / divisor) as f32;
             frequency
         };
         Self { frequencies: (0..pairs).map(frequency).collect(), cosines: Vec::new(), sines: Vec::new() }

@@ -12,8 +12,8 @@ use super::weights::{Layer, Linear, Weights};
 use crate::decoder::Sequence;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Activations, Attention, Into, Isa, Matrix, Tiles, add, multiply, rms_norm, rms_norm_in_place, rope, write_key,
-    write_value,
+    Activations, Attention, Into, Isa, Matrix, Tiles, add, multiply, rms_norm, rms_norm_in_place, rope,
+    write_key, write_value,
 };
 use crate::threads::Pool;
 
@@ -141,8 +141,10 @@ impl Step<'_> {
         let (width, scale) = (self.config.width, self.config.embedding_scale);
         for (token, row) in tokens.iter().zip(self.scratch.stream.chunks_exact_mut(width)) {
             self.weights.embedding.dequantize_row(*token as usize, row);
-            if scale != 1.0 {
-                row.iter_mut().for_each(|value| *value *= scale);
+            if let Some(scale) = scale {
+                for value in row {
+                    *value *= scale;
+                }
             }
         }
     }
@@ -164,9 +166,8 @@ impl Step<'_> {
             layer.query.matrix.rows() + layer.key.matrix.rows() + layer.value.matrix.rows(),
             self.pool.threads(),
         );
-        let products = [(&layer.query, query), (&layer.key, key), (&layer.value, value)].map(|(linear, out)| {
-            (&linear.matrix, tiles(out, rows, linear.matrix.rows(), rows, columns))
-        });
+        let products = [(&layer.query, query), (&layer.key, key), (&layer.value, value)]
+            .map(|(linear, out)| (&linear.matrix, tiles(out, rows, linear.matrix.rows(), rows, columns)));
         let (isa, normed) = (self.isa, &*normed);
         self.pool.run(&|| {
             for (matrix, tiles) in &products {
@@ -309,7 +310,12 @@ impl Step<'_> {
             rest = others;
             let queries = &query[part.rows.start * width..part.rows.end * width];
             let pages = cache.pages_of(part.sequence);
-            pieces.push((part.position, queries, pages, Tiles::new(out, width, ATTENDING_ROWS, head_columns)));
+            pieces.push((
+                part.position,
+                queries,
+                pages,
+                Tiles::new(out, width, ATTENDING_ROWS, head_columns),
+            ));
         }
         self.pool.run(&|| {
             for (position, queries, pages, tiles) in &pieces {
@@ -398,7 +404,9 @@ impl Step<'_> {
                 multiply(isa, head, normed, &mut tile, Into::Set)?;
                 if let Some(cap) = cap {
                     for row in tile.rows() {
-                        tile.row_mut(row).iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+                        for logit in tile.row_mut(row) {
+                            *logit = cap * (*logit / cap).tanh();
+                        }
                     }
                 }
             }
@@ -425,7 +433,13 @@ fn quantize(pool: &mut Pool, isa: Isa, values: &[f32], codes: &mut Activations, 
 }
 
 /// Cuts the first rows of a buffer into tiles.
-fn tiles(buffer: &mut [f32], rows: usize, width: usize, tile_rows: usize, tile_columns: usize) -> Tiles<'_, f32> {
+fn tiles(
+    buffer: &mut [f32],
+    rows: usize,
+    width: usize,
+    tile_rows: usize,
+    tile_columns: usize,
+) -> Tiles<'_, f32> {
     Tiles::new(&mut buffer[..rows * width], width, tile_rows, tile_columns)
 }
 

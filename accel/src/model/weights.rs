@@ -73,8 +73,16 @@ impl Weights {
         for name in gguf.tensor_names() {
             total += gguf.tensor(name)?.data.len() as u64;
         }
-        let mut loader =
-            Loader { gguf, pool, progress, total, done: 0, taken: HashSet::new(), formats: HashMap::new(), parameters: 0 };
+        let mut loader = Loader {
+            gguf,
+            pool,
+            progress,
+            total,
+            done: 0,
+            taken: HashSet::new(),
+            formats: HashMap::new(),
+            parameters: 0,
+        };
         let weights = loader.weights(config)?;
         loader.refuse_leftovers()?;
         Ok(weights)
@@ -180,7 +188,6 @@ impl<'a> Loader<'a> {
             while packing.step() {}
             Ok(())
         })?;
-        drop(packing);
         self.done += tensor.data.len() as u64;
         match (self.progress)(self.done, self.total) {
             ControlFlow::Continue(()) => Ok(matrix),

@@ -15,10 +15,7 @@ mod prefixes;
 mod speculation;
 pub mod voice;
 
-// A test says what is wrong by panicking, and so does a model that only tests use.
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod fake;
+// A test says what is wrong by panicking.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

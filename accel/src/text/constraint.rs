@@ -12,8 +12,9 @@ use crate::error::{Error, Result};
 /// Bytes of a token; toktrie panics at 1,024.
 const LONGEST_TOKEN: usize = 1000;
 
-/// What may stand between the parts of JSON. Bounded, or small models write line ends for ever.
-const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
+/// What may stand between the parts of JSON, or small models write line ends for ever: llama.cpp's rule
+/// (`common/json-schema-to-grammar.cpp`, `SPACE_RULE`).
+const WHITE_SPACE: &str = r"(\x20|\x0A{1,2}[\x20\x09]{0,20})";
 
 /// Makes constraints for one model. The tokens are put into a trie when the first is asked for.
 pub struct Constraints {

@@ -7,6 +7,10 @@ const CHUNK: usize = 16;
 /// Values whose sum is kept in single precision.
 const BLOCK: usize = 1024;
 
+/// Buckets for each step of 1 in logits, and enough of them for all weights that are not 0.
+const BUCKETS_PER_UNIT: f32 = 8.0;
+const BUCKETS: u16 = 8 * 86;
+
 /// A token with its logit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
@@ -62,6 +66,67 @@ fn keep(candidates: &mut Vec<Candidate>, count: usize) -> f32 {
 fn before(left: &Candidate, right: &Candidate) -> Ordering {
     // There is no NaN among candidates.
     right.logit.partial_cmp(&left.logit).unwrap_or(Ordering::Equal).then(left.token.cmp(&right.token))
+}
+
+/// All tokens whose logit is at least `least`, in the order of the vocabulary.
+pub fn from(logits: &[f32], least: f32) -> Vec<Candidate> {
+    let all = (0..).zip(logits).map(|(token, &logit)| Candidate { token, logit });
+    all.filter(|candidate| candidate.logit >= least && candidate.logit > f32::NEG_INFINITY).collect()
+}
+
+/// The fewest tokens that have this part of all probability together, in no particular order, but always the same.
+///
+/// Weights are summed in buckets of like logits, so that only the bucket with the last of the tokens is sorted.
+pub fn nucleus(logits: &[f32], first: f32, part: f32) -> Vec<Candidate> {
+    let mut sums = [0.0; BUCKETS as usize];
+    for &logit in logits {
+        if let Some(bucket) = bucket(logit, first) {
+            sums[bucket] += f64::from(weight(logit, first, 1.0));
+        }
+    }
+    let wanted = f64::from(part) * sums.iter().sum::<f64>();
+    let mut sum = 0.0;
+    let reaches = |more: &f64| {
+        sum += more;
+        sum >= wanted
+    };
+    let last = sums.iter().position(reaches).unwrap_or(sums.len() - 1);
+    let before_last: f64 = sums[..last].iter().sum();
+    let (mut kept, mut border) = (Vec::new(), Vec::new());
+    for (token, &logit) in (0..).zip(logits) {
+        match bucket(logit, first) {
+            Some(bucket) if bucket < last => kept.push(Candidate { token, logit }),
+            Some(bucket) if bucket == last => border.push(Candidate { token, logit }),
+            _ => {}
+        }
+    }
+    border.sort_unstable_by(before);
+    border.truncate(shortest(&border, first, wanted - before_last));
+    kept.append(&mut border);
+    kept
+}
+
+/// How many of the candidates, from the first on, it takes to have the wanted weight together, or all of them.
+pub fn shortest(candidates: &[Candidate], first: f32, wanted: f64) -> usize {
+    let mut sum = 0.0;
+    let reaches = |candidate: &Candidate| {
+        sum += f64::from(weight(candidate.logit, first, 1.0));
+        sum >= wanted
+    };
+    candidates.iter().position(reaches).map_or(candidates.len(), |last| last + 1)
+}
+
+/// The weight of all candidates together.
+pub fn total(candidates: &[Candidate], first: f32, scale: f32) -> f64 {
+    candidates.iter().map(|candidate| f64::from(weight(candidate.logit, first, scale))).sum()
+}
+
+/// Which bucket a logit falls into; `None` when its weight is 0.
+fn bucket(logit: f32, first: f32) -> Option<usize> {
+    let distance = (first - logit) * BUCKETS_PER_UNIT;
+    // NaN fails the comparison; what passes is small and not negative.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    (distance < f32::from(BUCKETS)).then_some(distance as usize)
 }
 
 /// The sum of exp((logit - highest) · scale) over all logits; `highest` is the highest of them, and finite.

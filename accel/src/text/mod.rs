@@ -18,6 +18,7 @@ mod strings;
 mod template;
 mod tokenizer;
 mod vocabulary;
+mod white_space;
 
 pub use constraint::{Constraint, Constraints};
 pub use message::{Chat, Message};

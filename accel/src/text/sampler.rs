@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::constraint::Constraint;
-use super::logits::{Candidate, highest, sum_of_exponentials, weight};
+use super::logits::{Candidate, from, highest, nucleus, shortest, sum_of_exponentials, total, weight};
 use super::random::Random;
 use crate::error::{Error, Result};
 
@@ -180,71 +180,42 @@ impl Sampler {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        let first = highest(logits, 1, f32::NEG_INFINITY);
-        let Some(&first) = first.first() else {
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        let mut best = highest(logits, if temperature == 0.0 { 1 } else { top_k.max(1) }, f32::NEG_INFINITY);
+        let Some(&first) = best.first() else {
             return Err(Error::Failed("the model gave no probability to any token".into()));
         };
-        if self.sampling.temperature == 0.0 || first.logit == f32::INFINITY {
+        if temperature == 0.0 || first.logit == f32::INFINITY {
             return Ok(first.token);
         }
         let draw = self.random.next();
-        let scale = 1.0 / self.sampling.temperature;
-        if self.sampling.top_k == 0 && self.sampling.top_p >= 1.0 && self.sampling.min_p == 0.0 {
+        let scale = 1.0 / temperature;
+        if top_k == 0 && top_p >= 1.0 && min_p == 0.0 {
             return Ok(draw_from_all(logits, first.logit, scale, draw));
         }
-        let candidates = self.candidates(logits, first.logit);
-        let weights =
-            candidates.iter().map(|candidate| f64::from(weight(candidate.logit, first.logit, scale)));
-        let mut left = draw * weights.clone().sum::<f64>();
-        let chosen = candidates.iter().zip(weights).find(|(_, weight)| {
-            left -= weight;
-            left < 0.0
-        });
-        // Rounding may leave a little past the last weight.
-        Ok(chosen.map(|(candidate, _)| candidate).or(candidates.last()).unwrap_or(&first).token)
-    }
-
-    /// The tokens to draw from, most likely first: the fewest that any of top-k, top-p and min-p would leave.
-    ///
-    /// All three cut the end off the same order, so min-p may go first, which saves sorting what it cuts; top-p counts
-    /// probability among the top k.
-    fn candidates(&self, logits: &[f32], first: f32) -> Vec<Candidate> {
-        let Sampling { top_k, top_p, min_p, .. } = self.sampling;
-        let least = if min_p > 0.0 { first + min_p.ln() } else { f32::NEG_INFINITY };
-        if top_p >= 1.0 {
-            return highest(logits, if top_k == 0 { logits.len() } else { top_k }, least);
+        // Each of the stages cuts the end off the same order, so it does not matter that top-p counts the probability
+        // of tokens that min-p would cut.
+        let least = if min_p > 0.0 { first.logit + min_p.ln() } else { f32::NEG_INFINITY };
+        if top_k == 0 {
+            best = if top_p < 1.0 { nucleus(logits, first.logit, top_p) } else { from(logits, least) };
+        } else if top_p < 1.0 {
+            let kept = shortest(&best, first.logit, f64::from(top_p) * total(&best, first.logit, 1.0));
+            best.truncate(kept);
         }
-        if top_k > 0 {
-            let mut candidates = highest(logits, top_k, f32::NEG_INFINITY);
-            let total: f64 =
-                candidates.iter().map(|candidate| f64::from(weight(candidate.logit, first, 1.0))).sum();
-            let kept = nucleus(&candidates, first, f64::from(top_p) * total).unwrap_or(candidates.len());
-            candidates.truncate(kept);
-            candidates.retain(|candidate| candidate.logit >= least);
-            return candidates;
-        }
-        let wanted = f64::from(top_p) * sum_of_exponentials(logits, first, 1.0);
-        let mut count = 64;
-        loop {
-            let mut candidates = highest(logits, count, least);
-            let kept = nucleus(&candidates, first, wanted);
-            if kept.is_some() || candidates.len() < count {
-                candidates.truncate(kept.unwrap_or(count));
-                return candidates;
-            }
-            count *= 8;
-        }
+        best.retain(|candidate| candidate.logit >= least);
+        Ok(draw_from(&best, first, scale, draw).token)
     }
 }
 
-/// How many candidates it takes to have the wanted weight together; `None` when all have less.
-fn nucleus(candidates: &[Candidate], first: f32, wanted: f64) -> Option<usize> {
-    let mut sum = 0.0;
-    let reaches = |candidate: &Candidate| {
-        sum += f64::from(weight(candidate.logit, first, 1.0));
-        sum >= wanted
-    };
-    candidates.iter().position(reaches).map(|last| last + 1)
+/// Draws by the probabilities of candidates, in their order.
+fn draw_from(candidates: &[Candidate], first: Candidate, scale: f32, draw: f64) -> Candidate {
+    let mut left = draw * total(candidates, first.logit, scale);
+    let chosen = candidates.iter().find(|candidate| {
+        left -= f64::from(weight(candidate.logit, first.logit, scale));
+        left < 0.0
+    });
+    // Rounding may leave a little past the last weight.
+    chosen.or(candidates.last()).copied().unwrap_or(first)
 }
 
 /// Draws by all probabilities, in the order of the vocabulary.

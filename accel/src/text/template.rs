@@ -6,11 +6,11 @@
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::message::{Chat, Message};
 use super::python_json;
 use super::tokenizer::Tokenizer;
+use super::white_space;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 
@@ -121,7 +121,8 @@ fn environment() -> Result<Environment<'static>> {
     environment.set_syntax(syntax.map_err(|error| Error::Failed(error.to_string()))?);
     environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_unknown_method_callback(white_space::method);
+    environment.add_filter("trim", white_space::trim);
     environment.add_filter("tojson", python_json::filter);
     environment.add_function(
         "raise_exception",

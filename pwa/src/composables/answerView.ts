@@ -1,22 +1,24 @@
 /** What the line under an answer says. */
 import { toHex } from '../protocol/bytes'
 import type { State } from '../protocol/generated'
-import { answerBefore, type Message, type Messages } from '../protocol/messages'
-import { isContinuable, isFinal } from '../protocol/values'
+import type { Message } from '../protocol/messages'
+import { isFinal } from '../protocol/values'
 import type { LiveAnswer } from '../sync/liveAnswer'
-import type { AnswerState, AnswerView, RouteKind } from './types'
+import type { ShownMessage } from './threadView'
+import type { AnswerState, AnswerView } from './types'
 
 export interface AnswerContext {
-  messages: Messages
   nodeNames: ReadonlyMap<string, string>
   /** Nodes gone so long that their runs show as interrupted (Q8). */
   gone: ReadonlySet<string>
-  routes: ReadonlyMap<string, RouteKind>
   live: ReadonlyMap<string, LiveAnswer>
 }
 
 /** Returns the view of an answer, or null for a message that nobody asked for. */
-export function viewAnswer(message: Message, context: AnswerContext): AnswerView | null {
+export function viewAnswer(
+  { message, route, isBlocked }: Pick<ShownMessage, 'message' | 'route' | 'isBlocked'>,
+  context: AnswerContext,
+): AnswerView | null {
   if (message.role !== 'assistant') return null
   const live = context.live.get(message.id) ?? null
   const state = isFinal(message.state) ? message.state : (live?.ended?.state ?? message.state)
@@ -24,13 +26,13 @@ export function viewAnswer(message: Message, context: AnswerContext): AnswerView
   const name = stateName(message, state, live, node !== null && context.gone.has(node))
   return {
     state: name,
-    blocked: name === 'queued' && isBlocked(message, context.messages),
+    blocked: name === 'queued' && isBlocked,
     code: state?.code ?? null,
     node,
     nodeName: node === null ? null : (context.nodeNames.get(node) ?? null),
     model: state?.model ?? live?.model ?? message.request?.model ?? null,
     engine: state?.engine ?? live?.engine ?? null,
-    route: live?.route ?? context.routes.get(message.id) ?? null,
+    route: live?.route ?? route,
     firstTokenMs: state?.first_token_ms ?? null,
     durationMs: state?.duration_ms ?? null,
     tokens: state?.completion_tokens ?? null,
@@ -45,11 +47,6 @@ function stateName(message: Message, state: State | null, live: LiveAnswer | nul
   const isRunning = state?.state === 'running' || (live?.lastEvent ?? 0) > 0
   if (!isRunning) return message.stop ? 'stopped' : 'queued'
   return isNodeGone ? 'interrupted' : 'running'
-}
-
-function isBlocked(answer: Message, messages: Messages): boolean {
-  const before = answerBefore(messages, answer)
-  return before !== null && isFinal(before.state) && !isContinuable(before.state)
 }
 
 /** Tokens per second after the first token; null where it can't be told. */

@@ -1,60 +1,70 @@
-/** What several composables read of the open account: nodes, requests under way, what is unacknowledged. */
-import { computed, type ComputedRef } from 'vue'
+/**
+ * What the whole interface reads of the open account: nodes, requests under way, what is unacknowledged, where sync
+ * stands. Read once for the page, however many components ask: each bubble of a thread does.
+ */
+import { computed, effectScope, type ComputedRef } from 'vue'
 import { readSync } from '../local/log'
 import { readNodes, readPending, readUnacknowledged } from '../local/reads'
-import type { PendingRecord } from '../local/database'
+import type { AccountDatabase, PendingRecord, SyncState } from '../local/database'
 import type { Node } from '../protocol/generated'
-import { useDomovoi } from '../stores/domovoi'
+import { useDomovoi, type Domovoi } from '../stores/domovoi'
 import { goneNodes } from '../sync/nodes'
 import { useLiveQuery } from './liveQuery'
 import { useNow } from './now'
 
 const GONE_CHECK_MS = 5_000
-const NOTHING: { requests: ReadonlySet<string>; changes: number } = { requests: new Set<string>(), changes: 0 }
 
-export function useNodes(): ComputedRef<readonly Node[] | null> {
-  const { engine } = useDomovoi()
-  const nodes = useLiveQuery(() => {
-    const db = engine.value?.db
-    return db === undefined ? null : () => readNodes(db)
-  })
-  return computed(() => nodes.value)
+export interface Situation {
+  /** null until they have been read. */
+  nodes: ComputedRef<readonly Node[] | null>
+  /** Ids of nodes whose runs show as interrupted (Q8). */
+  gone: ComputedRef<ReadonlySet<string>>
+  pending: ComputedRef<readonly PendingRecord[]>
+  unacknowledged: ComputedRef<{ requests: ReadonlySet<string>; changes: number }>
+  sync: ComputedRef<SyncState | null>
 }
 
-/** Ids of nodes whose runs show as interrupted (Q8). */
-export function useGoneNodes(nodes: ComputedRef<readonly Node[] | null>): ComputedRef<ReadonlySet<string>> {
-  const { engine } = useDomovoi()
+const situations = new WeakMap<Domovoi, Situation>()
+
+export function useSituation(): Situation {
+  const domovoi = useDomovoi()
+  const known = situations.get(domovoi)
+  if (known !== undefined) return known
+  // Detached: it lasts as long as the page, not as the component that asked first.
+  const situation = effectScope(true).run(() => readSituation(domovoi))
+  if (situation === undefined) throw new Error('a new scope runs')
+  situations.set(domovoi, situation)
+  return situation
+}
+
+function readSituation({ engine }: Domovoi): Situation {
+  const read = <Result>(query: (db: AccountDatabase) => Promise<Result>) =>
+    useLiveQuery(() => {
+      const db = engine.value?.db
+      return db === undefined ? null : () => query(db)
+    })
+  const [nodes, pending, unacknowledged, sync] = [
+    read(readNodes),
+    read(readPending),
+    read(readUnacknowledged),
+    read(readSync),
+  ]
   const now = useNow(GONE_CHECK_MS)
-  const sync = useLiveQuery(() => {
-    const db = engine.value?.db
-    return db === undefined ? null : () => readSync(db)
-  })
-  return computed((before: ReadonlySet<string> = new Set()) => {
+  const gone = computed((before: ReadonlySet<string> = new Set()) => {
     // Without the server nobody can say how long a node has been gone.
     const isKnown = engine.value?.link.connection === 'up'
     const best = engine.value?.router.state.best ?? new Map()
-    const gone = isKnown
+    const found = isKnown
       ? goneNodes(nodes.value ?? [], best, now.value + (sync.value?.offsetMs ?? 0))
       : new Set<string>()
     // The same set again, so that nothing is rendered anew every few seconds.
-    return gone.size === before.size && [...gone].every((id) => before.has(id)) ? before : gone
+    return found.size === before.size && [...found].every((id) => before.has(id)) ? before : found
   })
-}
-
-export function usePending(): ComputedRef<readonly PendingRecord[]> {
-  const { engine } = useDomovoi()
-  const pending = useLiveQuery(() => {
-    const db = engine.value?.db
-    return db === undefined ? null : () => readPending(db)
-  })
-  return computed(() => pending.value?.pending ?? [])
-}
-
-export function useUnacknowledged(): ComputedRef<{ requests: ReadonlySet<string>; changes: number }> {
-  const { engine } = useDomovoi()
-  const unacknowledged = useLiveQuery(() => {
-    const db = engine.value?.db
-    return db === undefined ? null : () => readUnacknowledged(db)
-  })
-  return computed(() => unacknowledged.value ?? NOTHING)
+  return {
+    nodes: computed(() => nodes.value),
+    gone,
+    pending: computed(() => pending.value?.pending ?? []),
+    unacknowledged: computed(() => unacknowledged.value ?? { requests: new Set<string>(), changes: 0 }),
+    sync: computed(() => sync.value),
+  }
 }

@@ -3,10 +3,10 @@ import type { StoredThread } from '../local/reads'
 import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { toHex } from '../protocol/bytes'
 import { Tree, type Message } from '../protocol/messages'
-import { isFinal } from '../protocol/values'
+import { isContinuable, isFinal } from '../protocol/values'
 import type { LinkState } from '../sync/link'
 import { viewAnswer, type AnswerContext } from './answerView'
-import type { Delivery, Id, ThreadMessage } from './types'
+import type { Delivery, Id, RouteKind, ThreadMessage } from './types'
 
 /** Refusals of a push that trying again does not change. */
 const LASTING_REFUSALS: ReadonlySet<string> = new Set(['bad_request', 'body_too_large'])
@@ -20,34 +20,70 @@ export function followedLeaf(followed: Id | null, { conversation, device, messag
   return followed ?? new Tree(messages).activePath(conversation.activeLeaf).at(-1)?.id ?? null
 }
 
-export interface ThreadContext extends Omit<AnswerContext, 'messages' | 'routes'> {
-  link: Pick<LinkState, 'pushing' | 'problem'>
-}
-
-/** The branch to show, with the tree it was found in. */
-export interface ShownBranch {
-  thread: StoredThread
-  tree: Tree
-  path: Message[]
+/** One message of the branch, with all that its view takes from the store. */
+export interface ShownMessage {
+  message: Message
+  siblings: readonly Id[]
+  /** The answers to it. */
+  answers: readonly Message[]
+  /** Its last dseq that the server has not acknowledged, of messages that this device wrote; null for others. */
+  own: { unacknowledged: number | undefined } | null
+  route: RouteKind | null
+  /** The answer before it failed or broke off. */
+  isBlocked: boolean
 }
 
 /** Returns the branch through `leaf`, root first; nothing of a deleted conversation. */
-export function shownBranch(thread: StoredThread, leaf: Id | null): ShownBranch {
+export function shownBranch(thread: StoredThread, leaf: Id | null): ShownMessage[] {
+  if (thread.conversation.deleted) return []
   const tree = new Tree(thread.messages)
-  return { thread, tree, path: thread.conversation.deleted ? [] : tree.activePath(leaf) }
+  let before: Message | null = null
+  return tree.activePath(leaf).map((message) => {
+    const isBlocked = before !== null && isFinal(before.state) && !isContinuable(before.state)
+    if (message.role === 'assistant') before = message
+    const isOwn = message.role === 'user' && toHex(deviceOf(message.created)) === thread.device
+    return {
+      message,
+      siblings: tree.children(message.parent).map(({ id }) => id),
+      answers: message.role === 'user' ? tree.children(message.id) : [],
+      own: isOwn ? { unacknowledged: thread.unacknowledged.get(message.id) } : null,
+      route: thread.routes.get(message.id) ?? null,
+      isBlocked,
+    }
+  })
 }
 
-/** Returns one message of the branch. */
-export function viewMessage(message: Message, { thread, tree }: ShownBranch, context: ThreadContext): ThreadMessage {
+/** Says whether the view of a message can be the one that it was. */
+export function isSameShown(one: ShownMessage, other: ShownMessage): boolean {
+  return (
+    one.message === other.message &&
+    one.own?.unacknowledged === other.own?.unacknowledged &&
+    one.route === other.route &&
+    one.isBlocked === other.isBlocked &&
+    isSameList(one.siblings, other.siblings) &&
+    isSameList(one.answers, other.answers)
+  )
+}
+
+function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length === other.length && one.every((member, index) => member === other[index])
+}
+
+export interface ThreadContext extends AnswerContext {
+  link: Pick<LinkState, 'pushing' | 'problem'>
+}
+
+export function viewMessage(shown: ShownMessage, context: ThreadContext): ThreadMessage {
+  const { message, siblings } = shown
   return {
     id: message.id,
     role: message.role,
     parent: message.parent,
     text: textOf(message, context),
     createdAt: millisecondsOf(message.created),
-    delivery: deliveryOf(message, tree, thread, context),
-    siblings: tree.children(message.parent).map((sibling) => sibling.id),
-    answer: viewAnswer(message, { ...context, messages: thread.messages, routes: thread.routes }),
+    delivery: deliveryOf(shown, context),
+    siblings: [...siblings],
+    answer: viewAnswer(shown, context),
   }
 }
 
@@ -55,11 +91,10 @@ function textOf(message: Message, { live }: ThreadContext): string {
   return isFinal(message.state) ? message.body : (live.get(message.id)?.text ?? message.body)
 }
 
-function deliveryOf(message: Message, tree: Tree, thread: StoredThread, context: ThreadContext): Delivery | null {
-  if (message.role !== 'user' || toHex(deviceOf(message.created)) !== thread.device) return null
-  const dseq = thread.unacknowledged.get(message.id)
+function deliveryOf({ own, answers }: ShownMessage, context: ThreadContext): Delivery | null {
+  if (own === null) return null
+  const dseq = own.unacknowledged
   if (dseq === undefined) return 'accepted'
-  const answers = tree.children(message.id)
   if (answers.some((answer) => answer.state !== null || context.live.get(answer.id)?.accepted)) return 'accepted'
   const { pushing, problem } = context.link
   if (problem !== null && LASTING_REFUSALS.has(problem)) return 'failed'

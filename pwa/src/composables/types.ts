@@ -107,6 +107,8 @@ export interface SendOptions {
   /** The message this one follows; null begins the conversation. Omitted: the end of the shown branch. */
   parent?: Id | null
   model?: string | null
+  /** The longest answer, in tokens; omitted: as the node does. */
+  longest?: number
 }
 
 export interface Actions {
@@ -169,4 +171,4 @@ export interface SessionActions {
 //   useStatus(): ComputedRef<Status>
 //   useActions(): Actions
 //   useSession(): SessionView & SessionActions
-//   useDraft(conversation: Ref<Id | null>): { text: Ref<string>, clear(): void }   kept in IndexedDB
+//   useDraft(conversation: Ref<Id | null>): Draft   kept in IndexedDB

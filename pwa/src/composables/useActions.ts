@@ -4,25 +4,29 @@ import { ProblemError } from '../protocol/errors'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
 import { preferredNode } from '../sync/nodes'
+import { useSituation } from './situation'
 import type { Actions } from './types'
 
 /** What a person can do. Each writes in one transaction; the network follows by itself. */
 export function useActions(): Actions {
   const domovoi = useDomovoi()
+  const { nodes } = useSituation()
   const current = (): Engine => {
     if (domovoi.engine.value === null) throw new ProblemError('token_missing', 'No account is open.')
     return domovoi.engine.value
   }
   const node = async (): Promise<string> => {
     const { db, router } = current()
-    const chosen = preferredNode(await knownNodes(db), router.state.best)
+    const chosen = preferredNode(nodes.value ?? (await knownNodes(db)), router.state.best)
     if (chosen === null) throw new ProblemError('node_unknown')
     return chosen.node_id
   }
   return {
-    async send({ conversation, text, parent, model = null }) {
+    async send({ conversation, text, parent, model = null, longest }) {
       const follows = parent === undefined ? {} : { parent }
-      const sent = await local.send(current().db, { conversation, text, model, node: await node(), ...follows })
+      const sampling = longest === undefined ? {} : { max_tokens: longest }
+      const draft = { conversation, text, model, sampling, node: await node(), ...follows }
+      const sent = await local.send(current().db, draft)
       return sent.conversation
     },
     async regenerate(answer) {

@@ -2,7 +2,7 @@ import { computed, type ComputedRef, type Ref } from 'vue'
 import { readSummaries } from '../local/reads'
 import { useDomovoi } from '../stores/domovoi'
 import { useLiveQuery } from './liveQuery'
-import { useGoneNodes, useNodes, usePending, useUnacknowledged } from './situation'
+import { useSituation } from './situation'
 import { viewSummary } from './summaryView'
 import type { ConversationSummary } from './types'
 
@@ -16,9 +16,7 @@ export function useConversations(): {
     const db = engine.value?.db
     return db === undefined ? null : () => readSummaries(db)
   })
-  const pending = usePending()
-  const unacknowledged = useUnacknowledged()
-  const gone = useGoneNodes(useNodes())
+  const { pending, unacknowledged, gone } = useSituation()
   const conversations = computed(() =>
     (summaries.value ?? []).map((summary) =>
       viewSummary(summary, {

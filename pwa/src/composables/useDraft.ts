@@ -6,13 +6,24 @@ import type { Id } from './types'
 
 const SAVE_AFTER_MS = 300
 
+export interface Draft {
+  text: Ref<string>
+  /**
+   * Empties the field and gives its words to `store`. What is kept of them goes when `store` has resolved; when it
+   * rejects, they come back into the field.
+   */
+  hand: (store: (words: string) => Promise<void>) => Promise<void>
+}
+
 /** The unsent text of a conversation, kept in IndexedDB. */
-export function useDraft(conversation: Ref<Id | null>): { text: Ref<string>; clear: () => void } {
+export function useDraft(conversation: Ref<Id | null>): Draft {
   const { engine } = useDomovoi()
   const text = ref('')
   let place: { db: AccountDatabase; id: Id | null } | null = null
   let timer: ReturnType<typeof setTimeout> | undefined
   let isTyped = true
+  /** While words are handed over, what is kept stays: it is all there would be after a crash. */
+  let handing = 0
 
   const save = () => {
     clearTimeout(timer)
@@ -48,16 +59,29 @@ export function useDraft(conversation: Ref<Id | null>): { text: Ref<string>; cle
     () => {
       clearTimeout(timer)
       timer = undefined
-      if (isTyped) timer = setTimeout(save, SAVE_AFTER_MS)
+      if (isTyped && handing === 0) timer = setTimeout(save, SAVE_AFTER_MS)
     },
     { flush: 'sync' },
   )
   onScopeDispose(saveIfWaiting)
   return {
     text,
-    clear() {
+    async hand(store) {
+      const words = text.value
+      clearTimeout(timer)
+      timer = undefined
+      handing += 1
       show('')
-      save()
+      try {
+        await store(words)
+      } catch (error) {
+        // What a person has typed meanwhile counts more.
+        if (text.value === '') show(words)
+        throw error
+      } finally {
+        handing -= 1
+        if (handing === 0) save()
+      }
     },
   }
 }

@@ -1,25 +1,17 @@
 import { computed, type ComputedRef } from 'vue'
-import { useLiveQuery } from './liveQuery'
-import { readSync } from '../local/log'
 import type { Node } from '../protocol/generated'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
 import type { LiveAnswer } from '../sync/liveAnswer'
 import { preferredNode } from '../sync/nodes'
 import { isWaitingHere } from './summaryView'
-import { useNodes, usePending, useUnacknowledged } from './situation'
+import { useSituation } from './situation'
 import type { RouteKind, Status, StatusKind } from './types'
 
 /** Where an answer would come from now, and what waits. */
 export function useStatus(): ComputedRef<Status> {
   const { engine, session } = useDomovoi()
-  const nodes = useNodes()
-  const pending = usePending()
-  const unacknowledged = useUnacknowledged()
-  const sync = useLiveQuery(() => {
-    const db = engine.value?.db
-    return db === undefined ? null : () => readSync(db)
-  })
+  const { nodes, pending, unacknowledged, sync } = useSituation()
   return computed(() => {
     const connection = engine.value === null ? UNCONNECTED : describeConnection(engine.value, nodes.value)
     const live = engine.value?.answers.live ?? NO_ANSWERS

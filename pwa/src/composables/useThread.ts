@@ -1,10 +1,10 @@
-import { computed, shallowRef, watch, type Ref } from 'vue'
+import { computed, shallowRef, watch, type ComputedRef, type Ref } from 'vue'
 import { readThread } from '../local/reads'
 import { useDomovoi } from '../stores/domovoi'
 import { useLiveQuery } from './liveQuery'
-import { useGoneNodes, useNodes, usePending, useUnacknowledged } from './situation'
+import { useSituation } from './situation'
 import { viewSummary } from './summaryView'
-import { followedLeaf, shownBranch, viewMessage } from './threadView'
+import { followedLeaf, isSameShown, shownBranch, viewMessage, type ShownMessage } from './threadView'
 import type { ConversationSummary, Id, Thread, ThreadMessage } from './types'
 
 /** One conversation on the screen: its shown branch, growing while an answer streams. */
@@ -16,26 +16,31 @@ export function useThread(conversation: Ref<Id | null>): Thread {
     return db === undefined || id === null ? null : () => readThread(db, id)
   })
   const leaf = useFollowedLeaf(stored)
-  const nodes = useNodes()
-  const gone = useGoneNodes(nodes)
+  const { nodes, gone, pending, unacknowledged } = useSituation()
   useWatchedAnswers(conversation)
 
-  const branch = computed(() => (stored.value === null ? null : shownBranch(stored.value, leaf.value)))
   const nodeNames = computed(() => new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])))
-  // A computed for each message: while one answer streams, the others keep their identity and render nothing.
-  const views = computed(() =>
-    (branch.value?.path ?? []).map((message) =>
-      computed((): ThreadMessage | null => {
-        if (branch.value === null || engine.value === null) return null
-        const { link, answers } = engine.value
-        const context = { nodeNames: nodeNames.value, gone: gone.value, live: answers.live, link }
-        return viewMessage(message, branch.value, context)
+  const view = (shown: ShownMessage): View => {
+    const message = computed(() => {
+      if (engine.value === null) return null
+      const { link, answers } = engine.value
+      return viewMessage(shown, { nodeNames: nodeNames.value, gone: gone.value, live: answers.live, link })
+    })
+    return { shown, message }
+  }
+  // A computed for each message: while one changes, the others keep their identity and render nothing.
+  const views = computed((before: Map<Id, View> = new Map()) => {
+    const branch = stored.value === null ? [] : shownBranch(stored.value, leaf.value)
+    return new Map(
+      branch.map((shown) => {
+        const known = before.get(shown.message.id)
+        return [shown.message.id, known !== undefined && isSameShown(known.shown, shown) ? known : view(shown)]
       }),
-    ),
+    )
+  })
+  const messages = computed(() =>
+    [...views.value.values()].map(({ message }) => message.value).filter((message) => message !== null),
   )
-  const messages = computed(() => views.value.map((view) => view.value).filter((message) => message !== null))
-  const pending = usePending()
-  const unacknowledged = useUnacknowledged()
   const summary = computed((): ConversationSummary | null => {
     const record = stored.value?.summary ?? null
     if (record === null || record.deleted || engine.value === null) return null
@@ -49,6 +54,11 @@ export function useThread(conversation: Ref<Id | null>): Thread {
     loading: computed(() => conversation.value !== null && stored.value === null),
     answering: computed(() => messages.value.some((message) => message.answer?.state === 'running')),
   }
+}
+
+interface View {
+  shown: ShownMessage
+  message: ComputedRef<ThreadMessage | null>
 }
 
 type Stored = Readonly<Ref<Awaited<ReturnType<typeof readThread>> | null>>

@@ -36,7 +36,16 @@ export function regionalTag(language: string, wished: readonly string[]): string
   return wished.find((tag) => tag.toLowerCase().split('-')[0] === language) ?? language
 }
 
-export function createFormat(language: string): Format {
+const formats = new Map<string, Format>()
+
+/** Returns the format of a language. One for all that ask: its makers from Intl cost more than a component's drawing. */
+export function formatOf(language: string): Format {
+  const format = formats.get(language) ?? createFormat(language)
+  formats.set(language, format)
+  return format
+}
+
+function createFormat(language: string): Format {
   const time = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' })
   const weekday = new Intl.DateTimeFormat(language, { weekday: 'short' })
   const date = new Intl.DateTimeFormat(language, { day: 'numeric', month: 'short' })

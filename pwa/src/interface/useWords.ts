@@ -1,11 +1,11 @@
 /** Words and figures in the chosen language. */
 import { computed } from 'vue'
 import { useI18n } from 'vue-i18n'
-import { createFormat, regionalTag } from '../i18n/format'
+import { formatOf, regionalTag } from '../i18n/format'
 
 export function useWords() {
   const { t, te, locale } = useI18n({ useScope: 'global' })
-  const format = computed(() => createFormat(regionalTag(locale.value, navigator.languages)))
+  const format = computed(() => formatOf(regionalTag(locale.value, navigator.languages)))
   /** The sentence for a failure: whatever was thrown, or a code of the closed set. */
   const explain = (failure: unknown): string => {
     const code = typeof failure === 'string' ? failure : codeOf(failure)

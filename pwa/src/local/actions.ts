@@ -1,13 +1,13 @@
 /** What a person does, each as one transaction of changes. The network learns of it from the outbox. */
 import { fromHex, toHex } from '../protocol/bytes'
 import { ProblemError } from '../protocol/errors'
-import { ConversationField, EntityType, limits, MessageField, type Request } from '../protocol/generated'
+import { ConversationField, EntityType, limits, MessageField, type Request, type Sampling } from '../protocol/generated'
 import { idFromHex, uuid7 } from '../protocol/identifiers'
 import { Tree, type Message } from '../protocol/messages'
 import { encodeText, encodeValue, isFinal, type Role } from '../protocol/values'
+import { loadConversation } from './conversations'
 import type { AccountDatabase } from './database'
 import { write, type Draft } from './log'
-import { loadConversation } from './summaries'
 
 /** Undoes what was just done. */
 export type Undo = () => Promise<void>
@@ -21,6 +21,7 @@ export interface MessageDraft {
   /** The node that shall answer, in hex. */
   node: string | null
   model: string | null
+  sampling?: Sampling
 }
 
 export interface Sent {
@@ -36,7 +37,11 @@ export async function send(db: AccountDatabase, draft: MessageDraft): Promise<Se
   return db.logTransaction(async () => {
     const sent = { conversation: draft.conversation ?? newId(db), message: newId(db), answer: newId(db) }
     const parent = draft.parent === undefined ? await shownLeaf(db, draft.conversation) : draft.parent
-    const request = { node: draft.node === null ? null : fromHex(draft.node), model: draft.model, sampling: {} }
+    const request = {
+      node: draft.node === null ? null : fromHex(draft.node),
+      model: draft.model,
+      sampling: draft.sampling ?? {},
+    }
     await write(db, [
       header(sent.conversation, sent.message, 'user', parent),
       messageField(sent.conversation, sent.message, MessageField.BODY, body),
@@ -73,8 +78,8 @@ export async function regenerate(db: AccountDatabase, answerId: string, node: st
 export async function edit(db: AccountDatabase, id: string, text: string, node: string | null): Promise<Sent> {
   return db.logTransaction(async () => {
     const { message, conversation, tree } = await findMessage(db, id)
-    const model = tree.children(id).at(-1)?.request?.model ?? null
-    return send(db, { conversation, text, parent: message.parent, node, model })
+    const { model = null, sampling = {} } = tree.children(id).at(-1)?.request ?? {}
+    return send(db, { conversation, text, parent: message.parent, node, model, sampling })
   })
 }
 

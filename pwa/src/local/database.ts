@@ -1,12 +1,15 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
-import Dexie, { type EntityTable, type Table } from 'dexie'
+import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
 import type { Change, Node } from '../protocol/generated'
+import { Snapshots } from './conversations'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
   etype: number
   eid: string
   scope: string
+  /** The scope's revision in which it was written last. */
+  revision: number
   /** MessagePack of the array of its cells. */
   cells: Uint8Array
 }
@@ -24,6 +27,8 @@ export interface OutboxRecord {
 /** What the list of conversations shows: worked out from the cells in the transaction that writes them. */
 export interface SummaryRecord {
   id: string
+  /** Counts the writes to this conversation's entities on this device. */
+  revision: number
   title: string
   snippet: string
   updatedAt: number
@@ -128,23 +133,25 @@ export class AccountDatabase extends Dexie {
   declare readonly arrival: EntityTable<ArrivalRecord, 'id'>
   declare readonly draft: EntityTable<DraftRecord, 'conversation'>
   declare private readonly meta: EntityTable<MetaRecord, 'key'>
+  readonly snapshots = new Snapshots()
 
   constructor(
     readonly accountId: string,
     readonly environment: Environment = browserEnvironment,
   ) {
-    // Strict: what a person wrote is on the disk when its transaction is complete, power cut or not.
-    const { indexedDB } = environment
-    super(`domovoi-${accountId}`, { indexedDB, chromeTransactionDurability: 'strict' })
-    this.version(1).stores({
-      entity: '[etype+eid], [etype+scope]',
-      outbox: 'dseq, scope, request',
-      summary: 'id',
-      pending: 'id, conversation',
-      arrival: 'id, conversation',
-      draft: 'conversation',
-      meta: 'key',
-    })
+    super(`domovoi-${accountId}`, { indexedDB: environment.indexedDB, cache: 'disabled' })
+    this.version(2)
+      .stores({
+        entity: '[etype+eid], [scope+revision]',
+        outbox: 'dseq, scope, request',
+        summary: 'id',
+        pending: 'id, conversation',
+        arrival: 'id, conversation',
+        draft: 'conversation',
+        meta: 'key',
+      })
+      .upgrade((transaction) => transaction.table('entity').toCollection().modify({ revision: 1 }))
+    this.use({ stack: 'dbcore', name: 'durability', create: withDurability })
     // Another tab has a newer version of the app: give way, so that its upgrade is not blocked.
     this.on('versionchange', () => {
       this.close()
@@ -163,5 +170,42 @@ export class AccountDatabase extends Dexie {
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
     // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
     return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
+  }
+
+  /** The same without this device's own changes: for what can be pulled again. */
+  async pullTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.transaction('rw', [this.entity, this.summary, this.pending, this.meta], async () => work())
+  }
+
+  async metaTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.transaction('rw', this.meta, async () => work())
+  }
+
+  /** Runs `work` in one transaction that reads what is pushed. */
+  async outboxReading<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.transaction('r', [this.outbox, this.meta], async () => work())
+  }
+
+  /** Runs `work` in one transaction that reads what a conversation shows. */
+  async threadReading<Result>(work: () => Promise<Result>): Promise<Result> {
+    const tables = [this.entity, this.summary, this.outbox, this.arrival, this.meta]
+    return this.transaction('r', tables, async () => work())
+  }
+}
+
+/** What a person wrote exists nowhere else yet. */
+const OF_THE_PERSON = ['outbox', 'draft']
+
+/**
+ * What a person wrote is on the disk when its transaction is complete, power cut or not. What came from the server
+ * need not be: rows and cursor are lost together, and pulled again.
+ */
+function withDurability(core: DBCore): DBCore {
+  return {
+    ...core,
+    transaction: (stores, mode) =>
+      core.transaction(stores, mode, {
+        durability: stores.some((store) => OF_THE_PERSON.includes(store)) ? 'strict' : 'relaxed',
+      }),
   }
 }

@@ -11,36 +11,46 @@ import type { AccountDatabase, EntityRecord } from './database'
 const decoder = new Decoder()
 const encoder = new Encoder()
 
-export interface Entity {
+/** Which entity, and in which conversation. */
+export interface Place {
   etype: number
   eid: string
   scope: string
+}
+
+export interface Entity extends Place {
+  /** The scope's revision in which it was written last. */
+  revision: number
   /** Cells by field. */
   fields: Record<number, StoredChange>
 }
 
-/** Returns the entities that these changes write to, as stored or new and empty, in the order of `changes`. */
-export async function loadEntities(db: AccountDatabase, changes: readonly StoredChange[]): Promise<Entity[]> {
-  const entities = new Map<string, Entity>()
-  const keyOf = ([, etype, eid]: StoredChange) => `${String(etype)}:${toHex(eid)}`
-  for (const change of changes) {
-    const [, etype, eid, , scope] = change
-    entities.set(keyOf(change), { etype, eid: toHex(eid), scope: toHex(scope), fields: {} })
-  }
-  const keys = [...entities.values()].map(({ etype, eid }): [number, string] => [etype, eid])
-  for (const record of await db.entity.bulkGet(keys)) {
-    if (record !== undefined) entities.set(`${String(record.etype)}:${record.eid}`, unpack(record))
-  }
-  return changes.map((change) => entities.get(keyOf(change)) ?? missing())
+export function placeOf([, etype, eid, , scope]: StoredChange): Place {
+  return { etype, eid: toHex(eid), scope: toHex(scope) }
+}
+
+/** Returns the entities at these places, as stored or new and empty: one for each place, the same for equal ones. */
+export async function loadEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
+  const keyOf = ({ etype, eid }: Place) => `${String(etype)}:${eid}`
+  const entities = new Map(places.map((place) => [keyOf(place), place]))
+  const stored = await db.entity.bulkGet([...entities.values()].map(({ etype, eid }): [number, string] => [etype, eid]))
+  const found = new Map(
+    [...entities].map(([key, { etype, eid, scope }], index): [string, Entity] => {
+      const record = stored[index]
+      return [key, record === undefined ? { etype, eid, scope, revision: 0, fields: {} } : unpack(record)]
+    }),
+  )
+  return places.map((place) => found.get(keyOf(place)) ?? missing())
 }
 
 export async function saveEntities(db: AccountDatabase, entities: Iterable<Entity>): Promise<void> {
   await db.entity.bulkPut([...entities].map(pack))
 }
 
-/** Returns the entities of one type in a scope. */
-export async function entitiesInScope(db: AccountDatabase, etype: number, scope: string): Promise<Entity[]> {
-  return (await db.entity.where('[etype+scope]').equals([etype, scope]).toArray()).map(unpack)
+/** Returns the entities of a scope that were written after its `revision`. */
+export async function entitiesSince(db: AccountDatabase, scope: string, revision: number): Promise<Entity[]> {
+  const written = db.entity.where('[scope+revision]').between([scope, revision], [scope, Infinity], false)
+  return (await written.toArray()).map(unpack)
 }
 
 export async function loadEntity(db: AccountDatabase, etype: number, eid: string): Promise<Entity | null> {
@@ -48,15 +58,15 @@ export async function loadEntity(db: AccountDatabase, etype: number, eid: string
   return record === undefined ? null : unpack(record)
 }
 
-function pack({ etype, eid, scope, fields }: Entity): EntityRecord {
-  return { etype, eid, scope, cells: encoder.encode(Object.values(fields)) }
+function pack({ fields, ...entity }: Entity): EntityRecord {
+  return { ...entity, cells: encoder.encode(Object.values(fields)) }
 }
 
-function unpack({ etype, eid, scope, cells }: EntityRecord): Entity {
+function unpack({ cells, ...entity }: EntityRecord): Entity {
   const stored = decoder.decode(cells) as StoredChange[]
-  return { etype, eid, scope, fields: Object.fromEntries(stored.map((cell) => [cell[3], cell])) }
+  return { ...entity, fields: Object.fromEntries(stored.map((cell) => [cell[3], cell])) }
 }
 
 function missing(): never {
-  throw new Error('every change has its entity')
+  throw new Error('every place has its entity')
 }

@@ -4,18 +4,15 @@ import { FIRST_HASH } from '../protocol/canonical'
 import type { StoredChange } from '../protocol/change'
 import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
-import { EntityType, limits, MessageField, type Change, type PulledChange } from '../protocol/generated'
+import { EntityType, limits, MessageField, type Change, type LogNews, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
 import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
-import { loadEntities, saveEntities, type Entity } from './entities'
-import { refreshSummaries } from './summaries'
+import { loadEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
+import { renewSummary } from './summaries'
 
 /** A change before it has a clock. */
-export interface Draft {
-  etype: number
-  eid: string
+export interface Draft extends Place {
   field: number
-  scope: string
   value: Uint8Array
 }
 
@@ -46,8 +43,8 @@ export async function readSync(db: AccountDatabase): Promise<SyncState> {
 }
 
 /** Returns the time in ms since 1970 with the offset learnt from the server (C4). */
-export async function serverTime(db: AccountDatabase): Promise<number> {
-  return db.environment.now() + (await readSync(db)).offsetMs
+export function serverTime(db: AccountDatabase, { offsetMs }: SyncState): number {
+  return db.environment.now() + offsetMs
 }
 
 /**
@@ -56,17 +53,23 @@ export async function serverTime(db: AccountDatabase): Promise<number> {
  */
 export async function write(db: AccountDatabase, drafts: readonly Draft[]): Promise<void> {
   await db.logTransaction(async () => {
-    const device = fromHex((await readDevice(db)).id)
-    const log = await readOwnLog(db)
-    const now = await serverTime(db)
+    const [device, log, sync, held] = await Promise.all([
+      readDevice(db),
+      readOwnLog(db),
+      readSync(db),
+      loadHeld(db, drafts),
+    ])
+    const [author, now] = [fromHex(device.id), serverTime(db, sync)]
     let { clock } = log
     const changes = drafts.map(({ etype, eid, field, scope, value }): Change => {
-      clock = tick(clock, now, device)
+      clock = tick(clock, now, author)
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
-    await db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change)))
-    await db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length })
-    await storeCells(db, changes)
+    await Promise.all([
+      db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change))),
+      db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length }),
+      storeCells(db, changes, held),
+    ])
   })
 }
 
@@ -88,48 +91,83 @@ export interface LogPage {
 
 /** Stores a page and moves the cursor. Another tab may have been faster: then the cursor stays where it is. */
 export async function applyPage(db: AccountDatabase, page: LogPage): Promise<void> {
-  await db.logTransaction(async () => {
-    const sync = await readSync(db)
-    await storeForeign(db, page.changes)
-    const follows = sync.epoch === page.epoch || sync.epoch === null
-    if (!follows || page.since > sync.cursor) return
-    await db.putMeta('sync', { ...sync, epoch: page.epoch, cursor: Math.max(sync.cursor, page.cursor) })
+  await db.pullTransaction(() =>
+    storeForeign(db, page.changes, (sync) => {
+      const follows = sync.epoch === page.epoch || sync.epoch === null
+      if (!follows || page.since > sync.cursor) return null
+      return { ...sync, epoch: page.epoch, cursor: Math.max(sync.cursor, page.cursor) }
+    }),
+  )
+}
+
+/** Stores news that follows the cursor or is known already; returns false for any other (L13). */
+export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, changes }: LogNews): Promise<boolean> {
+  return db.pullTransaction(async () => {
+    const { epoch: known, cursor } = await readSync(db)
+    if (epoch === known && head <= cursor) return true
+    if (epoch !== known || prev_head !== cursor || !changes) return false
+    await storeForeign(db, changes, (sync) => ({ ...sync, cursor: head }))
+    return true
   })
 }
 
 /** Stores the changes that came with the end of a run, like pulled ones but without a cursor (S5). */
 export async function applyEnded(db: AccountDatabase, changes: readonly Change[]): Promise<void> {
-  await db.logTransaction(() => storeForeign(db, changes))
+  await db.pullTransaction(() => storeForeign(db, changes, () => null))
 }
 
 /** Begins to read another history of the server from its start (L14). */
 export async function changeEpoch(db: AccountDatabase, epoch: number | null): Promise<void> {
-  await db.logTransaction(async () => {
+  await db.metaTransaction(async () => {
     await db.putMeta('sync', { ...(await readSync(db)), epoch, cursor: 0, inStepAt: null })
   })
 }
 
 /** Notes the server's time and that this device matched the server. */
 export async function noteServer(db: AccountDatabase, serverMs: number, isInStep: boolean): Promise<void> {
-  await db.logTransaction(async () => {
+  await db.metaTransaction(async () => {
     const now = db.environment.now()
     const sync = await readSync(db)
     await db.putMeta('sync', { ...sync, offsetMs: serverMs - now, inStepAt: isInStep ? now : sync.inStepAt })
   })
 }
 
-async function storeForeign(db: AccountDatabase, changes: readonly StoredChange[]): Promise<void> {
-  await storeCells(db, changes)
-  const log = await readOwnLog(db)
-  const now = await serverTime(db)
+/** Stores changes of others. `moved` returns where this device has read to after them, or null to leave that. */
+async function storeForeign(
+  db: AccountDatabase,
+  changes: readonly StoredChange[],
+  moved: (sync: SyncState) => SyncState | null,
+): Promise<void> {
+  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf))])
+  const now = serverTime(db, sync)
   const seen = (last: Uint8Array) =>
     changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
-  await db.putMeta('ownLog', { ...log, clock: seen(log.clock), sharedClock: seen(log.sharedClock) })
+  const after = moved(sync)
+  await Promise.all([
+    storeCells(db, changes, held),
+    db.putMeta('ownLog', { ...log, clock: seen(log.clock), sharedClock: seen(log.sharedClock) }),
+    ...(after === null ? [] : [db.putMeta('sync', after)]),
+  ])
+}
+
+/** What changes are merged into: their entities, one for each, and the revisions of their scopes. */
+interface Held {
+  entities: Entity[]
+  revisions: Map<string, number>
+}
+
+export async function loadHeld(db: AccountDatabase, places: readonly Place[]): Promise<Held> {
+  const scopes = [...new Set(places.map(({ scope }) => scope))]
+  const [entities, summaries] = await Promise.all([loadEntities(db, places), db.summary.bulkGet(scopes)])
+  return { entities, revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])) }
 }
 
 /** Merges changes into their cells and renews what is worked out from them. Runs inside a log transaction. */
-async function storeCells(db: AccountDatabase, changes: readonly StoredChange[]): Promise<void> {
-  const entities = await loadEntities(db, changes)
+async function storeCells(
+  db: AccountDatabase,
+  changes: readonly StoredChange[],
+  { entities, revisions }: Held,
+): Promise<void> {
   const touched = new Set<Entity>()
   for (const [index, change] of changes.entries()) {
     const entity = entities[index]
@@ -140,8 +178,28 @@ async function storeCells(db: AccountDatabase, changes: readonly StoredChange[])
     entity.scope = toHex(change[4])
     touched.add(entity)
   }
-  await saveEntities(db, touched)
-  await refreshSummaries(db, new Set([...touched].map((entity) => entity.scope)))
+  await saveTouched(db, [...touched], revisions)
+}
+
+/** Saves entities under the next revision of their scopes, and renews what is worked out from those. */
+export async function saveTouched(
+  db: AccountDatabase,
+  touched: readonly Entity[],
+  revisions: ReadonlyMap<string, number>,
+): Promise<void> {
+  for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
+  const scopes = new Set(touched.map(({ scope }) => scope))
+  await Promise.all([
+    saveEntities(db, touched),
+    ...[...scopes].map((scope) =>
+      renewSummary(
+        db,
+        scope,
+        revisions.get(scope) ?? 0,
+        touched.filter((entity) => entity.scope === scope),
+      ),
+    ),
+  ])
 }
 
 function reportClone([clk, , eid]: StoredChange): void {

@@ -1,12 +1,12 @@
 /** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
+import Dexie from 'dexie'
 import { compareBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
 import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
-import { loadEntities, saveEntities } from './entities'
-import { FIRST_LOG, outboxRecord, readDevice, readOwnLog, readSync, serverTime } from './log'
-import { refreshSummaries } from './summaries'
+import { placeOf } from './entities'
+import { FIRST_LOG, loadHeld, outboxRecord, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
 const CHANGE_OVERHEAD_BYTES = 64
@@ -14,11 +14,13 @@ const BATCH_OVERHEAD_BYTES = 128
 
 /** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
 export async function nextPush(db: AccountDatabase): Promise<Push | null> {
-  return db.transaction('r', db.tables, async () => {
-    const { isForked } = await readDevice(db)
-    const { ackedDseq, ackedHash } = await readOwnLog(db)
-    const { epoch } = await readSync(db)
-    const rows = await db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray()
+  return db.outboxReading(async () => {
+    const [{ isForked }, { ackedDseq, ackedHash }, { epoch }, rows] = await Promise.all([
+      readDevice(db),
+      readOwnLog(db),
+      readSync(db),
+      db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray(),
+    ])
     if (rows.length === 0 || epoch === null || isForked) return null
     return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(rows) }
   })
@@ -33,6 +35,17 @@ function fitting(rows: readonly OutboxRecord[]): Change[] {
     changes.push(change)
   }
   return changes
+}
+
+/** Calls `changed` after each commit, in any tab, that wrote the outbox; returns the function that ends this. */
+export function watchOutbox(db: AccountDatabase, changed: () => void): () => void {
+  const listener = (parts: Record<string, unknown>) => {
+    if (`idb://${db.name}/outbox/` in parts) changed()
+  }
+  Dexie.on('storagemutated', listener)
+  return () => {
+    Dexie.on.storagemutated.unsubscribe(listener)
+  }
 }
 
 /** Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing. */
@@ -83,7 +96,7 @@ export async function markForked(db: AccountDatabase): Promise<void> {
 async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   const rows = await db.outbox.orderBy('dseq').toArray()
   const device = fromHex((await readDevice(db)).id)
-  const now = await serverTime(db)
+  const now = serverTime(db, await readSync(db))
   let { clock } = log
   const stamped = rows.map(({ change }, index): OutboxRecord => {
     clock = tick(clock, now, device)
@@ -102,7 +115,7 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
 
 /** Exchanges the stamped changes in the cells where the old ones still stand. */
 async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped: readonly Change[]): Promise<void> {
-  const entities = await loadEntities(db, old)
+  const { entities, revisions } = await loadHeld(db, old.map(placeOf))
   for (const [index, change] of old.entries()) {
     const [clk, , , field] = change
     const entity = entities[index]
@@ -111,7 +124,5 @@ async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped
     if (entity === undefined || holder === undefined || next === undefined) continue
     if (compareBytes(holder[0], clk) === 0) entity.fields[field] = next
   }
-  const touched = new Set(entities)
-  await saveEntities(db, touched)
-  await refreshSummaries(db, new Set([...touched].map((entity) => entity.scope)))
+  await saveTouched(db, [...new Set(entities)], revisions)
 }

@@ -2,9 +2,9 @@
 import { liveQuery } from 'dexie'
 import { toHex } from '../protocol/bytes'
 import type { Node, PathMessage, Request } from '../protocol/generated'
-import { isRunnable, pathTo, type Message } from '../protocol/messages'
+import { isRunnable, pathTo, type Messages } from '../protocol/messages'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
-import { loadConversation, type Conversation } from './summaries'
+import { loadConversation, type Conversation } from './conversations'
 
 const FIRST_NODES_WAIT_MS = 3_000
 
@@ -12,7 +12,7 @@ const FIRST_NODES_WAIT_MS = 3_000
 export interface StoredThread {
   conversation: Conversation
   summary: SummaryRecord | null
-  messages: Map<string, Message>
+  messages: Messages
   device: string
   /** The last dseq of each entity that has unacknowledged changes. */
   unacknowledged: Map<string, number>
@@ -20,7 +20,7 @@ export interface StoredThread {
 }
 
 export async function readThread(db: AccountDatabase, id: string): Promise<StoredThread> {
-  return db.transaction('r', db.tables, async () => {
+  return db.threadReading(async () => {
     const [{ conversation, messages }, summary, device, rows, arrivals] = await Promise.all([
       loadConversation(db, id),
       db.summary.get(id),
@@ -92,7 +92,7 @@ export async function readRequestPath(
   db: AccountDatabase,
   pending: PendingRecord,
 ): Promise<SelfContainedRequest | null> {
-  const { conversation, messages } = await loadConversation(db, pending.conversation)
+  const { conversation, messages } = await db.threadReading(() => loadConversation(db, pending.conversation))
   const answer = messages.get(pending.id)
   const isWanted = answer !== undefined && !answer.deleted && !answer.stop && !conversation.deleted
   if (!isWanted || answer.request === null || answer.state !== null || !isRunnable(messages, answer)) return null

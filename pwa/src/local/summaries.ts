@@ -1,69 +1,41 @@
-/** What is worked out from the cells of a conversation, in the transaction that writes them. */
-import { deviceOf, millisecondsOf } from '../protocol/clock'
+/** What is worked out from a conversation, in the transaction that writes its cells. */
 import { toHex } from '../protocol/bytes'
-import { ConversationField, EntityType } from '../protocol/generated'
-import { foldMessage, Tree, type Fields, type Message } from '../protocol/messages'
-import { isFinal, readFlag, readId, readText } from '../protocol/values'
+import { deviceOf, millisecondsOf } from '../protocol/clock'
+import { EntityType } from '../protocol/generated'
+import { Tree, type Message } from '../protocol/messages'
+import { isFinal } from '../protocol/values'
+import { advance, keepWhenCommitted, loadConversation, type Conversation, type Snapshot } from './conversations'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
-import { entitiesInScope, loadEntity } from './entities'
+import type { Entity } from './entities'
 
 /** Raised when the shape or meaning of a summary changes: the next start works all of them out again. */
-const SUMMARY_VERSION = 1
+const SUMMARY_VERSION = 2
 const SNIPPET_CHARACTERS = 160
 const TITLE_CHARACTERS = 80
 
-/** The fields of a conversation itself. */
-export interface Conversation {
-  title: string
-  activeLeaf: string | null
-  /** The device that chose the active leaf. */
-  activeLeafDevice: string | null
-  pinned: boolean
-  deleted: boolean
-}
-
-export function foldConversation(fields: Fields): Conversation {
-  const read = <Value>(field: number, reader: (data: Uint8Array) => Value | null): Value | null => {
-    const cell = fields[field]
-    return cell === undefined ? null : reader(cell[6])
-  }
-  const leaf = read(ConversationField.ACTIVE_LEAF, readId)
-  const leafCell = fields[ConversationField.ACTIVE_LEAF]
-  return {
-    title: read(ConversationField.TITLE, readText)?.trim() ?? '',
-    activeLeaf: leaf === null ? null : toHex(leaf),
-    activeLeafDevice: leafCell === undefined ? null : toHex(deviceOf(leafCell[0])),
-    pinned: read(ConversationField.PINNED, readFlag) ?? false,
-    deleted: read(ConversationField.DELETED, readFlag) ?? false,
-  }
-}
-
-/** Reads a conversation and its messages by scope. */
-export async function loadConversation(
+/**
+ * Works the summary and the pending requests of a scope out again after `written`. `revision` is the one that the
+ * scope had before. Runs inside a log transaction.
+ */
+export async function renewSummary(
   db: AccountDatabase,
-  id: string,
-): Promise<{ conversation: Conversation; messages: Map<string, Message> }> {
-  const [own, entities] = await Promise.all([
-    loadEntity(db, EntityType.CONVERSATION, id),
-    entitiesInScope(db, EntityType.MESSAGE, id),
+  scope: string,
+  revision: number,
+  written: readonly Entity[],
+): Promise<void> {
+  const kept = db.snapshots.get(scope)
+  const before = kept.revision === revision ? kept : await loadConversation(db, scope)
+  const now = keepWhenCommitted(db, scope, advance(before, scope, written))
+  const isWhole = written.some(({ etype }) => etype === EntityType.CONVERSATION)
+  const ids = isWhole ? [...now.messages.keys()] : written.map(({ eid }) => eid)
+  const wasPending = new Set(ids.filter((id) => isPending(before.messages.get(id))))
+  const pending = ids.flatMap((id) => pendingOf(now, id))
+  for (const { id } of pending) wasPending.delete(id)
+  await Promise.all([
+    db.summary.put(summarize(scope, now)),
+    ...(pending.length === 0 ? [] : [db.pending.bulkPut(pending)]),
+    ...(wasPending.size === 0 ? [] : [db.pending.bulkDelete([...wasPending])]),
   ])
-  const messages = new Map<string, Message>()
-  for (const { eid, fields } of entities) {
-    const message = foldMessage(eid, fields)
-    if (message !== null) messages.set(eid, message)
-  }
-  return { conversation: foldConversation(own?.fields ?? {}), messages }
-}
-
-/** Works the summaries and pending requests of these scopes out again. Runs inside a log transaction. */
-export async function refreshSummaries(db: AccountDatabase, scopes: ReadonlySet<string>): Promise<void> {
-  for (const scope of scopes) {
-    const { conversation, messages } = await loadConversation(db, scope)
-    const tree = new Tree(messages)
-    await db.summary.put(summarize(scope, conversation, tree))
-    await db.pending.where('conversation').equals(scope).delete()
-    await db.pending.bulkPut(pendingOf(scope, conversation, messages))
-  }
 }
 
 /** Works everything out again when the summaries in the database are of another version of the app. */
@@ -74,21 +46,26 @@ export async function rebuildSummaries(db: AccountDatabase): Promise<void> {
     await db.entity.each((record) => scopes.add(record.scope))
     await db.summary.clear()
     await db.pending.clear()
-    await refreshSummaries(db, scopes)
+    for (const scope of scopes) {
+      const snapshot = await loadConversation(db, scope)
+      await db.summary.put(summarize(scope, snapshot))
+      await db.pending.bulkPut([...snapshot.messages.keys()].flatMap((id) => pendingOf(snapshot, id)))
+    }
     await db.putMeta('summaryVersion', SUMMARY_VERSION)
   })
 }
 
-export function summarize(id: string, conversation: Conversation, tree: Tree): SummaryRecord {
-  const path = tree.activePath(conversation.activeLeaf)
+function summarize(id: string, { revision, conversation, messages }: Snapshot): SummaryRecord {
+  const path = new Tree(messages).activePath(conversation.activeLeaf)
   const last = path.findLast((message) => message.body !== '') ?? path.at(-1)
   const first = path.find((message) => message.role === 'user')
   const leaf = path.at(-1)
   return {
     id,
+    revision,
     title: conversation.title || firstLine(first?.body ?? '', TITLE_CHARACTERS),
     snippet: firstLine(withoutMarks(last?.body ?? ''), SNIPPET_CHARACTERS),
-    updatedAt: Math.max(0, ...path.map((message) => millisecondsOf(message.created))),
+    updatedAt: path.reduce((latest, message) => Math.max(latest, millisecondsOf(message.created)), 0),
     pinned: conversation.pinned,
     deleted: conversation.deleted,
     listed: path.length > 0 || conversation.title !== '',
@@ -96,17 +73,24 @@ export function summarize(id: string, conversation: Conversation, tree: Tree): S
   }
 }
 
-function pendingOf(id: string, { deleted }: Conversation, messages: ReadonlyMap<string, Message>): PendingRecord[] {
-  return [...messages.values()]
-    .filter((message) => message.request !== null && !isFinal(message.state))
-    .map((message) => ({
-      id: message.id,
-      conversation: id,
-      device: toHex(deviceOf(message.created)),
-      node: message.request?.node ? toHex(message.request.node) : null,
-      state: message.state === null ? 'queued' : 'running',
-      stop: message.stop || message.deleted || deleted,
-    }))
+function isPending(message: Message | undefined): message is Message {
+  return message !== undefined && message.request !== null && !isFinal(message.state)
+}
+
+function pendingOf({ conversation, messages }: Snapshot, id: string): PendingRecord[] {
+  const message = messages.get(id)
+  return isPending(message) ? [pendingRecord(message, conversation)] : []
+}
+
+function pendingRecord(message: Message, { deleted }: Conversation): PendingRecord {
+  return {
+    id: message.id,
+    conversation: message.conversation,
+    device: toHex(deviceOf(message.created)),
+    node: message.request?.node ? toHex(message.request.node) : null,
+    state: message.state === null ? 'queued' : 'running',
+    stop: message.stop || message.deleted || deleted,
+  }
 }
 
 /** Fence lines and the marks that begin a line or surround words say nothing in a snippet. */

@@ -31,6 +31,15 @@ export interface ApiKeys {
   keys: ApiKey[]
 }
 
+/** GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells. */
+export interface Bootstrapped {
+  epoch: number
+  head: number
+  changes: PulledChange[]
+  after: string | null
+  server_ms: number
+}
+
 /** A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`. */
 export interface CatalogueOffer {
   id: string

@@ -1,7 +1,7 @@
 /** The leading tab's conversation with the server: event stream, pulls and pushes, and trying again (L13). */
-import { liveQuery } from 'dexie'
 import type { AccountDatabase } from '../local/database'
 import { noteServer, readDevice } from '../local/log'
+import { watchOutbox } from '../local/outbox'
 import { decodeLogNews } from '../protocol/codec'
 import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
 import type { Hello, Node, Nodes } from '../protocol/generated'
@@ -70,7 +70,7 @@ export class Link {
   /** Stays connected until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const { db, shared } = this.options
-    const subscription = liveQuery(() => db.outbox.orderBy('dseq').last()).subscribe(() => {
+    const unwatch = watchOutbox(db, () => {
       this.outbox.ring()
     })
     shared.lead()
@@ -79,7 +79,7 @@ export class Link {
       const problem = await this.connect(AbortSignal.any([signal, this.connection.signal]))
       if (isRunning(this.connection.signal) && isRunning(signal)) await this.pause(problem, signal)
     }
-    subscription.unsubscribe()
+    unwatch()
   }
 
   /** Tells why the connection ended and waits for the next try. */

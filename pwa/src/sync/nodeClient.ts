@@ -96,7 +96,7 @@ export class NodeClient {
   }
 
   private async keepToken(nodeId: string, token: NodeToken): Promise<void> {
-    await this.db.logTransaction(async () => {
+    await this.db.metaTransaction(async () => {
       const tokens = (await this.db.getMeta('nodeTokens')) ?? {}
       await this.db.putMeta('nodeTokens', { ...tokens, [nodeId]: token })
     })

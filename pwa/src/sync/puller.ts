@@ -1,6 +1,6 @@
 /** Reading the account's log: pages since the cursor, and news that fits it (rules L12-L14). */
 import type { AccountDatabase } from '../local/database'
-import { applyPage, changeEpoch, noteServer, readSync } from '../local/log'
+import { applyNews, applyPage, changeEpoch, noteServer, readSync } from '../local/log'
 import { hasCode } from '../protocol/errors'
 import type { LogNews } from '../protocol/generated'
 import type { Server } from './server'
@@ -18,13 +18,7 @@ export class Puller {
 
   /** Applies news that follows the cursor; any other makes a pull (L13). */
   async take(news: LogNews, signal: AbortSignal): Promise<void> {
-    const { epoch, cursor } = await readSync(this.db)
-    if (news.epoch === epoch && news.head <= cursor) return
-    if (news.epoch !== epoch || news.prev_head !== cursor || !news.changes) {
-      await this.pull(signal)
-      return
-    }
-    await applyPage(this.db, { epoch, since: cursor, cursor: news.head, changes: news.changes })
+    if (!(await applyNews(this.db, news))) await this.pull(signal)
   }
 
   private async pullPage(signal: AbortSignal): Promise<boolean> {

@@ -29,8 +29,10 @@ export class Pusher {
     this.onFlight(push.first_dseq + push.changes.length - 1)
     try {
       const pushed = await this.server.push(push, signal)
-      await acknowledge(this.db, pushed.acked_dseq)
-      await noteServer(this.db, pushed.server_ms, (await this.db.outbox.count()) === 0)
+      await this.db.logTransaction(async () => {
+        await acknowledge(this.db, pushed.acked_dseq)
+        await noteServer(this.db, pushed.server_ms, (await this.db.outbox.count()) === 0)
+      })
       const refusal = pushed.rejected?.[0]
       return refusal === undefined ? null : asProblem(refusal.code)
     } catch (error) {

@@ -5,6 +5,7 @@ import App from '@/App.vue'
 import { sendsOn } from '@/components/composer/keys'
 import { furnishBrowser } from './browser'
 import { asked, draft, rearrange } from './house'
+import { longestAnswer } from '../../src/interface/preferences'
 import { open } from './page'
 
 vi.mock('@/composables', async () => (await import('./house')).composables)
@@ -32,6 +33,15 @@ describe('the composer', () => {
     await press('Send')
     expect(draft.value).toBe('Words')
     expect(document.body.textContent).toContain('Your space on the server is full.')
+  })
+
+  it('asks for answers no longer than is set', async () => {
+    longestAnswer.value = 100
+    const { wrapper, press } = await open(App, '/new')
+    await wrapper.get('textarea').setValue('Briefly')
+    await press('Send')
+    expect(asked.send).toHaveBeenCalledWith({ conversation: null, text: 'Briefly', longest: 100 })
+    longestAnswer.value = 0
   })
 
   it('does not send nothing', async () => {

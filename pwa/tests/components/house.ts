@@ -44,7 +44,8 @@ export const composables = {
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
   useDraft: () => ({
     text: draft,
-    clear: () => {
+    hand: async (store: (words: string) => Promise<void>) => {
+      await store(draft.value)
       draft.value = ''
     },
   }),

@@ -42,18 +42,33 @@ describe('drafts', () => {
     expect(await kept(domovoi, null)).toBe('new')
   })
 
-  it('are gone once sent', async () => {
+  it('leave the field at once, and the store only when they are kept elsewhere', async () => {
     const domovoi = await new House().browser().login()
-    const { text, clear } = composer(domovoi, RYE)
+    const { text, hand } = composer(domovoi, RYE)
+    const draft = async () => (await domovoi.engine.value?.db.draft.get(RYE))?.text
     text.value = 'sent'
     await eventually(async () => {
-      expect(await domovoi.engine.value?.db.draft.count()).toBe(1)
+      expect(await draft()).toBe('sent')
     })
-    clear()
-    expect(text.value).toBe('')
+    await hand(async (words) => {
+      expect(words).toBe('sent')
+      expect(text.value).toBe('')
+      text.value = 'typed meanwhile'
+      await nextTick()
+      expect(await draft()).toBe('sent')
+    })
+    expect(text.value).toBe('typed meanwhile')
     await eventually(async () => {
-      expect(await domovoi.engine.value?.db.draft.count()).toBe(0)
+      expect(await draft()).toBe('typed meanwhile')
     })
+  })
+
+  it('come back when they could not be kept elsewhere', async () => {
+    const domovoi = await new House().browser().login()
+    const { text, hand } = composer(domovoi, RYE)
+    text.value = 'words'
+    await expect(hand(() => Promise.reject(new Error('full')))).rejects.toThrow('full')
+    expect(text.value).toBe('words')
   })
 
   it('never overwrite what is being typed', async () => {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { createFormat, daysBetween, regionalTag } from '@/i18n/format'
+import { formatOf, daysBetween, regionalTag } from '@/i18n/format'
 
 const now = new Date(2026, 5, 10, 18, 46).getTime()
 const at = (day: number, hours: number, minutes: number, year = 2026) =>
   new Date(year, 5, day, hours, minutes).getTime()
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, ' ')
-const english = createFormat('en-GB')
-const russian = createFormat('ru')
+const english = formatOf('en-GB')
+const russian = formatOf('ru')
 
 describe('times', () => {
   it('stand in a list as is needed to tell them apart', () => {

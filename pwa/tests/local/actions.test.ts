@@ -51,6 +51,18 @@ describe('send', () => {
     expect(await readSummaries(db)).toMatchObject([{ snippet }])
   })
 
+  it('keeps how an answer was asked for when the question is edited or asked again', async () => {
+    const db = await openTestDatabase()
+    const how = { conversation: null, text: 'Hello', node: NODE, model: 'small', sampling: { max_tokens: 100 } }
+    const first = await actions.send(db, how)
+    const again = await actions.regenerate(db, first.answer, null)
+    const edited = await actions.edit(db, first.message, 'Good day', NODE)
+    const { messages } = await readThread(db, first.conversation)
+    for (const { answer } of [first, again, edited]) {
+      expect(messages.get(answer)?.request).toMatchObject({ model: 'small', sampling: { max_tokens: 100 } })
+    }
+  })
+
   it('follows the end of the shown branch', async () => {
     const db = await openTestDatabase()
     const first = await begin(db)

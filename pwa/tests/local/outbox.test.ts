@@ -2,7 +2,7 @@ import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rename, send } from '../../src/local/actions'
-import { loadEntities } from '../../src/local/entities'
+import { loadEntities, placeOf } from '../../src/local/entities'
 import { changeEpoch, noteServer, readOwnLog, write } from '../../src/local/log'
 import { acknowledge, adoptDevice, markForked, nextPush, restamp } from '../../src/local/outbox'
 import { readThread } from '../../src/local/reads'
@@ -118,7 +118,7 @@ describe('stamping again', () => {
     expect(summary?.title).toBe('Later')
     const entities = await loadEntities(
       db,
-      rows.map((row) => row.change),
+      rows.map((row) => placeOf(row.change)),
     )
     const cells = entities.flatMap((entity) => Object.values(entity.fields))
     expect(new Set(cells.map((cell) => toHex(cell[0])))).toEqual(new Set(rows.map((row) => toHex(row.change[0]))))

@@ -110,6 +110,18 @@ fn generation_blocks_write_what_is_in_them() {
 }
 
 #[test]
+fn white_space_is_what_python_takes_for_it() {
+    let asked = chat(&[("user", "\u{1f}\u{a0} a \u{200b}b\u{1c}\n")]);
+    for source in ["{{ messages[0].content | trim }}", "{{ messages[0].content.strip() }}"] {
+        assert_eq!(render(source, &asked).as_deref(), Ok("a \u{200b}b"));
+    }
+    assert_eq!(
+        render("{{ 'xay'.rstrip('y').lstrip('x') }}{{ 'xax' | trim('x') }}", &asked).as_deref(),
+        Ok("aa")
+    );
+}
+
+#[test]
 fn today_is_known() {
     let year = render("{{ strftime_now('%Y') }}", &chat(&[])).expect("a year");
     assert!(year.parse::<u32>().is_ok_and(|year| year > 2024), "{year}");

@@ -2,6 +2,7 @@
 import { computed, inject, provide, ref, watch, type InjectionKey, type Ref, type WritableComputedRef } from 'vue'
 import { useRouter } from 'vue-router'
 import { useActions, useDraft, type Id, type ThreadMessage } from '@/composables'
+import { longestAnswer } from '@/interface/preferences'
 import { failure, notice, offerUndo } from '@/interface/toasts'
 import { useWords } from '@/interface/useWords'
 
@@ -59,17 +60,20 @@ export function provideComposer(
   const focus = () => {
     focusWish.value += 1
   }
-  const sendNew = async (words: string) => {
-    const id = await actions.send({ conversation: conversation.value, text: words })
-    draft.clear()
-    if (conversation.value === null) await router.replace(`/chats/${id}`)
+  const how = () => (longestAnswer.value > 0 ? { longest: longestAnswer.value } : {})
+  const sendNew = async () => {
+    let id: Id | null = null
+    await draft.hand(async (words) => {
+      id = await actions.send({ conversation: conversation.value, text: words.trim(), ...how() })
+    })
+    if (conversation.value === null) await router.replace(`/chats/${String(id)}`)
   }
   const sendEdited = async (message: ThreadMessage, words: string) => {
     const now = messages.value.find(({ id }) => id === message.id)
     if (now?.delivery === 'queued') {
       // Nobody has seen it yet: the new words take its place instead of standing beside it.
       await actions.withdraw(message.id)
-      await actions.send({ conversation: conversation.value, text: words, parent: message.parent })
+      await actions.send({ conversation: conversation.value, text: words, parent: message.parent, ...how() })
     } else await actions.edit(message.id, words)
     editing.value = null
   }
@@ -81,7 +85,7 @@ export function provideComposer(
       attempt(async () => {
         const words = text.value.trim()
         if (words === '') return
-        await (editing.value === null ? sendNew(words) : sendEdited(editing.value, words))
+        await (editing.value === null ? sendNew() : sendEdited(editing.value, words))
       }),
     stop: () =>
       attempt(async () => {
@@ -110,7 +114,7 @@ export function provideComposer(
           focus()
           return
         }
-        const again = { conversation: conversation.value, text: words, parent: message.parent }
+        const again = { conversation: conversation.value, text: words, parent: message.parent, ...how() }
         offerUndo(t('thread.withdrawn'), t('common.undo'), () =>
           attempt(async () => {
             await actions.send(again)

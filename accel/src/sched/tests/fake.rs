@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::voice::{Next, Voice};
 use crate::decoder::{Chunk, Decoder, Sequence, Wanted};
 use crate::error::{Error, Result};
+use crate::sched::{Next, Voice};
 
 /// How many tokens there are.
 pub const WORDS: u32 = 50;

@@ -1,0 +1,97 @@
+/**
+ * A conversation folded from its cells. What was folded is kept in memory with its revision, and each read brings
+ * from IndexedDB only what was written since, in whichever tab: a change costs what changed, not the conversation.
+ */
+import Dexie from 'dexie'
+import { toHex } from '../protocol/bytes'
+import { deviceOf } from '../protocol/clock'
+import { ConversationField, EntityType } from '../protocol/generated'
+import { foldMessage, type Fields, type Message } from '../protocol/messages'
+import { readFlag, readId, readText } from '../protocol/values'
+import type { AccountDatabase } from './database'
+import { entitiesSince, type Entity } from './entities'
+
+/** The fields of a conversation itself. */
+export interface Conversation {
+  title: string
+  activeLeaf: string | null
+  /** The device that chose the active leaf. */
+  activeLeafDevice: string | null
+  pinned: boolean
+  deleted: boolean
+}
+
+/** A conversation as of one revision of its scope. Never changed: the next one is made from it. */
+export interface Snapshot {
+  readonly revision: number
+  readonly conversation: Conversation
+  /** A message that did not change is the same object in the next snapshot. */
+  readonly messages: ReadonlyMap<string, Message>
+}
+
+/** The conversations on the screen, and a few that answers or news come for. */
+const MOST_KEPT = 8
+const NOTHING: Snapshot = { revision: 0, conversation: foldConversation({}), messages: new Map() }
+
+/** The snapshots that one tab keeps, the last used ones. */
+export class Snapshots {
+  private readonly byScope = new Map<string, Snapshot>()
+
+  get(scope: string): Snapshot {
+    return this.byScope.get(scope) ?? NOTHING
+  }
+
+  /** Keeps a snapshot of committed rows. */
+  keep(scope: string, snapshot: Snapshot): void {
+    if (snapshot.revision < this.get(scope).revision) return
+    this.byScope.delete(scope)
+    this.byScope.set(scope, snapshot)
+    const [oldest] = this.byScope.keys()
+    if (this.byScope.size > MOST_KEPT && oldest !== undefined) this.byScope.delete(oldest)
+  }
+}
+
+/** Reads a conversation and its messages by scope. Runs inside a transaction. */
+export async function loadConversation(db: AccountDatabase, id: string): Promise<Snapshot> {
+  const known = db.snapshots.get(id)
+  return keepWhenCommitted(db, id, advance(known, id, await entitiesSince(db, id, known.revision)))
+}
+
+/** Returns the snapshot with these entities as they are now. */
+export function advance(known: Snapshot, id: string, entities: readonly Entity[]): Snapshot {
+  if (entities.length === 0) return known
+  let { revision, conversation } = known
+  const messages = new Map(known.messages)
+  for (const { etype, eid, fields, revision: written } of entities) {
+    revision = Math.max(revision, written)
+    if (etype === EntityType.CONVERSATION && eid === id) conversation = foldConversation(fields)
+    const message = etype === EntityType.MESSAGE ? foldMessage(eid, fields) : null
+    if (message !== null) messages.set(eid, message)
+  }
+  return { revision, conversation, messages }
+}
+
+/** A transaction that writes may still break, and its revision would then be given again to something else. */
+export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Snapshot): Snapshot {
+  let transaction = Dexie.currentTransaction
+  while (transaction.parent) transaction = transaction.parent
+  if (transaction.mode === 'readonly') db.snapshots.keep(id, snapshot)
+  else transaction.on('complete', () => db.snapshots.keep(id, snapshot))
+  return snapshot
+}
+
+function foldConversation(fields: Fields): Conversation {
+  const read = <Value>(field: number, reader: (data: Uint8Array) => Value | null): Value | null => {
+    const cell = fields[field]
+    return cell === undefined ? null : reader(cell[6])
+  }
+  const leaf = read(ConversationField.ACTIVE_LEAF, readId)
+  const leafCell = fields[ConversationField.ACTIVE_LEAF]
+  return {
+    title: read(ConversationField.TITLE, readText)?.trim() ?? '',
+    activeLeaf: leaf === null ? null : toHex(leaf),
+    activeLeafDevice: leafCell === undefined ? null : toHex(deviceOf(leafCell[0])),
+    pinned: read(ConversationField.PINNED, readFlag) ?? false,
+    deleted: read(ConversationField.DELETED, readFlag) ?? false,
+  }
+}

@@ -1,0 +1,77 @@
+import 'fake-indexeddb/auto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { removeMessage, rename, send, stop } from '../../src/local/actions'
+import { applyEnded } from '../../src/local/log'
+import { AccountDatabase } from '../../src/local/database'
+import { readPending, readSummaries, readThread } from '../../src/local/reads'
+import { fromHex } from '../../src/protocol/bytes'
+import { pack } from '../../src/protocol/clock'
+import { EntityType, MessageField } from '../../src/protocol/generated'
+import { encodeValue } from '../../src/protocol/values'
+import { NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
+
+/** What a person or a node does; the numbers choose tab and message. */
+const deed = fc.record({
+  kind: fc.constantFrom('send', 'end', 'remove', 'undo', 'stop', 'rename', 'break'),
+  tab: fc.nat({ max: 1 }),
+  which: fc.nat(),
+})
+
+/** What all tabs must see alike; a tab that opens now has nothing in memory. */
+async function seen(db: AccountDatabase, conversation: string) {
+  const thread = await readThread(db, conversation)
+  const messages = [...thread.messages.values()].sort((left, right) => (left.id < right.id ? -1 : 1))
+  const { pending } = await readPending(db)
+  return { ...thread, messages, summaries: await readSummaries(db), pending }
+}
+
+describe('a conversation in memory', () => {
+  it('L15: is the one in IndexedDB after any deeds in two tabs, broken transactions among them', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(deed, { maxLength: 14 }), async (deeds) => {
+        const environment = new TestEnvironment()
+        const first = await openTestDatabase({ environment })
+        const second = await openTestDatabase({ environment, accountId: first.accountId })
+        const { conversation, answer } = await send(first, {
+          conversation: null,
+          text: 'Rye?',
+          node: NODE,
+          model: null,
+        })
+        const ids = [answer]
+        const undos: (() => Promise<void>)[] = []
+        for (const [index, { kind, tab, which }] of deeds.entries()) {
+          const db = tab === 0 ? first : second
+          const id = ids[which % ids.length] ?? answer
+          environment.ms += 1
+          if (kind === 'send') {
+            const sent = await send(db, { conversation, text: String(index), node: NODE, model: null })
+            ids.push(sent.message, sent.answer)
+          } else if (kind === 'end') {
+            const clk = pack(environment.ms, 0, fromHex(OTHER_DEVICE))
+            const scope = fromHex(conversation)
+            const state = encodeValue({ state: 'done' })
+            await applyEnded(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
+          } else if (kind === 'remove') undos.push(await removeMessage(db, id))
+          else if (kind === 'undo') await undos.pop()?.()
+          else if (kind === 'stop') await stop(db, id)
+          else if (kind === 'rename') await rename(db, conversation, String(index))
+          else {
+            const broken = db.logTransaction(async () => {
+              await rename(db, conversation, 'never')
+              throw new Error('power cut')
+            })
+            await expect(broken).rejects.toThrow('power cut')
+          }
+          if (which % 2 === 0) await readThread(db, conversation)
+        }
+        const fresh = new AccountDatabase(first.accountId, environment)
+        const truth = await seen(fresh, conversation)
+        for (const db of [first, second]) expect(await seen(db, conversation)).toEqual(truth)
+        for (const db of [fresh, first, second]) db.close()
+      }),
+      { numRuns: 15 },
+    )
+  })
+})
