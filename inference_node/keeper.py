@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 # A clock that jumps so far ahead means that the machine slept, seconds.
 SLEPT_S = 10.0
-# With less free than this, models that nobody uses are unloaded, all but one.
-LOW_MEMORY = 256 * 1024**2
 
 
 class EngineState(NamedTuple):
@@ -238,7 +236,7 @@ class Keeper:
         if is_awake_again:
             # Drivers and mapped files may be gone.
             await asyncio.gather(*(self._probe(ready) for ready in list(self._ready.values())))
-        if self._loader.memory_free() < LOW_MEMORY:
+        if self._loader.memory_free() < self._loader.limits.low_memory:
             await self._unload_idle()
         self._tell()
 

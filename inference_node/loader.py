@@ -37,7 +37,8 @@ class LoadLimits(Struct, frozen=True):
 
     After the n-th failure in a row the next start waits `first_pause`·2ⁿ, `longest_pause` at most. `suspect` is how
     long an engine may be silent before it is reported, `probe` how long its first token may take. What is missing is
-    looked for again every `look_again`, and engines are looked at every `look_every`.
+    looked for again every `look_again`, and engines are looked at every `look_every`. With fewer bytes free than
+    `low_memory`, models that nobody uses are unloaded, all but one.
     """
 
     options: EngineOptions = DEFAULT_OPTIONS
@@ -47,6 +48,7 @@ class LoadLimits(Struct, frozen=True):
     probe: float = probe.WITHIN_S
     look_again: float = 2.0
     look_every: float = 1.0
+    low_memory: int = 256 * 1024**2
 
 
 class Loader:

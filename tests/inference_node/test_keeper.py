@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 WITHIN_S = 20.0
 # What an engine for the small test models takes: next to nothing beside its own code.
 ONE_MODEL = 120 * 1024**2
-LIMITS = LoadLimits(first_pause=0.0, longest_pause=0.0, look_again=0.001, look_every=0.001, suspect=5.0, probe=0.05)
+LIMITS = LoadLimits(
+    low_memory=1, first_pause=0.0, longest_pause=0.0, look_again=0.001, look_every=0.001, suspect=5.0, probe=0.05
+)
 
 
 class Household(NamedTuple):

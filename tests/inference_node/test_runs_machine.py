@@ -89,7 +89,7 @@ class RunsMachine(RuleBasedStateMachine):
         async with self.database.transaction() as connection:
             for account in ACCOUNTS:
                 await replica.serve(connection, account, os.urandom(8), 0)
-        limits = LoadLimits(options=EngineOptions(slots=SLOTS), probe=5.0, **LIMITS)
+        limits = LoadLimits(options=EngineOptions(slots=SLOTS), probe=5.0, low_memory=0, **LIMITS)
         loader = Loader(self.make_engine, ["native", "llama_cpp"], limits=limits, memory_free=self.memory_free)
         self.turns = Turns()
         self.keeper = Keeper(ModelStore(models), loader, "A", self.turns.resize)
@@ -303,12 +303,18 @@ def test_a_thousand_answers_leave_no_memory_behind(monkeypatch: pytest.MonkeyPat
         gc.collect()
         return int(process.memory_info().rss)
 
+    async def keep_few_pages() -> None:
+        # SQLite fills its cache up to 2 MB before it gives pages back; that is no leak, and would look like one.
+        async with machine.database.transaction() as connection:
+            await connection.execute("PRAGMA cache_size = -200")
+
+    machine.within(keep_few_pages())
     machine.within(answers(300))
     sizes = [machine.within(answers(100)) for _ in range(10)]
     machine.teardown()
     # Bytes an answer, between the medians of both halves. What is kept by mistake is more than its text.
     slope = (statistics.median(sizes[5:]) - statistics.median(sizes[:5])) / 500
-    assert slope < 2048, sizes
+    assert slope < 512, sizes
 
 
 TestScripted = ScriptedMachine.TestCase
