@@ -62,10 +62,11 @@ pub fn find(vocabulary: &mut Vocabulary, gguf: &Gguf) -> Result<BTreeSet<u32>> {
     for (enders, name, kind) in EXCEPTIONS {
         let is_end =
             |name: &&str| vocabulary.find(name.as_bytes()).is_some_and(|token| ends.contains(&token));
-        if let (true, Some(token)) = (enders.iter().all(is_end), vocabulary.find(name.as_bytes())) {
-            if ends.remove(&token) {
-                vocabulary.set_kind(token, kind);
-            }
+        if enders.iter().all(is_end)
+            && let Some(token) = vocabulary.find(name.as_bytes())
+            && ends.remove(&token)
+        {
+            vocabulary.set_kind(token, kind);
         }
     }
     Ok(ends)

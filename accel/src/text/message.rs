@@ -35,10 +35,10 @@ impl Message {
         let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
         for call in calls.into_iter().flatten() {
             let function = if call.get("function").is_some() { &mut call["function"] } else { call };
-            if let Some(Value::String(text)) = function.get("arguments") {
-                if let Ok(arguments @ Value::Object(_)) = serde_json::from_str(text) {
-                    function["arguments"] = arguments;
-                }
+            if let Some(Value::String(text)) = function.get("arguments")
+                && let Ok(arguments @ Value::Object(_)) = serde_json::from_str(text)
+            {
+                function["arguments"] = arguments;
             }
         }
         Ok(message)

@@ -152,14 +152,13 @@ impl Sampler {
     }
 
     fn remember(&mut self, token: u32) {
-        if self.window.len() == self.sampling.penalty_window {
-            if let Some(oldest) = self.window.pop_front() {
-                if let Some(count) = self.counts.get_mut(&oldest) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.counts.remove(&oldest);
-                    }
-                }
+        if self.window.len() == self.sampling.penalty_window
+            && let Some(oldest) = self.window.pop_front()
+            && let Some(count) = self.counts.get_mut(&oldest)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&oldest);
             }
         }
         self.window.push_back(token);
