@@ -27,12 +27,15 @@ mod matrix;
 mod multiply;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod packed;
 mod panel;
 mod scalar;
 mod simd;
 #[cfg(test)]
 mod tests;
 mod tiles;
+#[cfg(test)]
+mod vector_tests;
 mod vectors;
 
 pub use activations::{ActivationRow, ActivationRows, Activations};

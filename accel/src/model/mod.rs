@@ -4,6 +4,7 @@ mod cache;
 mod config;
 mod rotation;
 mod score;
+mod scratch;
 mod step;
 mod weights;
 
@@ -22,7 +23,8 @@ use crate::kernels::{Format, Isa};
 use crate::threads::{self, Governor, Pool};
 use cache::Cache;
 use config::Config;
-use step::{BATCH, Part, Scratch};
+use scratch::Scratch;
+use step::{BATCH, Part};
 use weights::Weights;
 
 /// How a model is to be run.

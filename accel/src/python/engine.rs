@@ -21,6 +21,7 @@ pub struct Engine(Mutex<Option<Arc<engine::Engine>>>);
 impl Engine {
     #[new]
     #[pyo3(signature = (path, options, progress))]
+    #[allow(clippy::needless_pass_by_value)] // PyO3 gives arguments by value.
     fn new(python: Python<'_>, path: &str, options: &[u8], progress: Option<Py<PyAny>>) -> PyResult<Self> {
         let mut raised = None;
         let mut report = |done: u64, total: u64| {

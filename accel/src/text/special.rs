@@ -47,7 +47,7 @@ impl Special {
     /// As in llama.cpp, longer tokens are found first in all of the text, and each from left to right in what is left.
     pub fn find(&self, text: &str, parse_control: bool) -> Vec<(Range<usize>, u32)> {
         let mut found = Vec::new();
-        let mut free = Vec::from([0..text.len()]);
+        let mut free: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         for token in self.present(text).filter(|token| parse_control || !token.is_control) {
             let mut rest = Vec::with_capacity(free.len());
             for range in free {
