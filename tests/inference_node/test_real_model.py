@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from inference_node import runs
+from inference_node.accelerator import accelerated
 from inference_node.api_keys import ApiKeys
 from shared.runs import Ended, Started, Text
 from shared.values import Sampling, decode
@@ -53,7 +54,7 @@ async def test_an_answer_a_stop_a_kill_and_programs(real: RunningNode) -> None:
     started, ended = events[0].event, events[-1].event
     assert isinstance(started, Started)
     assert isinstance(ended, Ended)
-    assert (started.model, started.engine) == ("SmolLM2 135M Instruct", "llama_cpp")
+    assert (started.model, started.engine) == ("SmolLM2 135M Instruct", "native" if accelerated else "llama_cpp")
     texts = [event.text for _, event, _ in events if isinstance(event, Text)]
     assert decode(ended.changes[0].value, str) == "".join(texts) != ""
     assert ended.state.state == "done"
