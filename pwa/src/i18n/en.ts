@@ -316,7 +316,8 @@ export const en = {
     model_missing: 'The model is not on the PC. Choose another or fetch it there.',
     model_damaged: 'The model’s file is damaged. Fetch it again on the PC.',
     unsupported: 'This model can’t do that. Choose another.',
-    out_of_memory: 'The PC’s memory does not suffice for this model. Close other programs there or choose a smaller model.',
+    out_of_memory:
+      'The PC’s memory does not suffice for this model. Close other programs there or choose a smaller model.',
     model_unknown: 'The PC knows no model of that name. Choose one from the list.',
     model_busy: 'This model is being used or fetched. Wait, or choose another one first.',
     model_fixed: 'A setting on the PC fixes the model. Change it there.',
