@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use crate::kernels::{CacheFormat, Isa};
 use crate::model::{self, Model};
 use crate::request::{Message, Options, Request, Sampling, ToolCall};
 use crate::sched::{Job, Limits, Reader, Scheduler};
@@ -56,7 +57,8 @@ impl Engine {
             threads: if options.threads == 0 { cores() } else { options.threads },
             context: Some(options.context),
             cache_bytes: options.cache_bytes,
-            ..model::Options::default()
+            cache: CacheFormat::named(&options.cache)?,
+            isa: options.instructions.as_deref().map(Isa::named).transpose()?,
         };
         let mut all = 0;
         let model = Model::load(&gguf, wanted, &mut |done, total| {

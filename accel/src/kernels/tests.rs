@@ -210,7 +210,7 @@ fn threads_pack_the_same_matrix_as_one() {
     let (rows, columns) = (200, 64);
     let raw = raw(Format::Q4_1, rows * columns, &mut Random::new(5));
     let alone = Matrix::pack(Format::Q4_1, &raw, rows, columns).expect("it fits");
-    let mut shared = Matrix::new(Format::Q4_1, rows, columns).expect("it fits");
+    let mut shared = Matrix::new(Format::Q4_1, rows, columns, &mut Arena::new(0)).expect("it fits");
     let packing = shared.packing(&raw, 20).expect("it fits");
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -233,7 +233,10 @@ fn sizes_that_contradict_each_other_are_errors() {
         (Format::Q6_K, usize::MAX / 2, 512),
         (Format::Q4_0, 1 << 62, 1 << 40),
     ] {
-        assert!(Matrix::new(format, rows, columns).is_err(), "{format:?} {rows} × {columns}");
+        assert!(
+            Matrix::new(format, rows, columns, &mut Arena::new(0)).is_err(),
+            "{format:?} {rows} × {columns}"
+        );
     }
     assert!(Activations::new(usize::MAX, 64, false).is_err());
     assert!(Format::Q4_0.dequantize(&[0; 18], &mut [0.0; 64]).is_err());

@@ -12,8 +12,8 @@ use super::weights::{Layer, Linear, Weights};
 use crate::decoder::Sequence;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Activations, Attention, Into, Isa, Matrix, Tiles, add, multiply, rms_norm, rms_norm_in_place, rope,
-    write_key, write_value,
+    Activations, Attention, CacheFormat, Into, Isa, Matrix, Region, Tiles, add, multiply, rms_norm,
+    rms_norm_in_place, rope, write_key, write_value,
 };
 use crate::threads::Pool;
 
@@ -54,6 +54,7 @@ pub struct Step<'a> {
     pub isa: Isa,
     pub pool: &'a mut Pool,
     pub cache: &'a mut Cache,
+    pub cache_format: CacheFormat,
     pub scratch: &'a mut Scratch,
 }
 
@@ -189,10 +190,10 @@ impl Step<'_> {
         outcome
     }
 
-    fn write(&mut self, index: usize, destinations: &[Destination], pages: &mut [Vec<u16>]) -> Result<()> {
+    fn write(&mut self, index: usize, destinations: &[Destination], pages: &mut [Region]) -> Result<()> {
         struct Target<'a> {
-            keys: &'a mut [u16],
-            values: &'a mut [u16],
+            keys: &'a mut [u8],
+            values: &'a mut [u8],
             head: usize,
             to: &'a Destination,
         }
@@ -202,7 +203,8 @@ impl Step<'_> {
                 targets.push(Target { keys, values, head, to });
             }
         }
-        let (isa, head_width, width) = (self.isa, self.config.head_width, self.config.key_width());
+        let (isa, format) = (self.isa, self.cache_format);
+        let (head_width, width) = (self.config.head_width, self.config.key_width());
         let Scratch { key, value, .. } = &*self.scratch;
         let rows = destinations.iter().map(|to| to.rows.len()).sum();
         let tiles = Tiles::rows(&mut targets, 1);
@@ -212,8 +214,8 @@ impl Step<'_> {
                 let Some(target) = tile.row_mut(first).first_mut() else { continue };
                 for (position, row) in (target.to.position..).zip(target.to.rows.clone()) {
                     let at = row * width + target.head * head_width;
-                    write_key(isa, target.keys, position, &key[at..][..head_width]);
-                    write_value(isa, target.values, position, &value[at..][..head_width]);
+                    write_key(isa, format, target.keys, position, &key[at..][..head_width]);
+                    write_value(isa, format, target.values, position, &value[at..][..head_width]);
                 }
             }
             Ok(())
@@ -245,6 +247,7 @@ impl Step<'_> {
         let attention = Attention {
             group,
             dimension: config.head_width,
+            format: self.cache_format,
             scale: config.attention_scale,
             softcap: None,
             window: config.slides(index).map(|sliding| sliding.window),
