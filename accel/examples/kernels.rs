@@ -49,7 +49,7 @@ fn time(isa: Isa, format: Format, rows: usize, columns: usize, tokens: usize) ->
     let mut out = vec![0.0; tokens * rows];
     let seconds = best(|| {
         let tiles = Tiles::new(&mut out, rows, tokens, rows);
-        while let Some(mut tile) = tiles.next() {
+        while let Some(mut tile) = tiles.next(0) {
             multiply(isa, &matrix, &activations, &mut tile, Into::Set)?;
         }
         Ok(())
@@ -73,7 +73,7 @@ fn attend(isa: Isa) -> Result<f64> {
     let mut out = vec![0.0; tokens * width];
     let seconds = best(|| {
         let tiles = Tiles::new(&mut out, width, 16, 3 * dimension);
-        while let Some(mut tile) = tiles.next() {
+        while let Some(mut tile) = tiles.next(0) {
             attention.attend(isa, &queries, past, |_| Page { keys: &page, values: &page }, &mut tile)?;
         }
         Ok(())

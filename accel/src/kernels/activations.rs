@@ -121,8 +121,8 @@ pub struct ActivationRows<'a> {
 
 impl<'a> ActivationRows<'a> {
     /// A place that nobody has had yet.
-    pub fn next(&self) -> Option<ActivationRow<'a>> {
-        let blocks = self.blocks.next()?;
+    pub fn next(&self, lane: usize) -> Option<ActivationRow<'a>> {
+        let blocks = self.blocks.next(lane)?;
         let token = blocks.rows().start;
         // SAFETY: there are as many rows of floats as of blocks, and `blocks` has each index once.
         let floats = self.floats.as_ref().map(|floats| unsafe { floats.at(token) });

@@ -48,16 +48,16 @@ impl Matrix {
     /// As `new` and `packing`.
     pub fn pack(format: Format, raw: &[u8], rows: usize, columns: usize) -> Result<Self> {
         let mut matrix = Self::new(format, rows, columns, &mut Arena::new(0))?;
-        let packing = matrix.packing(raw, rows.max(1))?;
-        while packing.step() {}
+        let packing = matrix.packing(raw, rows.max(1), 1)?;
+        while packing.step(0) {}
         Ok(matrix)
     }
 
-    /// The work of filling the matrix with a tensor's bytes, cut into pieces of about `rows` rows for several threads.
+    /// The work of filling the matrix with a tensor's bytes, cut into pieces of about `rows` rows for `lanes` threads.
     ///
     /// # Errors
     /// `Damaged` when `raw` is not what the weights take.
-    pub fn packing<'a>(&'a mut self, raw: &'a [u8], rows: usize) -> Result<Packing<'a>> {
+    pub fn packing<'a>(&'a mut self, raw: &'a [u8], rows: usize, lanes: usize) -> Result<Packing<'a>> {
         let expected = self.format.bytes(self.rows, self.columns)?;
         if raw.len() != expected {
             return Err(Error::Damaged(format!(
@@ -74,7 +74,7 @@ impl Matrix {
             None
         } else {
             let pieces = rows.div_ceil(ROWS).max(1);
-            Some(Tiles::new(self.data.bytes_mut(), stride, pieces, stride))
+            Some(Tiles::new(self.data.bytes_mut(), stride, pieces, stride).in_lanes(lanes))
         };
         Ok(Packing { format, rows: total, raw, groups })
     }
@@ -135,8 +135,8 @@ pub struct Packing<'a> {
 
 impl Packing<'_> {
     /// Packs a piece that nobody has packed yet; `false` when there is none left.
-    pub fn step(&self) -> bool {
-        let Some(mut tile) = self.groups.as_ref().and_then(Tiles::next) else { return false };
+    pub fn step(&self, lane: usize) -> bool {
+        let Some(mut tile) = self.groups.as_ref().and_then(|groups| groups.next(lane)) else { return false };
         let row_bytes = self.raw.len() / self.rows;
         for group in tile.rows() {
             let rows = group * ROWS..self.rows.min(group * ROWS + ROWS);

@@ -103,7 +103,7 @@ fn attention_is_that_of_the_definition() {
             let attend = |tile_rows: usize| {
                 let mut out = vec![f32::NAN; tokens * width];
                 let tiles = Tiles::new(&mut out, width, tile_rows, group * dimension);
-                while let Some(mut tile) = tiles.next() {
+                while let Some(mut tile) = tiles.next(0) {
                     attention
                         .attend(isa, &queries, past, |index| cache.page(index), &mut tile)
                         .expect("it fits");
@@ -143,7 +143,7 @@ fn attention_refuses_what_does_not_fit() {
         let mut out = [0.0; 64];
         let tiles = Tiles::new(&mut out, 32, 2, 16);
         let page = Page { keys: &page, values };
-        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next().expect("it fits"))
+        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next(0).expect("it fits"))
     };
     assert!(attend(&attention, 64, &page).is_ok());
     assert!(attend(&attention, 63, &page).is_err(), "queries");

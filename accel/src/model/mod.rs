@@ -5,6 +5,7 @@ mod config;
 mod rotation;
 mod score;
 mod scratch;
+mod sharing;
 mod step;
 mod weights;
 

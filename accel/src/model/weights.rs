@@ -189,9 +189,9 @@ impl<'a> Loader<'a> {
     fn matrix(&mut self, name: &str, columns: usize, rows: usize) -> Result<Matrix> {
         let tensor = self.take(name, &[columns, rows])?;
         let mut matrix = Matrix::new(tensor.format, rows, columns, &mut self.arena)?;
-        let packing = matrix.packing(tensor.data, ROWS_AT_ONCE)?;
-        self.pool.run(&|| {
-            while packing.step() {}
+        let packing = matrix.packing(tensor.data, ROWS_AT_ONCE, self.pool.threads())?;
+        self.pool.run(&|lane| {
+            while packing.step(lane) {}
             Ok(())
         })?;
         self.done += tensor.data.len() as u64;

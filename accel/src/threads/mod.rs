@@ -11,4 +11,4 @@ mod pool;
 
 pub use governor::{Governor, Step};
 pub use load::Meter;
-pub use pool::Pool;
+pub use pool::{Pool, Work};
