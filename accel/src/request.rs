@@ -18,7 +18,7 @@ pub struct Options {
     /// Bytes for keys and values of all generations, and of prompts kept for the next turn; if not said, as many as
     /// one generation takes.
     pub cache_bytes: Option<usize>,
-    /// How keys and values are kept: "f16" or "q8_0".
+    /// How keys and values are kept: `f16` or `q8_0`.
     pub cache: String,
     /// Vector instructions by name (`Isa::NAMES`); the fastest of this processor if not said.
     pub instructions: Option<String>,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 async def measure(turns: Turns, ask_engine: Callable[[], Timing], model: Path, question: str, tokens: int) -> None:
     """Let a node answer the same, in turns with the engine, and compare the gaps between pieces of text."""
+    if not turns.has_time("sse_tokens_per_second"):
+        return
     through: list[Timing] = []
     raw: list[Timing] = []
     share = others_share()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ROUNDS = 5
-FEWEST_ROUNDS = 2
 
 
 class Figure(NamedTuple):
@@ -28,10 +27,21 @@ class Figure(NamedTuple):
 
 
 class Turns:
-    """Collects records. A machine that others use meanwhile is named busy in each record that it spoilt."""
+    """Collects records. A machine that others use meanwhile is named busy in each record that it spoilt.
 
-    def __init__(self) -> None:
+    On a machine so busy that `within_s` seconds are over, what is left is left out, and said to be.
+    """
+
+    def __init__(self, within_s: float) -> None:
         self.records: list[Record] = []
+        self._deadline = time.monotonic() + within_s
+
+    def has_time(self, name: str) -> bool:
+        """Return whether there is time for another figure, or say that it is left out."""
+        if time.monotonic() < self._deadline:
+            return True
+        sys.stderr.write(f"{name} is left out: no time is left on this busy machine.\n")
+        return False
 
     def measure(
         self,
@@ -40,17 +50,20 @@ class Turns:
         figures: Sequence[tuple[Figure, Callable[[T], float]]],
         within_s: float,
     ) -> None:
-        """Run both in turns, at the most `ROUNDS` times after a round that warms up, and note the medians."""
-        deadline = time.monotonic() + within_s
-        pairs: list[tuple[T, T]] = []
+        """Run both in turns and note the medians.
+
+        At the most `ROUNDS` times after a round that warms up; where that alone took longer than `within_s`, it counts.
+        """
+        if not self.has_time(figures[0][0].name):
+            return
+        deadline = min(time.monotonic() + within_s, self._deadline)
         share = others_share()
-        for number in range(ROUNDS + 1):
-            pair = (ours(), peers())
-            if number:
-                pairs.append(pair)
-            if number >= FEWEST_ROUNDS and time.monotonic() > deadline:
-                break
+        pairs = [(ours(), peers())]
+        warm: list[tuple[T, T]] = []
+        while len(warm) < ROUNDS and time.monotonic() < deadline:
+            warm.append((ours(), peers()))
         share = max(share, others_share())
+        pairs = warm or pairs
         for figure, value_of in figures:
             value, peer_value = (statistics.median(value_of(pair[side]) for pair in pairs) for side in (0, 1))
             self.note(figure, value, peer_value, len(pairs), share)

@@ -145,8 +145,8 @@ impl<const N: usize> State<N> {
                     // SAFETY: there are `PAGE` scales of two aligned bytes.
                     let scales = s.load_halves(unsafe { &*scales.as_ptr().add(32 * block).cast() });
                     for row in 0..N {
-                        let scaled = s.mul(s.load(&self.scores[row][block]), scales);
-                        s.store(scaled, &mut weights[row][block]);
+                        let weight = s.mul(s.load(&self.scores[row][block]), scales);
+                        s.store(weight, &mut weights[row][block]);
                     }
                 }
                 let weights = std::array::from_fn(|row| weights[row].as_flattened()[seen.start..].as_ptr());
@@ -156,8 +156,8 @@ impl<const N: usize> State<N> {
                 };
                 // SAFETY: by the caller.
                 unsafe {
-                    self.add_columns::<S, Signed>(s, weights, at, seen.len(), 2 * index..2 * index + 2)
-                };
+                    self.add_columns::<S, Signed>(s, weights, at, seen.len(), 2 * index..2 * index + 2);
+                }
             }
             return;
         }

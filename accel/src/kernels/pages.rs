@@ -75,11 +75,11 @@ pub struct Page<'a> {
 /// When the page is too short, or has no such position.
 pub fn write_key(isa: Isa, format: CacheFormat, page: &mut [u8], position: usize, key: &[f32]) {
     let length = key.len();
-    let (block, row) = (position / 16, position % 16);
+    let (sixteen, row) = (position / 16, position % 16);
     match format {
         CacheFormat::F16 => {
-            let block = &mut page[..format.bytes(length)][32 * length * block..][..32 * length];
-            for (column, key) in block.chunks_exact_mut(512).zip(key.chunks_exact(16)) {
+            let columns = &mut page[..format.bytes(length)][32 * length * sixteen..][..32 * length];
+            for (column, key) in columns.chunks_exact_mut(512).zip(key.chunks_exact(16)) {
                 for (i, half) in isa.run(ToHalves(key)).into_iter().enumerate() {
                     column[32 * i + 2 * row..][..2].copy_from_slice(&half.to_ne_bytes());
                 }
@@ -87,11 +87,11 @@ pub fn write_key(isa: Isa, format: CacheFormat, page: &mut [u8], position: usize
         }
         CacheFormat::Q8_0 => {
             let bytes = length / BLOCK * KEY_BLOCK;
-            let blocks = page[..format.bytes(length)][bytes * block..][..bytes].chunks_exact_mut(KEY_BLOCK);
+            let blocks = page[..format.bytes(length)][bytes * sixteen..][..bytes].chunks_exact_mut(KEY_BLOCK);
             for (out, key) in blocks.zip(key.as_chunks::<BLOCK>().0) {
-                let coded = isa.run(ToCodes(key));
-                out[2 * row..][..2].copy_from_slice(&scale_of(&coded).to_ne_bytes());
-                for (k, codes) in coded.codes.as_chunks::<4>().0.iter().enumerate() {
+                let block = isa.run(ToCodes(key));
+                out[2 * row..][..2].copy_from_slice(&scale_of(&block).to_ne_bytes());
+                for (k, codes) in block.codes.as_chunks::<4>().0.iter().enumerate() {
                     out[32 + 64 * k + 4 * row..][..4].copy_from_slice(&codes.map(i8::cast_unsigned));
                 }
             }
@@ -119,9 +119,9 @@ pub fn write_value(isa: Isa, format: CacheFormat, page: &mut [u8], position: usi
             let (scales, codes) = page.split_at_mut(value.len() / BLOCK * PAGE * 2);
             let panels = codes.chunks_exact_mut(2 * 16 * PAGE).zip(scales.chunks_exact_mut(2 * PAGE));
             for ((codes, scales), value) in panels.zip(value.as_chunks::<BLOCK>().0) {
-                let coded = isa.run(ToCodes(value));
-                scales[2 * position..][..2].copy_from_slice(&scale_of(&coded).to_ne_bytes());
-                for (panel, half) in codes.chunks_exact_mut(16 * PAGE).zip(coded.codes.as_chunks::<16>().0) {
+                let block = isa.run(ToCodes(value));
+                scales[2 * position..][..2].copy_from_slice(&scale_of(&block).to_ne_bytes());
+                for (panel, half) in codes.chunks_exact_mut(16 * PAGE).zip(block.codes.as_chunks::<16>().0) {
                     panel[16 * position..][..16].copy_from_slice(&half.map(i8::cast_unsigned));
                 }
             }

@@ -278,7 +278,7 @@ mod tests {
                 took += step_beside(&mut governor, &mut now, share);
                 best += if share > 0.0 { 6e-3 } else { 4e-3 };
                 // The load of the last fifth of a second, in cores.
-                if now - read >= Duration::from_millis(200) {
+                if now.saturating_sub(read) >= Duration::from_millis(200) {
                     read = now;
                     governor.bound(if share > 0.0 && governor.threads() == 2 { 1.5 } else { 2.0 - share });
                 }
