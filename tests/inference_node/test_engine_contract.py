@@ -98,6 +98,16 @@ async def test_loading_says_how_far_it_is(loaded: Loaded) -> None:
     assert 0 < loaded.model.context <= OPTIONS.context
 
 
+async def test_a_packed_cache_answers_too(make_engine: Callable[[], Engine], default_test_model: Path) -> None:
+    engine = make_engine()
+    packed = EngineOptions(context=512, slots=1, cache="q8_0")
+    async with aclosing(engine.load(default_test_model, packed)) as events:
+        *_, model = [event async for event in events]
+    assert isinstance(model, LoadedModel)
+    assert (await _finished(engine, Prompt(HELLO, Sampling(max_tokens=8, temperature=0.0)))).completion_tokens > 0
+    await engine.unload()
+
+
 async def test_an_answer_is_pieces_and_one_end(loaded: Loaded) -> None:
     *events, last = await _all(loaded.engine, Prompt(HELLO, Sampling(max_tokens=8, temperature=0.0)))
     pieces = [event.text for event in events if isinstance(event, Piece)]

@@ -16,8 +16,9 @@ const SHORTEST: Duration = Duration::from_millis(30);
 const SUSPICIOUS: f64 = 0.15;
 /// What a trial must win for us to stay with it: less is noise.
 const WORTH: f64 = 1.03;
-/// How much of a core others may use before it is theirs: half of a thread that is hindered so much is lost in waiting.
-const SLACK: f64 = 0.3;
+/// How much of a core others may use before it is theirs. A program that never rests and a thread of ours that waits for
+/// work share a core by halves: that must be past it.
+const SLACK: f64 = 0.4;
 /// How much less of it they may use before it is ours again, so that a load at the border changes nothing.
 const MARGIN: f64 = 0.15;
 /// How soon after a trial the next one may come.
@@ -294,11 +295,11 @@ mod tests {
         let mut governor = Governor::new(4);
         governor.bound(2.75);
         assert_eq!(governor.threads(), 3);
-        for cores in [2.8, 2.9, 2.7, 3.8] {
+        for cores in [2.6, 2.8, 2.7, 3.7] {
             governor.bound(cores);
             assert_eq!(governor.threads(), 3, "{cores}");
         }
-        governor.bound(3.9);
+        governor.bound(3.8);
         assert_eq!(governor.threads(), 4);
         for (cores, threads) in [(0.0, 1), (16.0, 4), (f64::NAN, 1)] {
             governor.bound(cores);
