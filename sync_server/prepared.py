@@ -36,7 +36,8 @@ class Compiled(NamedTuple):
 class Prepared:
     """A statement whose values are bound later.
 
-    `build(dialect, *shape)` returns it with `bindparam`s; `shape` says how often its parts repeat. Values are passed
+    `build(dialect, *shape)` returns it with `bindparam`s, which may not be named as SQLAlchemy names its own
+    (column_number, where the column is compared with a value that is there); `shape` says how often its parts repeat. Values are passed
     as they are: only for columns of whole numbers and bytes, which the drivers take and give unchanged.
     """
 

@@ -40,12 +40,12 @@ def test_values_bound_later_and_values_that_are_there_stand_in_the_order_of_the_
     prepared = Prepared(
         lambda _, count: select(name).where(
             name != "written",
-            name.in_([bindparam(f"name_{index}") for index in range(count)]),
+            name.in_([bindparam(f"wanted_{index}") for index in range(count)]),
             server_setting.c.value.in_(["listed", "too"]),
         )
     )
     dialect = dialect_for(url, tmp_path)
     compiled = prepared.compiled(dialect, 2)
     assert prepared.compiled(dialect, 2) is compiled
-    assert compiled.arguments({"name_0": "a", "name_1": "b"}) == ["written", "a", "b", "listed", "too"]
+    assert compiled.arguments({"wanted_0": "a", "wanted_1": "b"}) == ["written", "a", "b", "listed", "too"]
     assert compiled.text.count("?" if isinstance(dialect, SQLite) else "%s") == 5
