@@ -36,9 +36,9 @@ class Compiled(NamedTuple):
 class Prepared:
     """A statement whose values are bound later.
 
-    `build(dialect, *shape)` returns it with `bindparam`s, which may not be named as SQLAlchemy names its own
-    (column_number, where the column is compared with a value that is there); `shape` says how often its parts repeat. Values are passed
-    as they are: only for columns of whole numbers and bytes, which the drivers take and give unchanged.
+    `build(dialect, *shape)` returns it with `bindparam`s; `shape` says how often its parts repeat. Their names must
+    differ from those that SQLAlchemy gives where a column is compared with a value that is there (column_number).
+    Values are passed as they are: only for columns of whole numbers and bytes, which the drivers give unchanged.
     """
 
     def __init__(self, build: Callable[..., ClauseElement]) -> None:

@@ -41,11 +41,18 @@ def test_values_bound_later_and_values_that_are_there_stand_in_the_order_of_the_
         lambda _, count: select(name).where(
             name != "written",
             name.in_([bindparam(f"wanted_{index}") for index in range(count)]),
-            server_setting.c.value.in_(["listed", "too"]),
+            server_setting.c.value > "above",
         )
     )
     dialect = dialect_for(url, tmp_path)
     compiled = prepared.compiled(dialect, 2)
     assert prepared.compiled(dialect, 2) is compiled
-    assert compiled.arguments({"wanted_0": "a", "wanted_1": "b"}) == ["written", "a", "b", "listed", "too"]
-    assert compiled.text.count("?" if isinstance(dialect, SQLite) else "%s") == 5
+    assert compiled.arguments({"wanted_0": "a", "wanted_1": "b"}) == ["written", "a", "b", "above"]
+    assert compiled.text.count("?" if isinstance(dialect, SQLite) else "%s") == 4
+
+
+def test_a_list_that_is_there_is_written_out(tmp_path: Path) -> None:
+    prepared = Prepared(lambda _: select(server_setting.c.value).where(server_setting.c.name.in_(["listed", "too"])))
+    compiled = prepared.compiled(dialect_for(None, tmp_path))
+    assert compiled.arguments({}) == ["listed", "too"]
+    assert compiled.text.count("?") == 2
