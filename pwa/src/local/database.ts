@@ -34,7 +34,7 @@ export interface SummaryRecord {
   updatedAt: number
   pinned: boolean
   deleted: boolean
-  /** It has a title or a message to show. */
+  /** It has something to show. */
   listed: boolean
   failed: boolean
 }
@@ -87,6 +87,8 @@ export interface OwnLog {
 export interface SyncState {
   epoch: number | null
   cursor: number
+  /** While the account's state is being read for the first time: where the next page begins (L16). */
+  bootstrap?: string | null
   offsetMs: number
   inStepAt: number | null
 }

@@ -66,6 +66,12 @@ export class Engine {
     this.stopping.abort()
   }
 
+  /** A conversation is on the screen until the function returned is called. */
+  show(conversation: string): () => void {
+    this.connection.readAhead(conversation)
+    return this.answers.open(conversation)
+  }
+
   /** Tries everything now: connection, routes, streams. */
   tryNow(): void {
     this.shared.wake()

@@ -2,7 +2,7 @@ import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { removeMessage, rename, send, stop } from '../../src/local/actions'
-import { applyEnded } from '../../src/local/log'
+import { applyAside } from '../../src/local/log'
 import { AccountDatabase } from '../../src/local/database'
 import { readPending, readSummaries, readThread } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
@@ -52,7 +52,7 @@ describe('a conversation in memory', () => {
             const clk = pack(environment.ms, 0, fromHex(OTHER_DEVICE))
             const scope = fromHex(conversation)
             const state = encodeValue({ state: 'done' })
-            await applyEnded(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
+            await applyAside(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
           } else if (kind === 'remove') undos.push(await removeMessage(db, id))
           else if (kind === 'undo') await undos.pop()?.()
           else if (kind === 'stop') await stop(db, id)
