@@ -17,6 +17,8 @@ export function useThread(conversation: Ref<Id | null>): Thread {
   return {
     conversation: computed(() => conversations.value.find(({ id }) => id === conversation.value) ?? null),
     messages,
+    hasEarlier: computed(() => false),
+    showEarlier: () => undefined,
     loading: readonly(ref(false)),
     answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
   }

@@ -24,6 +24,8 @@ export interface ConversationSummary {
   queued: number
   failed: boolean
   answering: boolean
+  /** An answer has come that nobody has seen on this device. */
+  unread: boolean
 }
 
 export interface ThreadMessage {
@@ -60,8 +62,12 @@ export interface AnswerView {
 
 export interface Thread {
   conversation: ComputedRef<ConversationSummary | null>
-  /** The branch to show, root first. A running answer's `text` grows as it streams. */
+  /** The end of the branch to show, root first. A running answer's `text` grows as it streams. */
   messages: ComputedRef<ThreadMessage[]>
+  /** The branch began earlier than `messages`. */
+  hasEarlier: ComputedRef<boolean>
+  /** Takes more of the branch into `messages`. */
+  showEarlier: () => void
   /** True until the first read of IndexedDB is back. */
   loading: Readonly<Ref<boolean>>
   answering: ComputedRef<boolean>

@@ -39,6 +39,7 @@ export const en = {
     failed: 'Failed',
     answering: 'Answering',
     isPinned: 'Pinned',
+    unread: 'Unread',
     untitled: 'Untitled chat',
     deleted: 'Chat deleted',
     options: 'Options for {title}',

@@ -41,6 +41,7 @@ export const ru: Messages = {
     failed: 'Не вышло',
     answering: 'Отвечает',
     isPinned: 'Закреплён',
+    unread: 'Не прочитано',
     untitled: 'Чат без названия',
     deleted: 'Чат удалён',
     options: 'Действия с чатом «{title}»',

@@ -9,7 +9,7 @@ import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import type { Entity } from './entities'
 
 /** Raised when the shape or meaning of a summary changes: the next start works all of them out again. */
-const SUMMARY_VERSION = 2
+const SUMMARY_VERSION = 3
 const SNIPPET_CHARACTERS = 160
 const TITLE_CHARACTERS = 80
 
@@ -70,6 +70,7 @@ function summarize(id: string, { revision, conversation, messages }: Snapshot): 
     deleted: conversation.deleted,
     listed: path.length > 0 || conversation.title !== '',
     failed: leaf?.state?.state === 'failed' || leaf?.state?.state === 'interrupted',
+    answeredAt: leaf?.state?.state === 'done' ? millisecondsOf(leaf.created) : null,
   }
 }
 

@@ -6,6 +6,7 @@ import type { AnswerView, ConversationSummary, Id, Status, ThreadMessage } from 
 export const status = ref<Status>(homeStatus())
 export const conversations = ref<ConversationSummary[]>([])
 export const messages = ref<ThreadMessage[]>([])
+export const hasEarlier = ref(false)
 export const ended = ref(false)
 export const draft = ref('')
 
@@ -21,6 +22,7 @@ export const asked = {
   undo: vi.fn(() => Promise.resolve()),
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
   register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
   login: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
@@ -31,6 +33,7 @@ export function rearrange(): void {
   status.value = homeStatus()
   conversations.value = []
   messages.value = []
+  hasEarlier.value = false
   ended.value = false
   draft.value = ''
   for (const question of Object.values(asked)) question.mockClear()
@@ -52,6 +55,8 @@ export const composables = {
   useThread: (id: Ref<Id | null>) => ({
     conversation: computed(() => conversations.value.find((chat) => chat.id === id.value) ?? null),
     messages: computed(() => (id.value === null ? [] : messages.value)),
+    hasEarlier: computed(() => hasEarlier.value),
+    showEarlier: asked.showEarlier,
     loading: ref(false),
     answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
   }),
@@ -74,8 +79,9 @@ export function homeStatus(): Status {
 }
 
 export function chat(id: Id, title: string, more: Partial<ConversationSummary> = {}): ConversationSummary {
-  const plain = { snippet: '', updatedAt: Date.now(), pinned: false, queued: 0, failed: false, answering: false }
-  return { id, title, ...plain, ...more }
+  const plain = { snippet: '', updatedAt: Date.now(), pinned: false, queued: 0 }
+  const marks = { failed: false, answering: false, unread: false }
+  return { id, title, ...plain, ...marks, ...more }
 }
 
 export function said(id: Id, text: string, more: Partial<ThreadMessage> = {}): ThreadMessage {
