@@ -5,6 +5,7 @@ import { chats, threads } from './chats'
 import { scene } from './scenes'
 
 export type * from '../src/composables/types'
+export * from './house'
 
 const conversations = ref(scene.isEmpty ? [] : chats)
 
@@ -34,6 +35,7 @@ export function useSession(): SessionView & SessionActions {
     known: computed(() => scene.isKnown),
     username: computed(() => 'Vera'),
     ended: computed(() => scene.status.problem === 'login_ended'),
+    trouble: computed(() => null),
     register: refuse,
     login: refuse,
     logout: () => Promise.resolve(),

@@ -11,7 +11,7 @@ import { followedLeaf, isSameShown, shownBranch, viewMessage, type ShownMessage 
 import type { ConversationSummary, Id, Thread, ThreadMessage } from './types'
 
 /** Messages that come at a time. */
-const PAGE = 50
+const PAGE = 20
 
 /** One conversation on the screen: its shown branch, growing while an answer streams. */
 export function useThread(conversation: Ref<Id | null>): Thread {

@@ -8,6 +8,7 @@ export const conversations = ref<ConversationSummary[]>([])
 export const messages = ref<ThreadMessage[]>([])
 export const hasEarlier = ref(false)
 export const ended = ref(false)
+export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 
 export const asked = {
@@ -35,6 +36,7 @@ export function rearrange(): void {
   messages.value = []
   hasEarlier.value = false
   ended.value = false
+  trouble.value = null
   draft.value = ''
   for (const question of Object.values(asked)) question.mockClear()
 }
@@ -64,6 +66,7 @@ export const composables = {
     known: computed(() => true),
     username: computed(() => 'Vera'),
     ended: computed(() => ended.value),
+    trouble: computed(() => trouble.value),
     register: asked.register,
     login: asked.login,
     logout: asked.logout,
@@ -74,6 +77,7 @@ export function homeStatus(): Status {
   return {
     ...{ kind: 'direct', latencyMs: 4, serverMs: 18, nodeMs: 4, nodeId: 'f'.repeat(32), nodeName: 'Study PC' },
     ...{ nodeAwake: true, nodeSince: null, model: 'Qwen3-8B', engine: 'llama.cpp', queued: 0, unsynced: 0 },
+    ...{ models: ['Qwen3-8B'], loaded: [], steps: [] },
     ...{ inStepAt: Date.now(), nextTryAt: null, problem: null },
   }
 }

@@ -1,16 +1,16 @@
 import 'fake-indexeddb/auto'
 import { Encoder } from '@msgpack/msgpack'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { removeMessage, rename, send, stop } from '../../src/local/actions'
 import { applyEnded } from '../../src/local/log'
 import { loadConversation } from '../../src/local/conversations'
 import { AccountDatabase } from '../../src/local/database'
 import { packOutline, unpackOutline, writeOutline } from '../../src/local/outlines'
 import { readPending, readSummaries, readThread } from '../../src/local/reads'
-import { fromHex } from '../../src/protocol/bytes'
+import { fromHex, toHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
-import { EntityType, MessageField } from '../../src/protocol/generated'
+import { EntityType, MessageField, type Change } from '../../src/protocol/generated'
 import { encodeValue } from '../../src/protocol/values'
 import { NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
 
@@ -96,6 +96,32 @@ describe('a conversation in memory, or in one piece', () => {
     await db.outline.put({ scope: conversation, revision: 99, packed })
     const fresh = new AccountDatabase(db.accountId, db.environment)
     expect((await loaded(fresh, conversation)).messages).toEqual(before.messages)
+    fresh.close()
+  })
+
+  it('is written in one piece when it has grown long, and read from there', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const db = await openTestDatabase()
+    const scope = new Uint8Array(16).fill(7)
+    const header = encodeValue({ role: 'user', parent: null })
+    const changes = Array.from({ length: 1_000 }, (_, n): Change => {
+      const id = new Uint8Array(16)
+      new DataView(id.buffer).setUint32(0, n)
+      const clk = pack(db.environment.now(), n, fromHex(OTHER_DEVICE))
+      return [clk, EntityType.MESSAGE, id, MessageField.HEADER, scope, 0, header]
+    })
+    await applyEnded(db, changes)
+    expect(await db.outline.count()).toBe(0)
+    await vi.advanceTimersByTimeAsync(1_000)
+    await vi.waitFor(async () => {
+      expect(await db.outline.count()).toBe(1)
+    })
+    const fresh = new AccountDatabase(db.accountId, db.environment)
+    await fresh.entity.clear()
+    expect((await loaded(fresh, toHex(scope))).messages.size).toBe(1_000)
     fresh.close()
   })
 })
