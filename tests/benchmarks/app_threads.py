@@ -28,7 +28,7 @@ from tests.sync_server.device import Device
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import CDPSession, Playwright
+    from playwright.sync_api import CDPSession
 
     from shared.change import Change
 
@@ -152,12 +152,19 @@ def _write_long_conversation(house: Household) -> str:
     for number in range(MESSAGES):
         is_question = number % 2 == 0
         header = Header("user" if is_question else "assistant", parent)
-        made = device.change(msgspec.msgpack.encode(header), etype=EntityType.MESSAGE, field=MessageField.HEADER, scope=scope)
+        made = device.change(
+            msgspec.msgpack.encode(header), etype=EntityType.MESSAGE, field=MessageField.HEADER, scope=scope
+        )
         text = f"Message {number} of the long one. {FILLING}"[:MESSAGE_CHARACTERS]
         changes += [made, _text(device, scope, EntityType.MESSAGE, made.eid, MessageField.BODY, text)]
         if not is_question:
-            for field, value in ((MessageField.REQUEST, Request(None)), (MessageField.STATE, State("done", model="Talk"))):
-                changes.append(_change(device, scope, EntityType.MESSAGE, made.eid, field, msgspec.msgpack.encode(value)))
+            for field, value in (
+                (MessageField.REQUEST, Request(None)),
+                (MessageField.STATE, State("done", model="Talk")),
+            ):
+                changes.append(
+                    _change(device, scope, EntityType.MESSAGE, made.eid, field, msgspec.msgpack.encode(value))
+                )
         parent = made.eid
     for start in range(0, len(changes), CHANGES_A_PUSH):
         device.push(*changes[start : start + CHANGES_A_PUSH])
