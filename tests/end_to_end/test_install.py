@@ -25,8 +25,7 @@ def wait_for_worker(profile: Profile) -> None:
 def test_the_app_is_installable_and_opens_offline_at_a_deep_link(
     household: Household, open_profile: Callable[..., Profile]
 ) -> None:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     vera = open_profile("vera")
     vera.make_first_account(household.setup_code)
     vera.write("Hello")
@@ -54,8 +53,7 @@ def test_everything_works_behind_the_deployed_nginx(
     household.environment["DOMOVOI_PUBLIC_URL"] = proxy.url
     proxy.start()
     try:
-        household.start("server")
-        household.start("node")
+        household.start("server", "node")
         # The browser is elsewhere: the node's own address leads nowhere, and answers come by relay.
         away = f"--host-resolver-rules=MAP localhost:{household.node_port} 127.0.0.1:{free_port()}"
         vera = open_profile("vera", url=proxy.url, arguments=[away, "--ignore-certificate-errors"])

@@ -72,6 +72,7 @@ function summarize(id: string, { revision, conversation, messages }: Snapshot): 
     // Without messages it is one whose messages are on their way (L16), and not one that lost them all.
     listed: path.length > 0 || (messages.size === 0 && (conversation.title !== '' || conversation.activeLeaf !== null)),
     failed: leaf?.state?.state === 'failed' || leaf?.state?.state === 'interrupted',
+    answeredAt: leaf?.state?.state === 'done' ? millisecondsOf(leaf.created) : null,
   }
 }
 

@@ -8,6 +8,7 @@ const app = resolve(here, '../../../../pwa')
 export default {
   root: here,
   resolve: { alias: { '@': resolve(app, 'src'), dexie: resolve(app, 'node_modules/dexie') } },
+  define: { 'process.env.NODE_ENV': '"production"' },
   build: {
     lib: { entry: resolve(here, 'page.ts'), formats: ['es'], fileName: () => 'page.js' },
     minify: false,
