@@ -7,7 +7,7 @@ import { ProblemError } from '../protocol/errors'
 import { EntityType, limits, MessageField, type Change, type LogNews, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
 import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
-import { loadEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
+import { loadEntities, loadNewEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
 import { renewSummary } from './summaries'
 
 /** A change before it has a clock. */
@@ -117,12 +117,13 @@ export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): 
   return db.pullTransaction(async () => {
     const { bootstrap = null, cursor } = await readSync(db)
     if (bootstrap !== page.from || cursor > 0) return false
-    await storeForeign(db, page.changes, (sync) => ({
+    const moved = (sync: SyncState) => ({
       ...sync,
       epoch: page.epoch,
       bootstrap: page.after,
       cursor: page.after === null ? page.head : 0,
-    }))
+    })
+    await storeForeign(db, page.changes, moved, loadNewEntities)
     return true
   })
 }
@@ -169,8 +170,9 @@ async function storeForeign(
   db: AccountDatabase,
   changes: readonly StoredChange[],
   moved: (sync: SyncState) => SyncState | null,
+  load = loadEntities,
 ): Promise<void> {
-  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf))])
+  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf), load)])
   const now = serverTime(db, sync)
   const seen = (last: Uint8Array) =>
     changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
@@ -188,9 +190,9 @@ interface Held {
   revisions: Map<string, number>
 }
 
-export async function loadHeld(db: AccountDatabase, places: readonly Place[]): Promise<Held> {
+export async function loadHeld(db: AccountDatabase, places: readonly Place[], load = loadEntities): Promise<Held> {
   const scopes = [...new Set(places.map(({ scope }) => scope))]
-  const [entities, summaries] = await Promise.all([loadEntities(db, places), db.summary.bulkGet(scopes)])
+  const [entities, summaries] = await Promise.all([load(db, places), db.summary.bulkGet(scopes)])
   return { entities, revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])) }
 }
 
