@@ -17,6 +17,8 @@ from shared.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server import signing_keys
 from sync_server.accounts import Accounts
 from sync_server.application import make_application
+from sync_server.blob_files import BlobFiles
+from sync_server.blobs import Blobs
 from sync_server.database import Database
 from sync_server.dialect import dialect_for
 from sync_server.enrolment import enrol_from
@@ -137,6 +139,7 @@ def _compose(
     streams = OpenStreams()
     tunnels = Tunnels(database, node_logins, hub)
     metrics = Metrics()
+    blob_files = BlobFiles(settings.data / "blobs")
     metrics.gauge("domovoi_open_streams", "Event streams and relayed calls.", lambda: len(streams))
     metrics.gauge("domovoi_connected_nodes", "Nodes with a tunnel.", lambda: len(tunnels))
     return Services(
@@ -151,6 +154,8 @@ def _compose(
         streams=streams,
         tunnels=tunnels,
         metrics=metrics,
+        blob_files=blob_files,
+        blobs=Blobs(database, blob_files),
     )
 
 
