@@ -18,7 +18,8 @@ from shared.errors import Code, DomovoiError
 from shared.limits import BLOB_ORPHAN_KEPT_S, HASH_BYTES, MAX_BLOB_BYTES, MAX_BLOB_PIECE_BYTES
 from shared.wire import BlobState
 from sync_server import clock
-from sync_server.tables import account, blob, cell
+from sync_server.books import add_bytes, lock_books
+from sync_server.tables import blob, cell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,7 +100,7 @@ class Blobs:
 
         async def collect(connection: Connection) -> int:
             # The account is locked, so no sender can begin while its file is taken away.
-            await _add_bytes(connection, account_id, 0)
+            await lock_books(connection, account_id)
             rows = await connection.all(select(blob).where(blob.c.account_id == account_id))
             before_ms = clock.now_ms() - BLOB_ORPHAN_KEPT_S * 1000
             named = await _named(connection, account_id)
@@ -112,7 +113,7 @@ class Blobs:
             for sha256 in orphans:
                 await connection.run(delete(blob).where(_is(account_id, sha256)))
                 await asyncio.to_thread(self._files.remove, account_id, sha256)
-            await _add_bytes(connection, account_id, -sum(row["size"] for row in old))
+            await add_bytes(connection, account_id, -sum(row["size"] for row in old))
             return len(orphans)
 
         count = await self._database.transact(collect)
@@ -123,12 +124,9 @@ class Blobs:
 
 async def _reserve(connection: Connection, account_id: bytes, sha256: bytes, size: int) -> None:
     """Have the blob's space counted, once. Raises DomovoiError quota_exceeded."""
-    await _add_bytes(connection, account_id, 0)
+    books = await lock_books(connection, account_id)
     row = await connection.one(select(blob).where(_is(account_id, sha256)))
     growth = size - (row["size"] if row else 0)
-    books = await connection.one(select(account).where(account.c.account_id == account_id))
-    if books is None:
-        raise DomovoiError(Code.TOKEN_INVALID)
     if growth > 0 and books["bytes_used"] + growth > books["quota_bytes"]:
         raise DomovoiError(Code.QUOTA_EXCEEDED)
     now_ms = clock.now_ms()
@@ -137,7 +135,7 @@ async def _reserve(connection: Connection, account_id: bytes, sha256: bytes, siz
         await connection.run(blob.insert().values(**fields))
     else:
         await connection.run(blob.update().where(_is(account_id, sha256)).values(size=size, touched_ms=now_ms))
-    await _add_bytes(connection, account_id, growth)
+    await add_bytes(connection, account_id, growth)
 
 
 async def _named(connection: Connection, account_id: bytes) -> set[bytes]:
@@ -151,12 +149,6 @@ async def _named(connection: Connection, account_id: bytes) -> set[bytes]:
     )
     hashes = (values.decode(row["value"], bytes) for row in rows)
     return {sha256 for sha256 in hashes if sha256 is not None and len(sha256) == HASH_BYTES}
-
-
-async def _add_bytes(connection: Connection, account_id: bytes, count: int) -> None:
-    """Change the account's books; the first statement of a transaction, for it locks the account."""
-    used = account.c.bytes_used + count
-    await connection.run(account.update().where(account.c.account_id == account_id).values(bytes_used=used))
 
 
 def _is(account_id: bytes, sha256: bytes) -> ColumnElement[bool]:

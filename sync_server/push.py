@@ -20,6 +20,7 @@ from shared.limits import MAX_CLOCK_AHEAD_MS, MAX_INLINE_NEWS_BYTES
 from shared.merge import is_clone, wins
 from shared.wire import LogNews, Push, Pushed, Rejected
 from sync_server import clock
+from sync_server.leases import holds_lease
 from sync_server.tables import account, cell, device
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def push(database: Database, account_id: bytes, device_id: bytes, batch: P
 
     A change that is refused for itself (clock_ahead, quota_exceeded) ends the prefix and is named in the answer.
     Raises DomovoiError epoch_changed, device_revoked, sequence_gap, device_forked; and, when the first new change
-    is refused, its reason with `acked_dseq` and `server_ms` (rule L10).
+    is refused or the lease is lost, its reason with `acked_dseq` and `server_ms` (rules L10, Q10).
     """
     try:
         return await database.transact(lambda connection: _push(connection, account_id, device_id, batch))
@@ -95,6 +96,8 @@ async def _push(connection: Connection, account_id: bytes, device_id: bytes, bat
 
     first_new = pusher["last_dseq"] + 1
     fresh = batch.changes[first_new - batch.first_dseq :]
+    if fresh and batch.if_lease is not None and not await holds_lease(connection, account_id, batch.if_lease):
+        raise DomovoiError(Code.LEASE_LOST, acked_dseq=pusher["last_dseq"], server_ms=clock.now_ms())
     held = await _held_cells(connection, account_id, fresh)
     taken = _take(fresh, first_new, held, prev_head, books, clock.now_ms())
     pushed = Pushed(taken.last_dseq, taken.head, clock.now_ms(), taken.rejected)

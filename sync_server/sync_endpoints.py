@@ -16,10 +16,11 @@ from shared.limits import (
     MAX_PUSH_BYTES,
     MAX_SEQUENCE,
 )
-from shared.wire import Hello, LogNews, Push
+from shared.wire import Hello, LeaseRequest, LogNews, Push
 from sync_server.authentication import authenticated
 from sync_server.bootstrap import bootstrap
 from sync_server.content import answer, path_id, query_number, read_struct
+from sync_server.leases import lease_answer
 from sync_server.news import Mailbox, News
 from sync_server.pull import hello, pull
 from sync_server.push import push
@@ -82,6 +83,13 @@ async def _bootstrap(request: Request, scope: bytes | None) -> Response:
     after = request.query_params.get("after")
     database = services_of(request).database
     return answer(request, await bootstrap(database, caller.account_id, after, limit, scope))
+
+
+async def lease(request: Request) -> Response:
+    """Claim, renew or release the right to run an answer."""
+    caller = await authenticated(request)
+    wish = await read_struct(request, LeaseRequest)
+    return answer(request, await lease_answer(services_of(request).database, caller.account_id, caller.device_id, wish))
 
 
 async def events(request: Request) -> EventStream:
