@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sync_server.database import Connection, Row
 
 
+# What a cell takes beyond its value, for the quota; near enough to what both databases use with keys.
+CELL_OVERHEAD_BYTES = 128
+
+
 async def lock_books(connection: Connection, account_id: bytes) -> Row:
     """Lock the account until the transaction ends, and return its row. Raises DomovoiError token_invalid.
 

@@ -36,7 +36,8 @@ _DUPLICATE = 1062
 class Dialect(ABC):
     """One kind of database at one address.
 
-    `url` and `options` are for `databases`; `begin` starts a transaction that takes its locks without deadlock;
+    `url` and `options` are for `databases`; `begin` starts a transaction that takes its locks without deadlock,
+    `begin_snapshot` one that only reads;
     `advice` tells a person what to do when the database can't be used.
     """
 
@@ -44,6 +45,7 @@ class Dialect(ABC):
     url: str
     options: dict[str, Any]
     begin: str
+    begin_snapshot: str
 
     @abstractmethod
     def migration(self) -> AbstractContextManager[Connection]:
@@ -75,6 +77,7 @@ class SQLite(Dialect):
 
     # Taking the write lock at once: a transaction that reads first can't upgrade behind another writer.
     begin = "BEGIN IMMEDIATE"
+    begin_snapshot = "BEGIN"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -139,6 +142,7 @@ class MySQL(Dialect):
     """MySQL or MariaDB, InnoDB."""
 
     begin = "START TRANSACTION"
+    begin_snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
     advice = "Start the database, make the schema and the user, and check DOMOVOI_DATABASE_URL."
 
     def __init__(self, url: URL) -> None:

@@ -84,6 +84,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v1/blobs/{sha256}", blob_endpoints.get_blob, media_type=_BYTES),
     Endpoint("GET", "/api/v1/blobs/{sha256}/state", blob_endpoints.blob_state, None, wire.BlobState),
     Endpoint("GET", "/api/v1/usage", blob_endpoints.usage, None, wire.Usage),
+    Endpoint("GET", "/api/v1/sync/digest", sync_endpoints.digest, None, wire.Digest),
     Endpoint("POST", "/api/v1/leases", sync_endpoints.lease, wire.LeaseRequest, wire.Lease),
     Endpoint("GET", "/api/v1/events", sync_endpoints.events, media_type="text/event-stream"),
     Endpoint("GET", "/healthz", health.healthz, None, health.Health, True),

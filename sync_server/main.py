@@ -23,6 +23,7 @@ from sync_server.database import Database
 from sync_server.dialect import dialect_for
 from sync_server.enrolment import enrol_from
 from sync_server.guard import Addresses
+from sync_server.housekeeping import keep_house
 from sync_server.metrics import Metrics
 from sync_server.migrations import upgrade
 from sync_server.news import Hub
@@ -95,13 +96,17 @@ class _Server(uvicorn.Server):
         super().__init__(configuration)
         self._services = services
         self._on_started = on_started
+        self._housekeeping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._housekeeping = asyncio.create_task(keep_house(self._services.database, self._services.blobs))
         if self._on_started is not None:
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
         self._services.streams.close_all()
         await super().shutdown(sockets)
         self._services.passwords.close()

@@ -20,9 +20,11 @@ from shared.wire import Hello, LeaseRequest, LogNews, Push
 from sync_server.authentication import authenticated
 from sync_server.bootstrap import bootstrap
 from sync_server.content import answer, path_id, query_number, read_struct
+from sync_server.digests import digest_of
 from sync_server.leases import lease_answer
 from sync_server.news import Mailbox, News
 from sync_server.pull import hello, pull
+from sync_server.purges import acknowledge
 from sync_server.push import push
 from sync_server.services import Services, services_of
 
@@ -61,10 +63,11 @@ async def pull_changes(request: Request) -> Response:
     since = query_number(request, "since", 0, 0, MAX_SEQUENCE)
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
-    return answer(
-        request,
-        await pull(services_of(request).database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch),
-    )
+    database = services_of(request).database
+    pulled = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
+    if since:
+        await acknowledge(database, caller.account_id, caller.device_id, since)
+    return answer(request, pulled)
 
 
 async def bootstrap_account(request: Request) -> Response:
@@ -83,6 +86,12 @@ async def _bootstrap(request: Request, scope: bytes | None) -> Response:
     after = request.query_params.get("after")
     database = services_of(request).database
     return answer(request, await bootstrap(database, caller.account_id, after, limit, scope))
+
+
+async def digest(request: Request) -> Response:
+    """Say what the account's cells fold to, for a device that wants to know whether it has them all."""
+    caller = await authenticated(request)
+    return answer(request, await digest_of(services_of(request).database, caller.account_id))
 
 
 async def lease(request: Request) -> Response:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
+from deploy.command import bench, configuration, doctor, keys, models, parts, server, up, users
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 from shared.logs import JsonFormatter, TextFormatter
@@ -44,15 +44,22 @@ def run_everything(
     raise typer.Exit(up.run(_configuration(data=data, port=port, node_port=node_port), open_browser=browser))
 
 
-@application.command("server")
+server_application = typer.Typer(invoke_without_command=True)
+server_application.command("restored")(server.restored)
+application.add_typer(server_application, name="server")
+
+
+@server_application.callback()
 def run_server(
+    context: typer.Context,
     data: Data = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     node_port: NodePort = None,
 ) -> None:
     """The sync server alone."""
-    parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+    if context.invoked_subcommand is None:
+        parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
 
 
 @application.command("node")
