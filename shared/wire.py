@@ -161,12 +161,16 @@ class Rejected(Struct, frozen=True):
 
 
 class Pushed(Struct, frozen=True):
-    """Answer to a push: everything up to `acked_dseq` is committed."""
+    """Answer to a push: everything up to `acked_dseq` is committed.
+
+    `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
+    """
 
     acked_dseq: Sequence
     head: Sequence
     server_ms: int
     rejected: list[Rejected] = []
+    purged: list[EntityId] = []
 
 
 class Pulled(Struct, frozen=True):

@@ -44,6 +44,8 @@ async def end_scope(connection: Connection, account_id: bytes, scope: bytes, seq
     await connection.run(delete(cell).where(others))
     fields = {"account_id": account_id, "scope": scope, "seq": seq, "purged_ms": clock.now_ms()}
     await connection.run(purge.insert().values(**fields))
+    counted = account.update().where(account.c.account_id == account_id).values(purges=account.c.purges + 1)
+    await connection.run(counted)
     return 0 if sizes is None else sizes["cells"] * CELL_OVERHEAD_BYTES + int(sizes["size"] or 0)
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 
-from deploy.command import configuration
 from deploy.command.server_database import server_database
 from sync_server import histories, signing_keys
 
@@ -18,12 +15,9 @@ if TYPE_CHECKING:
 
 console = Console()
 
-Data = Annotated[Path | None, typer.Option(help="Data folder of the server.")]
 
-
-def restored(data: Data = None) -> None:
-    """Begin a new history after a restored backup, while the server stands still: devices bring what it lacks."""
-    settings = configuration.load({"data": data})
+def restored(settings: Configuration) -> None:
+    """Do it, and say what follows."""
     count = asyncio.run(_begin(settings))
     # Tokens that were given out since the backup must not open anything either.
     signing_keys.forget_signing_key(settings.data / "keys")

@@ -357,6 +357,7 @@ export interface Pushed {
   head: number
   server_ms: number
   rejected?: Rejected[]
+  purged?: Uint8Array[]
 }
 
 /** POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation. */
