@@ -8,8 +8,19 @@ import httpx
 import msgspec
 
 from shared.errors import Code, DomovoiError, Problem
-from shared.limits import DEFAULT_PULL_CHANGES
-from shared.wire import KeySet, NodeLogin, NodeSession, Pulled, Push, Pushed
+from shared.limits import DEFAULT_PULL_CHANGES, MAX_PULL_CHANGES
+from shared.wire import (
+    Bootstrapped,
+    Digest,
+    KeySet,
+    Lease,
+    LeaseRequest,
+    NodeLogin,
+    NodeSession,
+    Pulled,
+    Push,
+    Pushed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +62,20 @@ class ServerApi:
             query["epoch"] = str(epoch)
         return await self._call("GET", "/api/v1/sync/pull", Pulled, token=token, query=query)
 
+    async def bootstrap(self, token: str, after: str | None, scope: bytes | None = None) -> Bootstrapped:
+        """Return a page of the account's cells, or of one conversation's."""
+        path = "/api/v1/sync/bootstrap" if scope is None else f"/api/v1/sync/scopes/{scope.hex()}"
+        query = {"limit": str(MAX_PULL_CHANGES)} | ({} if after is None else {"after": after})
+        return await self._call("GET", path, Bootstrapped, token=token, query=query)
+
+    async def digest(self, token: str) -> Digest:
+        """Return what the account's cells fold to."""
+        return await self._call("GET", "/api/v1/sync/digest", Digest, token=token)
+
+    async def lease(self, token: str, wish: LeaseRequest) -> Lease:
+        """Claim, renew or release the right to run an answer."""
+        return await self._call("POST", "/api/v1/leases", Lease, token=token, body=wish)
+
     async def _call(
         self,
         method: str,
@@ -78,7 +103,7 @@ class ServerApi:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             # A proxy's error page, or a server of another age.
             raise Unreachable(f"{path} answered {response.status_code} with something else") from error
-        members = ("last_dseq", "acked_dseq", "epoch", "server_ms")
+        members = ("last_dseq", "acked_dseq", "epoch", "server_ms", "received")
         extra = {name: value for name in members if (value := getattr(problem, name)) is not None}
         raise DomovoiError(code, problem.detail, **extra)
 
