@@ -108,6 +108,36 @@ def run_node(
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
 
 
+ServerUrl = Annotated[str | None, typer.Option(help="Address of the server. Default: the one on this machine.")]
+Username = Annotated[str, typer.Option("--username", prompt="Name", help="Whose account it is.")]
+
+
+@application.command("export")
+def run_export(
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Write all of an account into a file, in the open format of docs/export.md."""
+    from deploy.command import transfer
+
+    transfer.run_export(_configuration(data=data, server_url=server_url), username, file)
+
+
+@application.command("import")
+def run_import(
+    file: Annotated[Path, typer.Argument(help="What domovoi export wrote.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Add what a file holds to an account. Adding it twice changes nothing."""
+    from deploy.command import transfer
+
+    transfer.run_import(_configuration(data=data, server_url=server_url), username, file)
+
+
 @application.command("doctor")
 def run_doctor(
     data: Data = None,
