@@ -140,7 +140,7 @@ class Exchange:
             return False
         since, epoch = row["cursor"], row["epoch"]
         if since == 0:
-            return await self._read_all()
+            return await self._read_all(epoch)
         pulled = await self._server.pull(self._token or "", since, epoch)
         cursor = pulled.changes[-1].seq if pulled.more and pulled.changes else pulled.head
         async with self._database.transaction() as connection:
@@ -151,19 +151,24 @@ class Exchange:
         self._on_pulled(pulled.changes)
         return pulled.more
 
-    async def _read_all(self) -> bool:
-        """Read all cells by pages (L16); return whether the log may have moved on meanwhile."""
-        page = await self._read_pages(None)
+    async def _read_all(self, epoch: int | None) -> bool:
+        """Read all cells by pages (L16); return whether the log may have moved on meanwhile.
+
+        Raises DomovoiError epoch_changed when they are of another history than what is here: that is offered first.
+        """
+        page = await self._read_pages(None, epoch)
         async with self._database.transaction() as connection:
             await replica.end_reading(connection, self._account_id, page.epoch, page.head)
         await self._note_time(page.server_ms)
         return page.head > 0
 
-    async def _read_pages(self, scope: bytes | None) -> Bootstrapped:
-        """Apply every page and return the last one."""
+    async def _read_pages(self, scope: bytes | None, epoch: int | None) -> Bootstrapped:
+        """Apply every page and return the last one. Raises DomovoiError epoch_changed."""
         after: str | None = None
         while True:
             page = await self._server.bootstrap(self._token or "", after, scope)
+            if epoch not in {None, page.epoch}:
+                raise DomovoiError(Code.EPOCH_CHANGED, epoch=page.epoch)
             async with self._database.transaction() as connection:
                 await replica.apply_pulled(connection, self._account_id, page.changes)
             self._on_pulled(page.changes)
@@ -233,10 +238,11 @@ class Exchange:
         """Take back what another node has answered meanwhile, and read what that one wrote (Q10)."""
         log.warning("another node has answered %s; what this one wrote is taken back", lease.answer.hex())
         async with self._database.transaction() as connection:
+            row = await replica.account(connection, self._account_id)
             acked_dseq = int(error.extra["acked_dseq"])
             scopes = await replica.take_back(connection, self._account_id, acked_dseq, lease)
         for scope in sorted(scopes):
-            await self._read_pages(scope)
+            await self._read_pages(scope, row["epoch"] if row else None)
 
     async def _note_time(self, server_ms: int) -> None:
         async with self._database.transaction() as connection:

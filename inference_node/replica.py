@@ -148,8 +148,9 @@ async def begin_history(connection: Connection, account_id: bytes) -> None:
 async def begin_anew(connection: Connection, account_id: bytes) -> None:
     """Read the same history from the beginning: the cursor is below its floor (L19), or there is a gap (L20)."""
     await connection.execute("UPDATE account SET cursor = 0, must_offer = 1 WHERE account_id = ?", (account_id,))
-    query = "UPDATE cell SET seq = ? WHERE account_id = ? AND seq > 0"
-    await connection.execute(query, (STALE, account_id))
+    # Tombstones stay: the server lets go of them, and what they say is true for ever.
+    query = "UPDATE cell SET seq = ? WHERE account_id = ? AND seq > 0 AND NOT (etype = ? AND field = ?)"
+    await connection.execute(query, (STALE, account_id, EntityType.CONVERSATION, ConversationField.PURGED))
 
 
 async def end_reading(connection: Connection, account_id: bytes, epoch: int, head: int) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, func, not_, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, not_, select
 
 from shared.change import ConversationField, EntityType
 from shared.limits import TOMBSTONE_KEPT_S
 from sync_server import clock
 from sync_server.books import CELL_OVERHEAD_BYTES, add_bytes, lock_books
+from sync_server.prepared import Prepared
 from sync_server.tables import account, cell, device, purge
 
 if TYPE_CHECKING:
@@ -51,16 +52,10 @@ async def end_scope(connection: Connection, account_id: bytes, scope: bytes, seq
 
 async def acknowledge(database: Database, account_id: bytes, device_id: bytes, since: int) -> None:
     """Take note that the device has read the log up to `since`, if that is news to any tombstone."""
-    the_device = (device.c.account_id == account_id) & (device.c.device_id == device_id)
-    acked = select(device.c.acked_seq).where(the_device).scalar_subquery()
-    row = await database.one(
-        select(purge.c.seq)
-        .where(purge.c.account_id == account_id, purge.c.seq > acked, purge.c.seq <= since)
-        .order_by(purge.c.seq.desc())
-        .limit(1)
-    )
-    if row is not None:
-        await database.run(device.update().where(the_device).values(acked_seq=row["seq"]))
+    key = {"account": account_id, "device": device_id}
+    for (seq,) in await database.read(lambda connection: connection.rows(_LAST_READ, **key, since=since)):
+        the_device = (device.c.account_id == account_id) & (device.c.device_id == device_id)
+        await database.run(device.update().where(the_device).values(acked_seq=seq))
 
 
 async def expire_tombstones(database: Database, account_id: bytes) -> int:
@@ -111,3 +106,19 @@ def _is_tombstone(scope: bytes) -> ColumnElement[bool]:
     return and_(
         columns.etype == EntityType.CONVERSATION, columns.eid == scope, columns.field == ConversationField.PURGED
     )
+
+
+# Of every pull, so it is compiled once. The newest tombstone that the device has read and not acknowledged yet.
+_ACKED = (device.c.account_id == bindparam("account")) & (device.c.device_id == bindparam("device"))
+_LAST_READ = Prepared(
+    lambda _: (
+        select(purge.c.seq)
+        .where(
+            purge.c.account_id == bindparam("account"),
+            purge.c.seq > select(device.c.acked_seq).where(_ACKED).scalar_subquery(),
+            purge.c.seq <= bindparam("since"),
+        )
+        .order_by(purge.c.seq.desc())
+        .limit(1)
+    )
+)
