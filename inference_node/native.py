@@ -72,8 +72,6 @@ class Native:
 
         Raises PromptTooLong, DomovoiError `bad_request`, `unsupported`, `out_of_memory`, `engine_failed`.
         """
-        if prompt.tools is not None:
-            raise DomovoiError(Code.UNSUPPORTED, "The native engine calls no tools yet. Choose llama_cpp.")
         try:
             generation = self._engine.start(request_for(prompt))
             while (events := generation.next(LOOK_EVERY_S)) != b"[]":
