@@ -10,7 +10,6 @@ from inference_node import runs
 from inference_node.main import serve
 from inference_node.settings import NodeSettings
 
-
 # Texts are written down so often, in seconds, so that a test need not wait long for it.
 CHECKPOINT_S = 0.1
 
