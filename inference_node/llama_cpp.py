@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
 from inference_node.gguf_header import GgufError, GgufHeader, read_header
+from inference_node.gguf_vocabulary import Spelling, control_texts
 from inference_node.hardware import limits
 from inference_node.hardware.roots import THIS_MACHINE
 from inference_node.llama_cpp_wire import ChunkReader, request_for
@@ -49,12 +50,13 @@ class LlamaCpp:
             parameters = parameters_for(path, os.path.join(folder, "engine.sock"), self.loaded, options)
             self._server = _serve(parameters)
         self._slots = PromptSlots(self.loaded.slots)
+        self._spelling = Spelling(_controls(Path(path)))
 
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
         """Report the events of an answer. Raises PromptTooLong, DomovoiError `bad_request`, `engine_failed`."""
         if self.loaded.can_embed:
             raise DomovoiError(Code.UNSUPPORTED, "This model makes embeddings and no answers. Choose another.")
-        request = request_for(prompt)
+        request = request_for(prompt, self._spelling)
         with self._slots.take(prompt, is_stopped) as slot:
             if slot is None:
                 report(Finished("stopped", 0, 0))
@@ -145,6 +147,13 @@ def header_of(path: Path) -> GgufHeader:
     """Return what the file says of itself. Raises DomovoiError `model_damaged`."""
     try:
         return read_header(path)
+    except (GgufError, OSError) as error:
+        raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
+
+
+def _controls(path: Path) -> list[str]:
+    try:
+        return control_texts(path)
     except (GgufError, OSError) as error:
         raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
 

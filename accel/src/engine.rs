@@ -17,7 +17,7 @@ use crate::request::{Message, Options, Request, Sampling, ToolCall};
 use crate::sched::{Job, Limits, Reader, Scheduler};
 use crate::scoring::{Scores, Scoring};
 use crate::speech::Speech;
-use crate::text::{self, Chat, Constraints, Sampler, Template, TextStream, Tokenizer};
+use crate::text::{self, Chat, Constraints, Prompt, Sampler, Template, TextStream, Tokenizer};
 
 /// What is loaded: `LoadedModel` of `inference_node/engine.py`.
 #[derive(Debug, Clone, Serialize)]
@@ -155,20 +155,18 @@ impl Engine {
         self.scheduler.close();
     }
 
-    fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
-        let text = match &request.text {
-            Some(text) if request.messages.is_empty() => text.clone(),
+    /// Returns the tokens of the prompt that a request makes.
+    ///
+    /// # Errors
+    /// `BadRequest` for messages that the template refuses, `Unsupported`.
+    pub fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
+        let prompt = match &request.text {
+            // Raw text stands in for a template: its control tokens are meant.
+            Some(text) if request.messages.is_empty() => Prompt { text: text.clone(), literal: Vec::new() },
             Some(_) => return Err(Error::BadRequest("either messages or text, not both".into())),
-            None => self.template.render(&chat(request)?)?,
+            None => self.template.prompt(&chat(request)?, &self.tokenizer)?,
         };
-        let mut tokens = self.tokenizer.encode(&text, true, true);
-        // Where the template has written the token that begins a text, the tokenizer adds no second one.
-        let beginning = self.tokenizer.beginning();
-        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning
-        {
-            tokens.remove(0);
-        }
-        Ok(tokens)
+        Ok(self.tokenizer.encode_prompt(&prompt))
     }
 }
 

@@ -23,6 +23,12 @@ class Engine:
         Raises `errors.BadRequest`, `TooLong`.
         """
 
+    def prompt(self, request: bytes) -> list[int]:
+        """Return the tokens of a request's prompt; what people wrote is text, even where it spells a control token.
+
+        Raises `errors.BadRequest`, `Unsupported`.
+        """
+
     def tokenize(self, text: str, *, parse_special: bool = False) -> list[int]:
         """Return a text's tokens; `parse_special` reads control tokens that are written out."""
 

@@ -50,6 +50,11 @@ impl Engine {
         without_python(python, || engine.start(read(request)?)).map(Generation)
     }
 
+    fn prompt(&self, python: Python<'_>, request: &[u8]) -> PyResult<Vec<u32>> {
+        let engine = self.open()?;
+        without_python(python, || engine.prompt(&read(request)?))
+    }
+
     #[pyo3(signature = (text, *, parse_special = false))]
     fn tokenize(&self, python: Python<'_>, text: &str, parse_special: bool) -> PyResult<Vec<u32>> {
         let engine = self.open()?;
