@@ -32,6 +32,9 @@ MOST_TEXT = 200
 # Offsets are 64-bit in the file; no disk holds more than this.
 MOST_FILE_BYTES = 2**62
 
+# What engines do without a template: the format that most such models were trained on.
+STAND_IN = "The file has no chat template, so prompts are written in ChatML. Its answers may be poor."
+
 _DEFAULT_ALIGNMENT = 32
 _READ_BYTES = 1024 * 1024
 _STRING, _ARRAY, _BOOL = 8, 9, 7
@@ -68,6 +71,11 @@ class GgufHeader(Struct, frozen=True):
     name: str | None = None
     licence: str | None = None
     can_embed: bool = False
+
+    @property
+    def remark(self) -> str:
+        """What its owner should know of how it is run, in words; empty when there is nothing."""
+        return "" if self.has_chat_template or self.can_embed else STAND_IN
 
 
 def read_header(path: Path) -> GgufHeader:

@@ -12,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inference_node.child_engine import ChildEngine, TimeLimits
 from inference_node.engine import EngineOptions
+from inference_node.gguf_header import STAND_IN
 from inference_node.loader import LoadLimits
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended, Notice
+from tests.inference_node.gguf_file import write_gguf
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.talker import MODULE
 
@@ -114,6 +116,17 @@ async def test_steps_down_are_told(node: RunningNode, script: Script) -> None:
     assert [(step.model, step.what, step.to, step.code) for step in steps] == [
         *(("Large", "slots", "2", "out_of_memory"), ("Large", "slots", "1", "out_of_memory")),
     ]
+
+
+async def test_a_model_without_a_template_says_what_is_put_in_its_place(
+    node: RunningNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_gguf(node.settings.models / "Bare.gguf", entries={"tokenizer.chat_template": None})
+    await node.whole(await node.ask(model="Bare"))
+    details = {model.name: model.detail for model in (await node.status()).loaded}
+    assert details.pop("Bare") == STAND_IN
+    assert set(details.values()) == {""}
+    assert STAND_IN in [getattr(record, "detail", "") for record in caplog.records]
 
 
 async def test_metrics_name_engine_and_model_and_no_text(node: RunningNode, script: Script) -> None:
