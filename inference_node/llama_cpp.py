@@ -7,17 +7,18 @@ file in a private folder that is removed as soon as the model is loaded, so that
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import psutil
 import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
-from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
+from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt, PromptTooLong
 from inference_node.gguf_header import GgufError, GgufHeader, read_header
 from inference_node.gguf_vocabulary import Spelling, control_texts
 from inference_node.hardware import limits
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 CONTEXT_STEP = 256
 # Tokens read between two looks at whether to stop: half a second even on a slow core.
 BATCH = 128
+# HTTP's number, as llama.cpp's server says it.
+BAD_REQUEST = 400
 BLOCK_BYTES = 8 * 1024 * 1024
 
 _CACHE_TYPES = {"f16": xllamacpp.ggml_type.GGML_TYPE_F16, "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0}
@@ -72,13 +75,16 @@ class LlamaCpp:
         reader.finish()
 
     def embed(self, texts: list[str]) -> Embeddings:
-        """Return the texts' embeddings. Raises DomovoiError `unsupported`, `context_too_long`, `engine_failed`."""
+        """Return the texts' embeddings.
+
+        Raises PromptTooLong, DomovoiError `unsupported`, `bad_request`, `engine_failed`.
+        """
         if not self.loaded.can_embed:
             raise DomovoiError(Code.UNSUPPORTED, "This model answers and makes no embeddings. Choose another.")
         answer = msgspec.json.decode(self._server.handle_embeddings(msgspec.json.encode({"input": texts})))
         result = msgspec.convert(answer, _EmbeddingsAnswer)
         if result.error is not None:
-            raise DomovoiError(Code.ENGINE_FAILED, f"{result.error}")
+            raise _embedding_failure(result.error)
         vectors = [row.embedding for row in sorted(result.data, key=lambda row: row.index)]
         return Embeddings(vectors, result.usage.prompt_tokens)
 
@@ -92,10 +98,25 @@ class _EmbeddingsUsage(Struct, frozen=True):
     prompt_tokens: int = 0
 
 
+class _EmbeddingsError(Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
 class _EmbeddingsAnswer(Struct, frozen=True):
     data: list[_Vector] = []
     usage: _EmbeddingsUsage = _EmbeddingsUsage()
-    error: dict[str, Any] | None = None
+    error: _EmbeddingsError | None = None
+
+
+_TOO_LARGE = re.compile(r"\((\d+) tokens\) (?:is too large|exceeds)")
+
+
+def _embedding_failure(error: _EmbeddingsError) -> DomovoiError:
+    """A text that can't be used is no failure of the engine."""
+    if (too_large := _TOO_LARGE.search(error.message)) is not None:
+        return PromptTooLong(int(too_large[1]))
+    return DomovoiError(Code.BAD_REQUEST if error.code == BAD_REQUEST else Code.ENGINE_FAILED, error.message)
 
 
 def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOptions) -> xllamacpp.CommonParams:

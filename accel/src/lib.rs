@@ -1,6 +1,7 @@
 //! Makes the node faster, never different. The modules are plain Rust; `python` alone knows Python.
 
 pub mod decoder;
+pub mod embedding;
 pub mod engine;
 pub mod error;
 pub mod events;

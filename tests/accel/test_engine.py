@@ -190,7 +190,7 @@ def test_errors_have_their_types(engine: accel.Engine, tmp_path: Path) -> None:
     with pytest.raises(accel.BadRequest):
         engine.score([0, 2**32 - 1])
     with pytest.raises(accel.Unsupported):
-        engine.embed(["house"])
+        engine.embed("house")
     assert issubclass(accel.TooLong, accel.EngineError)
 
 

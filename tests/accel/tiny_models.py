@@ -31,6 +31,7 @@ class Shape(NamedTuple):
     has_rotation_divisors: bool = False
     context: int = 512
     template: str | None = None
+    pooling: gguf.PoolingType | None = None
 
 
 # Answers in letters without sense, a thousand a second: for tests of what is around an engine.
@@ -101,6 +102,8 @@ def _write_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_rope_dimension_count(shape.head_width)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(500_000.0)
+    if shape.pooling is not None:
+        writer.add_pooling_type(shape.pooling)
     if shape.rotation_factor is not None:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(shape.rotation_factor)

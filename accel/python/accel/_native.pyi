@@ -35,8 +35,11 @@ class Engine:
     def score(self, tokens: list[int]) -> list[float]:
         """Return the natural log-probability of each token but the first, given those before it."""
 
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector for each text. Raises `errors.Unsupported`."""
+    def embed(self, text: str) -> tuple[list[float], int]:
+        """Return a text's vector, of length 1, and how many tokens it took.
+
+        Raises `errors.Unsupported` for a model that answers, `TooLong`, `BadRequest` for an empty text.
+        """
 
     def close(self) -> None:
         """Stop every answer and give the memory back."""

@@ -66,10 +66,9 @@ impl Engine {
         without_python(python, || engine.score(tokens))
     }
 
-    #[allow(clippy::needless_pass_by_value)] // A list of Python strings can't be borrowed.
-    fn embed(&self, python: Python<'_>, texts: Vec<String>) -> PyResult<Vec<Vec<f32>>> {
+    fn embed(&self, python: Python<'_>, text: &str) -> PyResult<(Vec<f32>, usize)> {
         let engine = self.open()?;
-        without_python(python, || engine.embed(&texts))
+        without_python(python, || engine.embed(text))
     }
 
     fn close(&self, python: Python<'_>) -> PyResult<()> {
