@@ -18,10 +18,11 @@ import psutil
 import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
+from inference_node import fitting
 from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt, PromptTooLong
 from inference_node.gguf_header import GgufError, GgufHeader, read_header
 from inference_node.gguf_vocabulary import Spelling, control_texts
-from inference_node.hardware import limits
+from inference_node.hardware import limits, processor
 from inference_node.hardware.roots import THIS_MACHINE
 from inference_node.llama_cpp_wire import ChunkReader, request_for
 from inference_node.prompt_slots import PromptSlots
@@ -154,14 +155,8 @@ def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOpt
 
 
 def cores() -> int:
-    """Return how many cores this process may use: as many threads compute.
-
-    Threads beyond a control group's limit are stopped by it in mid-work, and all others wait for them.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    allowed = limits.read(THIS_MACHINE).cpus
-    return count if allowed is None else max(1, min(count, int(allowed)))
+    """Return how many threads compute: one for each core that this process may have (`fitting.threads`)."""
+    return fitting.threads(processor.read(THIS_MACHINE), limits.read(THIS_MACHINE))
 
 
 def header_of(path: Path) -> GgufHeader:

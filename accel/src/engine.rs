@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::decoder::Decoder;
 use crate::embedding::{Embedder, Pooling};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::gguf::Gguf;
 use crate::model::{self, Model};
 use crate::request::{Message, Options, Request, Sampling, ToolCall};
@@ -55,6 +56,7 @@ impl Engine {
     /// # Errors
     /// `Damaged`, `Unsupported`, `OutOfMemory`; `Failed` when `progress` ends it.
     pub fn load(path: &Path, options: &Options, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Self> {
+        fault::maybe("load");
         let gguf = Gguf::open(path)?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
         let template = Template::from_gguf(&gguf, &tokenizer)?;
@@ -110,6 +112,7 @@ impl Engine {
     /// `TooLong` before any work, `BadRequest` for messages, sampling or a schema that can't be used, `Unsupported` for
     /// a model that makes embeddings, `Failed`.
     pub fn start(&self, request: Request) -> Result<Reader> {
+        fault::maybe("start");
         let prompt = self.prompt(&request)?;
         let mut sampler = Sampler::new(sampling(&request.sampling, request.logprobs))?;
         sampler.read(&prompt);

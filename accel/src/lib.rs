@@ -5,7 +5,10 @@ pub mod embedding;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod fault;
 pub mod gguf;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod kernels;
 pub mod model;
 #[cfg(feature = "python")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::errors::without_python;
+use super::errors::{at_once, without_python};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::request::read;
@@ -102,8 +102,11 @@ impl Generation {
         Ok(json.map(|json| PyBytes::new(python, &json)))
     }
 
-    fn stop(&self) {
-        self.0.stop();
+    fn stop(&self) -> PyResult<()> {
+        at_once(|| {
+            self.0.stop();
+            Ok(())
+        })
     }
 }
 
