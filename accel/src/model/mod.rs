@@ -6,6 +6,7 @@ mod rotation;
 mod score;
 mod scratch;
 mod sharing;
+mod states;
 mod step;
 mod weights;
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub context: Option<usize>,
     /// The most memory for keys and values; enough for one sequence of the whole context if not said.
     pub cache_bytes: Option<usize>,
+    /// Whether steps write states, of which embeddings are made, in place of logits.
+    pub states: bool,
     /// How keys and values are kept.
     pub cache: CacheFormat,
 }
@@ -46,7 +49,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
-        Self { threads, isa: None, context: None, cache_bytes: None, cache: CacheFormat::default() }
+        Self {
+            threads,
+            isa: None,
+            context: None,
+            cache_bytes: None,
+            states: false,
+            cache: CacheFormat::default(),
+        }
     }
 }
 
@@ -78,6 +88,7 @@ pub struct Model {
     cache_format: CacheFormat,
     scratch: Scratch,
     context: usize,
+    states: bool,
     isa: Isa,
     pool: Pool,
     governor: Governor,
@@ -112,6 +123,7 @@ impl Model {
             weights,
             scratch,
             context,
+            states: options.states,
             isa: options.isa.unwrap_or_else(Isa::detect),
             governor: Governor::new(pool.size()),
             meter: Meter::default(),
@@ -135,6 +147,12 @@ impl Model {
             weight_bytes: self.weights.bytes(),
             cache_bytes: self.cache.most_bytes(),
         }
+    }
+
+    /// How many values a state has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.config.width
     }
 
     /// How many threads the latest step had, which the load of the machine decides.
@@ -240,6 +258,7 @@ impl Decoder for Model {
         let step = step::Step {
             config: &self.config,
             weights: &self.weights,
+            states: self.states,
             isa: self.isa,
             pool: &mut self.pool,
             cache: &mut self.cache,

@@ -46,6 +46,8 @@ enum From {
 pub struct Step<'a> {
     pub config: &'a Config,
     pub weights: &'a Weights,
+    /// Whether to write states in place of logits.
+    pub states: bool,
     pub isa: Isa,
     pub pool: &'a mut Pool,
     pub cache: &'a mut Cache,
@@ -331,6 +333,9 @@ impl Step<'_> {
     }
 
     fn logits(&mut self, rows: usize, logits: &mut Vec<f32>) -> Result<()> {
+        if self.states {
+            return self.states(rows, logits);
+        }
         let head = self.weights.head();
         let length = rows * head.rows();
         logits.clear();
