@@ -6,6 +6,7 @@ Each figure is a median over rounds. The peer of every engine is the last of the
 from __future__ import annotations
 
 import statistics
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ PREFILL_TOKENS = 512
 DECODE_TOKENS = 128
 CHAT_TOKENS = 64
 CHATS = (1, 2, 4)
+# A busy machine can take minutes for one round.
+MOST_S = 150.0
 OPTIONS = EngineOptions(context=4096, slots=max(CHATS))
 
 
@@ -55,12 +58,23 @@ class _Task(NamedTuple):
 
 
 async def compare(
-    contestants: Sequence[Contestant], model: ModelFile, machine: str, rounds: int, told: Callable[[str], None]
+    contestants: Sequence[Contestant],
+    model: ModelFile,
+    machine: str,
+    rounds: int,
+    told: Callable[[str], None],
+    within_s: float = MOST_S,
 ) -> list[Record]:
-    """Measure everything, in turns; `told` hears what is done next. The first round warms up and does not count."""
+    """Measure everything, in turns; `told` hears what is done next. The first round warms up and does not count.
+
+    No round begins after `within_s` seconds, except the first that counts.
+    """
+    deadline = time.monotonic() + within_s
     words = await _words_for(contestants[0].engine, PREFILL_TOKENS)
     values: dict[tuple[_Task, str], list[float]] = {}
     for number in range(rounds + 1):
+        if number > 1 and time.monotonic() > deadline:
+            break
         for contestant in contestants:
             told(f"round {number} of {rounds}: {contestant.label}" if number else f"warming up: {contestant.label}")
             for task, value in await _round(contestant, model, words, f"round {number}"):

@@ -65,6 +65,12 @@ async def test_engines_take_turns(model: Path) -> None:
     assert told[0].startswith("warming up")
 
 
+async def test_a_slow_machine_has_fewer_rounds(model: Path) -> None:
+    records = await compare(await contestants(model, new_script()), MODEL, "", 5, lambda _: None, within_s=0.0)
+    assert {record.runs for record in records} == {1}
+    assert [record.name for record in records] == FIGURES
+
+
 async def test_an_engine_alone_has_no_peer(model: Path) -> None:
     records = await compare(await contestants(model, new_script()), MODEL, "", 1, lambda _: None)
     assert {(record.peer, record.ratio) for record in records} == {(None, None)}
