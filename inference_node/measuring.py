@@ -86,10 +86,10 @@ async def time_one(engine: Engine, prompt: Prompt, most_s: float | None = None) 
     raise DomovoiError(Code.ENGINE_FAILED)
 
 
-async def time_together(engine: Engine, prompts: list[Prompt]) -> float:
-    """Generate several answers at once; return tokens a second, all together, reading of the prompts included."""
+async def time_together(engine: Engine, prompts: list[Prompt], most_s: float | None = None) -> float:
+    """Generate several answers at once, as `time_one`; return tokens a second, all together, reading included."""
     started = time.perf_counter()
-    timings = await asyncio.gather(*(time_one(engine, prompt) for prompt in prompts))
+    timings = await asyncio.gather(*(time_one(engine, prompt, most_s) for prompt in prompts))
     return sum(timing.tokens for timing in timings) / (time.perf_counter() - started)
 
 

@@ -206,6 +206,7 @@ fn six_bit_code(block: &[u8], i: usize) -> u8 {
 }
 
 /// The scale and offset of the `part`th 32 weights, of 6 bits each, as `Q4_K` and `Q5_K` pack eight of both in 12 bytes.
+#[inline(always)]
 pub(super) fn six_bit_scales(packed: &[u8], part: usize) -> (u8, u8) {
     if part < 4 {
         (packed[part] & 63, packed[part + 4] & 63)

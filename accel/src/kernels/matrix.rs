@@ -3,6 +3,7 @@
 //! `packed` says how a group of 16 rows lies in memory.
 
 use super::format::Format;
+use super::isa::Isa;
 use super::memory::{Arena, Region};
 use super::packed::{group_bytes, pack_group, unpack_row};
 use super::tiles::Tiles;
@@ -76,7 +77,7 @@ impl Matrix {
             let pieces = rows.div_ceil(ROWS).max(1);
             Some(Tiles::new(self.data.bytes_mut(), stride, pieces, stride).in_lanes(lanes))
         };
-        Ok(Packing { format, rows: total, raw, groups })
+        Ok(Packing { isa: Isa::detect(), format, rows: total, raw, groups })
     }
 
     #[must_use]
@@ -127,6 +128,7 @@ impl Matrix {
 
 /// The filling of a matrix.
 pub struct Packing<'a> {
+    isa: Isa,
     format: Format,
     rows: usize,
     raw: &'a [u8],
@@ -141,7 +143,7 @@ impl Packing<'_> {
         for group in tile.rows() {
             let rows = group * ROWS..self.rows.min(group * ROWS + ROWS);
             let raw = &self.raw[rows.start * row_bytes..rows.end * row_bytes];
-            pack_group(self.format, raw, row_bytes, tile.row_mut(group));
+            pack_group(self.isa, self.format, raw, row_bytes, tile.row_mut(group));
         }
         true
     }

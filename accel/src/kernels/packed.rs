@@ -16,9 +16,14 @@
 //! of byte `4·row + i` belongs to column `4·f + i`; of 6-bit codes 2 × 64 bytes, where bits `2·f` and `2·f + 1` of the
 //! `h`th belong to column `16·h + 4·f + i`.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use super::format::{Format, six_bit_scales};
+use super::isa::Isa;
+use super::matrix::ROWS;
+use super::simd::{Kernel, Simd};
 
 /// Columns that share a scale, in all formats but those of floats (`Q6_K` has two scales for them).
 const PART: usize = 32;
@@ -62,36 +67,71 @@ pub fn group_bytes(format: Format, columns: usize) -> usize {
     (columns / format.block() * Shape::block(format)).next_multiple_of(64)
 }
 
-pub fn pack_group(format: Format, raw: &[u8], row_bytes: usize, group: &mut [u8]) {
-    let shape = Shape::of(format);
-    let blocks = group.chunks_exact_mut(Shape::block(format));
-    for (index, block) in blocks.enumerate().take(row_bytes / format.block_bytes()) {
-        let sources = raw.chunks_exact(row_bytes).map(|row| &row[index * format.block_bytes()..]);
-        for (row, source) in sources.enumerate() {
-            let source = &source[..format.block_bytes()];
+/// Packs up to 16 rows; the group is full of zeros before.
+pub fn pack_group(isa: Isa, format: Format, raw: &[u8], row_bytes: usize, group: &mut [u8]) {
+    isa.run(Pack { format, raw, row_bytes, group });
+}
+
+struct Pack<'a> {
+    format: Format,
+    raw: &'a [u8],
+    row_bytes: usize,
+    group: &'a mut [u8],
+}
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+
+    /// Plain Rust, of which the compiler makes what vectors can: 16 rows are put into words first, so that they are
+    /// written line by line.
+    #[inline(always)]
+    fn run<S: Simd>(self, _s: S) {
+        let Self { format, raw, row_bytes, group } = self;
+        let shape = Shape::of(format);
+        let size = format.block_bytes();
+        for (index, block) in group.chunks_exact_mut(Shape::block(format)).enumerate().take(row_bytes / size)
+        {
+            let sources = || raw.chunks_exact(row_bytes).map(|row| &row[index * size..][..size]).enumerate();
             if format.block() == 1 {
-                let size = format.block_bytes();
-                block[row * size..][..size].copy_from_slice(source);
+                for (row, source) in sources() {
+                    block[row * size..][..size].copy_from_slice(source);
+                }
                 continue;
             }
-            pack_head(format, source, row, block);
+            for (row, source) in sources() {
+                pack_head(format, source, row, block);
+            }
             let parts = block[shape.head..].chunks_exact_mut(shape.scales + shape.codes);
             for (part, out) in parts.enumerate() {
                 let (scales, codes) = out.split_at_mut(shape.scales);
-                pack_scales(format, source, part, row, scales);
+                let mut words = [[0; 8]; ROWS];
+                for ((row, source), words) in sources().zip(&mut words) {
+                    pack_scales(format, source, part, row, scales);
+                    *words = codes_of(format, source, part);
+                }
                 if format == Format::Q8_0 {
-                    for (k, word) in source[2..].chunks_exact(4).enumerate() {
-                        codes[64 * k + 4 * row..][..4].copy_from_slice(word);
-                    }
+                    put_lines(codes, 0..8, |k, row| words[row][k]);
                 } else {
-                    pack_codes(codes_of(format, source, part), row, codes);
+                    pack_codes(&words, codes);
                 }
             }
         }
     }
 }
 
+/// Writes lines of 16 words, one for each row.
+#[inline(always)]
+fn put_lines(out: &mut [u8], lines: Range<usize>, word: impl Fn(usize, usize) -> u32) {
+    for (line, out) in lines.clone().zip(out[64 * lines.start..].as_chunks_mut::<64>().0) {
+        let words: [u32; ROWS] = std::array::from_fn(|row| word(line, row));
+        for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *out = word.to_le_bytes();
+        }
+    }
+}
+
 /// Where the two f16 that a block begins with lie in the file's block.
+#[inline(always)]
 fn pack_head(format: Format, source: &[u8], row: usize, block: &mut [u8]) {
     match format {
         Format::Q4_K | Format::Q5_K => {
@@ -103,6 +143,7 @@ fn pack_head(format: Format, source: &[u8], row: usize, block: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn pack_scales(format: Format, source: &[u8], part: usize, row: usize, scales: &mut [u8]) {
     match format {
         Format::Q4_K | Format::Q5_K => {
@@ -119,6 +160,7 @@ fn pack_scales(format: Format, source: &[u8], part: usize, row: usize, scales: &
 }
 
 /// The codes of 32 columns, a byte each, four to a word.
+#[inline(always)]
 fn codes_of(format: Format, source: &[u8], part: usize) -> [u32; 8] {
     match format {
         Format::Q4_0 => nibbles(&source[2..]),
@@ -143,20 +185,24 @@ fn codes_of(format: Format, source: &[u8], part: usize) -> [u32; 8] {
                 low | high << 4
             })
         }
-        Format::F32 | Format::F16 | Format::BF16 | Format::Q8_0 => [0; 8],
+        Format::Q8_0 => std::array::from_fn(|word| word_at(source, 2 + 4 * word)),
+        Format::F32 | Format::F16 | Format::BF16 => [0; 8],
     }
 }
 
+#[inline(always)]
 fn word_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// 32 codes out of 16 bytes whose lower halves come first.
+#[inline(always)]
 fn nibbles(source: &[u8]) -> [u32; 8] {
     std::array::from_fn(|word| word_at(source, word % 4 * 4) >> (word / 4 * 4) & 0x0f0f_0f0f)
 }
 
 /// Adds the fifth bits, which lie in the order of the columns.
+#[inline(always)]
 fn with_fifth(mut codes: [u32; 8], bits: &[u8]) -> [u32; 8] {
     for (word, code) in codes.iter_mut().enumerate() {
         let four = u32::from(bits[word / 2]) >> (word % 2 * 4);
@@ -165,19 +211,18 @@ fn with_fifth(mut codes: [u32; 8], bits: &[u8]) -> [u32; 8] {
     codes
 }
 
-fn pack_codes(codes: [u32; 8], row: usize, out: &mut [u8]) {
+#[inline(always)]
+fn pack_codes(words: &[[u32; 8]; ROWS], out: &mut [u8]) {
     let planes = out.len() / 64;
-    let mut put = |k: usize, word: u32| out[64 * k + 4 * row..][..4].copy_from_slice(&word.to_le_bytes());
-    for k in 0..4 {
-        put(k, codes[2 * k] & 0x0f0f_0f0f | (codes[2 * k + 1] & 0x0f0f_0f0f) << 4);
-    }
-    let above = codes.map(|code| code >> 4 & 0x0303_0303);
+    put_lines(out, 0..4, |k, row| {
+        words[row][2 * k] & 0x0f0f_0f0f | (words[row][2 * k + 1] & 0x0f0f_0f0f) << 4
+    });
+    let above = |row: usize, f: usize| words[row][f] >> 4 & 0x0303_0303;
     match planes {
-        5 => put(4, (0..8).fold(0, |plane, f| plane | above[f] << f)),
-        6 => {
-            put(4, (0..4).fold(0, |plane, f| plane | above[f] << (2 * f)));
-            put(5, (0..4).fold(0, |plane, f| plane | above[4 + f] << (2 * f)));
-        }
+        5 => put_lines(out, 4..5, |_, row| (0..8).fold(0, |plane, f| plane | above(row, f) << f)),
+        6 => put_lines(out, 4..6, |line, row| {
+            (0..4).fold(0, |plane, f| plane | above(row, 4 * (line - 4) + f) << (2 * f))
+        }),
         _ => {}
     }
 }
