@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from shared.change import CellKey, Change
     from tests.mariadb import MariaDB
 
-# A start of the server takes a second, so a short sample stands for the two hundred.
-ROUNDS = 200 if os.environ.get("DOMOVOI_SLOW_TESTS") else 3
+# A start of the server takes a second of processor time, so one kill stands for the two hundred.
+ROUNDS = 200 if os.environ.get("DOMOVOI_SLOW_TESTS") else 1
 WRITERS = 3
 MOST_PUSHES_A_ROUND = 40
 # Few, so that writers overwrite each other.
