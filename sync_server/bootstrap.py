@@ -93,7 +93,8 @@ async def _bootstrap(
         query = _ordered(part, within, position if position and position.is_listed == part.is_listed else None)
         page, budget, is_cut = await _page(connection, query, limit - len(rows), budget, is_first=not rows)
         rows += page
-        if is_cut:
+        # The list of conversations is a page of its own: a device shows it while the rest is on its way.
+        if is_cut or (part.is_listed and rows):
             # A page that could take nothing more of this part goes on where the last one ended.
             last = rows[-1]
             is_listed = scope is None and last.etype in LISTED

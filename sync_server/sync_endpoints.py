@@ -10,8 +10,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 
 from shared.limits import (
+    DEFAULT_BOOTSTRAP_CELLS,
     DEFAULT_PULL_CHANGES,
     EVENT_STREAM_PING_S,
+    MAX_BOOTSTRAP_CELLS,
     MAX_PULL_CHANGES,
     MAX_PUSH_BYTES,
     MAX_SEQUENCE,
@@ -19,7 +21,7 @@ from shared.limits import (
 from shared.wire import Hello, LeaseRequest, LogNews, Push
 from sync_server.authentication import authenticated, bearer
 from sync_server.bootstrap import bootstrap
-from sync_server.content import answer, path_id, query_number, read_struct
+from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
 from sync_server.digests import digest_of
 from sync_server.leases import lease_answer
 from sync_server.news import Mailbox, News
@@ -64,10 +66,10 @@ async def pull_changes(request: Request) -> Response:
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
     database = services_of(request).database
-    pulled = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
+    page = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
     if since:
         await acknowledge(database, caller.account_id, caller.device_id, since)
-    return answer(request, pulled)
+    return await compressed_answer(request, page)
 
 
 async def bootstrap_account(request: Request) -> Response:
@@ -82,10 +84,11 @@ async def bootstrap_scope(request: Request) -> Response:
 
 async def _bootstrap(request: Request, scope: bytes | None) -> Response:
     caller = await authenticated(request)
-    limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES) or DEFAULT_PULL_CHANGES
+    limit = query_number(request, "limit", DEFAULT_BOOTSTRAP_CELLS, 1, MAX_BOOTSTRAP_CELLS)
     after = request.query_params.get("after")
     database = services_of(request).database
-    return answer(request, await bootstrap(database, caller.account_id, after, limit, scope))
+    page = await bootstrap(database, caller.account_id, after, limit or DEFAULT_BOOTSTRAP_CELLS, scope)
+    return await compressed_answer(request, page)
 
 
 async def digest(request: Request) -> Response:

@@ -1,4 +1,6 @@
 /** English: the words every other language must have too. Plural forms are separated by bars, as Intl orders them. */
+import { enHouse } from './enHouse'
+
 export const en = {
   app: { name: 'Domovoi', main: 'Main', skip: 'Go to the content' },
   tabs: { chats: 'Chats', house: 'House', settings: 'Settings' },
@@ -39,6 +41,7 @@ export const en = {
     failed: 'Failed',
     answering: 'Answering',
     isPinned: 'Pinned',
+    unread: 'Unread',
     untitled: 'Untitled chat',
     deleted: 'Chat deleted',
     options: 'Options for {title}',
@@ -224,19 +227,11 @@ export const en = {
     readOnly: 'Read on without logging in',
   },
   deviceNames: { phone: 'Phone', tablet: 'Tablet', computer: 'Computer', named: '{name}, {system}' },
-  house: {
-    title: 'House',
-    awake: 'Awake',
-    awakeFor: 'Awake for {time}',
-    asleep: 'Asleep',
-    asleepSince: 'Asleep since {time}',
-    none: 'No PC is paired',
-    noneHint: 'Start Domovoi on the PC that shall answer. It appears here by itself.',
-    route: 'Route',
-    state: 'State',
-    model: 'Model',
-    engine: 'Engine',
-    notKnown: 'not known',
+  ...enHouse,
+  trouble: {
+    blocked: 'Domovoi waits: another window holds the older data. Close it, and this one goes on.',
+    superseded: 'Another window runs a newer Domovoi. Reload this one.',
+    reload: 'Reload',
   },
   settings: {
     title: 'Settings',

@@ -1,4 +1,5 @@
 import type { Messages } from './en'
+import { ruHouse } from './ruHouse'
 
 /** Русский. Формы числа: одна, несколько, много, прочее. */
 export const ru: Messages = {
@@ -41,6 +42,7 @@ export const ru: Messages = {
     failed: 'Не вышло',
     answering: 'Отвечает',
     isPinned: 'Закреплён',
+    unread: 'Не прочитано',
     untitled: 'Чат без названия',
     deleted: 'Чат удалён',
     options: 'Действия с чатом «{title}»',
@@ -226,19 +228,11 @@ export const ru: Messages = {
     readOnly: 'Читать дальше без входа',
   },
   deviceNames: { phone: 'Телефон', tablet: 'Планшет', computer: 'Компьютер', named: '{name}, {system}' },
-  house: {
-    title: 'Дом',
-    awake: 'Не спит',
-    awakeFor: 'Не спит уже {time}',
-    asleep: 'Спит',
-    asleepSince: 'Спит с {time}',
-    none: 'Компьютер не связан',
-    noneHint: 'Запустите Domovoi на компьютере, который будет отвечать. Он появится здесь сам.',
-    route: 'Путь',
-    state: 'Состояние',
-    model: 'Модель',
-    engine: 'Движок',
-    notKnown: 'неизвестно',
+  ...ruHouse,
+  trouble: {
+    blocked: 'Domovoi ждёт: прежние данные открыты в другом окне. Закройте его, и это продолжит.',
+    superseded: 'В другом окне открыт более новый Domovoi. Перезагрузите это окно.',
+    reload: 'Перезагрузить',
   },
   settings: {
     title: 'Настройки',
