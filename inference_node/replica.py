@@ -80,14 +80,16 @@ async def write(
         changes.append(Change(last_clock, *field[:4], 0, values.encode(field.value)))
     await _set_clock(connection, account_id, last_clock)
     await own_log.append(connection, account_id, [Own(change, lease) for change in changes])
+    purged = await _purged(connection, account_id)
     for change in changes:
-        await _merge(connection, account_id, change, 0)
+        await _merge(connection, account_id, change, 0, purged)
     return changes
 
 
 async def offer(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> int:
     """Take in changes that others made, with their clocks, and put those that win into the outbox; return how many."""
-    won = [change for change in changes if await _merge(connection, account_id, change, 0)]
+    purged = await _purged(connection, account_id)
+    won = [change for change in changes if await _merge(connection, account_id, change, 0, purged)]
     await own_log.append(connection, account_id, [Own(change) for change in won])
     return len(won)
 
@@ -95,10 +97,11 @@ async def offer(connection: Connection, account_id: bytes, changes: Iterable[Cha
 async def apply_pulled(connection: Connection, account_id: bytes, changes: Sequence[PulledChange]) -> None:
     """Merge changes from the server and move the clock past them (C2, C5)."""
     last_clock, _, now_ms = await _stamp(connection, account_id)
+    purged = await _purged(connection, account_id)
     for pulled in changes:
         last_clock = hybrid_clock.observe(last_clock, pulled.clk, now_ms, MAX_CLOCK_AHEAD_MS)
         fields = [getattr(pulled, name) for name in Change.__struct_fields__]
-        await _merge(connection, account_id, Change(*fields), pulled.seq)
+        await _merge(connection, account_id, Change(*fields), pulled.seq, purged)
     await _set_clock(connection, account_id, last_clock)
 
 
@@ -215,14 +218,23 @@ async def _set_clock(connection: Connection, account_id: bytes, last_clock: byte
     await connection.execute("UPDATE account SET last_clock = ? WHERE account_id = ?", (last_clock, account_id))
 
 
-async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int) -> bool:
-    """Merge a change into its cell; return whether it won."""
+async def _purged(connection: Connection, account_id: bytes) -> set[bytes]:
+    """Return the conversations that are purged here."""
+    query = "SELECT eid FROM cell WHERE account_id = ? AND etype = ? AND field = ? AND scope = eid"
+    key = (account_id, EntityType.CONVERSATION, ConversationField.PURGED)
+    return {row["eid"] for row in await connection.execute_fetchall(query, key)}
+
+
+async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int, purged: set[bytes]) -> bool:
+    """Merge a change into its cell, and a purge into `purged`; return whether it won."""
     key = (account_id, change.etype, change.eid, change.field)
     if is_purge(change):
+        purged.add(change.scope)
         await drop_scopes(connection, account_id, [change.scope])
-    elif await _cell(connection, (account_id, *_tombstone(change.scope))) is not None:
+    elif change.scope in purged:
         return False
-    row = await _cell(connection, key)
+    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
+        row = await cursor.fetchone()
     held = to_change(row) if row else None
     if row is not None and held is not None and not wins(change, held):
         if seq and (held == change or row["seq"] == STALE):
@@ -233,11 +245,6 @@ async def _merge(connection: Connection, account_id: bytes, change: Change, seq:
     row_values = (*key, change.scope, change.clk, change.kid, change.value, seq)
     await connection.execute("INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row_values)
     return True
-
-
-async def _cell(connection: Connection, key: tuple[bytes, int, bytes, int]) -> Row | None:
-    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
-        return await cursor.fetchone()
 
 
 def _tombstone(scope: bytes) -> tuple[int, bytes, int]:
