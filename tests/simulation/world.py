@@ -168,13 +168,15 @@ class World:
         assert {cell.scope for cell in cells.values() if not _is_tombstone(cell)}.isdisjoint(purged)
 
     def _check_acknowledged(self, cells: dict[CellKey, Change], purged: set[bytes]) -> None:
-        """What was acknowledged is there or has been followed by a greater clock (L10)."""
+        """Every cell is the greatest of what was acknowledged for it, and every purge holds (L10, L18, L21)."""
+        newest: dict[CellKey, bytes] = {}
         for device in self.devices:
             for change in device.network.acknowledged:
-                if change.scope not in purged:
-                    held = cells.get(cell_key(change))
-                    assert held is not None, f"{device.name}: an acknowledged change is missing"
-                    assert held.clk >= change.clk, f"{device.name}: an acknowledged change was undone"
+                if _is_tombstone(change):
+                    assert change.scope in purged, f"{device.name}: an acknowledged purge was undone"
+                elif change.scope not in purged:
+                    newest[cell_key(change)] = max(change.clk, newest.get(cell_key(change), b""))
+        assert newest == {key: cell.clk for key, cell in cells.items() if not _is_tombstone(cell)}
 
     def _check_answers(self, cells: dict[CellKey, Change]) -> None:
         """One answer, one generation: body and state are of one device, and one lease sealed it (Q9, Q10)."""
