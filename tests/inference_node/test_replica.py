@@ -21,6 +21,7 @@ from shared import values
 from shared.canonical import FIRST_HASH, fold_hashes
 from shared.change import Change, EntityType, MessageField, PulledChange, cell_key
 from shared.merge import merge
+from tests.effort import examples
 from tests.inference_node.running_node import new_id
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ PULLED = st.builds(
 )
 
 
+@examples(20)
 @given(st.lists(PULLED, max_size=20), st.integers(0, 2**32))
 def test_L6_pulled_in_any_order_gives_the_merged_cells(changes: list[PulledChange], seed: int) -> None:
     async def work(connection: Connection) -> None:
@@ -97,6 +99,7 @@ def test_L6_pulled_in_any_order_gives_the_merged_cells(changes: list[PulledChang
     in_database(work)
 
 
+@examples(20)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 5))
 def test_L5_the_outbox_carries_the_chain(batches: list[int], limit: int) -> None:
     async def work(connection: Connection) -> None:

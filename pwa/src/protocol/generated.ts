@@ -226,6 +226,7 @@ export interface ModelStatus {
   quantisation?: string
   instructions?: string
   threads?: number
+  detail?: string
 }
 
 /** Answer to POST /v1/keys. The secret is shown this once. */
