@@ -48,6 +48,8 @@ MIGRATIONS = (
     # The lease under which alone the change counts, as MessagePack (Q10), and the token of a run's.
     "ALTER TABLE own_change ADD COLUMN lease BLOB",
     "ALTER TABLE run ADD COLUMN lease BLOB",
+    # What was acknowledged once and is offered again keeps its clock.
+    "ALTER TABLE own_change ADD COLUMN is_offer INTEGER NOT NULL DEFAULT 0",
 )
 
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000", "foreign_keys = ON")

@@ -23,10 +23,14 @@ _leases = msgspec.msgpack.Decoder(IfLease)
 
 
 class Own(NamedTuple):
-    """A change of the own log, and the lease under which alone it counts."""
+    """A change of the own log, and the lease under which alone it counts.
+
+    What is an offer was made long ago, perhaps by others, and keeps its clock (L21).
+    """
 
     change: Change
     lease: IfLease | None = None
+    is_offer: bool = False
 
 
 class Batch(NamedTuple):
@@ -41,12 +45,12 @@ class Batch(NamedTuple):
 async def append(connection: Connection, account_id: bytes, owned: Iterable[Own]) -> None:
     """Put changes at the end of the log."""
     dseq, tail = await _tail(connection, account_id)
-    for change, lease in owned:
+    for change, lease, is_offer in owned:
         dseq += 1
         tail = next_hash(tail, dseq, change)
         encoded_lease = None if lease is None else msgspec.msgpack.encode(lease)
-        row = (account_id, dseq, tail, msgspec.msgpack.encode(change), encoded_lease)
-        await connection.execute("INSERT INTO own_change VALUES (?, ?, ?, ?, ?)", row)
+        row = (account_id, dseq, tail, msgspec.msgpack.encode(change), encoded_lease, is_offer)
+        await connection.execute("INSERT INTO own_change VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 async def outbox(connection: Connection, account_id: bytes, limit: int, limit_bytes: int) -> Batch | None:
@@ -98,7 +102,8 @@ async def replace_after(connection: Connection, account_id: bytes, dseq: int, ow
 
 
 def _own(row: Row) -> Own:
-    return Own(_changes.decode(row["change"]), None if row["lease"] is None else _leases.decode(row["lease"]))
+    lease = None if row["lease"] is None else _leases.decode(row["lease"])
+    return Own(_changes.decode(row["change"]), lease, bool(row["is_offer"]))
 
 
 async def _tail(connection: Connection, account_id: bytes) -> tuple[int, bytes]:

@@ -80,25 +80,28 @@ async def write(
         changes.append(Change(last_clock, *field[:4], 0, values.encode(field.value)))
     await _set_clock(connection, account_id, last_clock)
     await own_log.append(connection, account_id, [Own(change, lease) for change in changes])
+    purged = await _purged(connection, account_id)
     for change in changes:
-        await _merge(connection, account_id, change, 0)
+        await _merge(connection, account_id, change, 0, purged)
     return changes
 
 
 async def offer(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> int:
     """Take in changes that others made, with their clocks, and put those that win into the outbox; return how many."""
-    won = [change for change in changes if await _merge(connection, account_id, change, 0)]
-    await own_log.append(connection, account_id, [Own(change) for change in won])
+    purged = await _purged(connection, account_id)
+    won = [change for change in changes if await _merge(connection, account_id, change, 0, purged)]
+    await own_log.append(connection, account_id, [Own(change, is_offer=True) for change in won])
     return len(won)
 
 
 async def apply_pulled(connection: Connection, account_id: bytes, changes: Sequence[PulledChange]) -> None:
     """Merge changes from the server and move the clock past them (C2, C5)."""
     last_clock, _, now_ms = await _stamp(connection, account_id)
+    purged = await _purged(connection, account_id)
     for pulled in changes:
         last_clock = hybrid_clock.observe(last_clock, pulled.clk, now_ms, MAX_CLOCK_AHEAD_MS)
         fields = [getattr(pulled, name) for name in Change.__struct_fields__]
-        await _merge(connection, account_id, Change(*fields), pulled.seq)
+        await _merge(connection, account_id, Change(*fields), pulled.seq, purged)
     await _set_clock(connection, account_id, last_clock)
 
 
@@ -120,7 +123,11 @@ def to_change(row: Row) -> Change:
 
 
 async def restamp(connection: Connection, account_id: bytes, owned: Iterable[Own]) -> list[Own]:
-    """Return the changes with new clocks of this device, replacing theirs in the cells where they still stand."""
+    """Return the changes with new clocks of this device, replacing theirs in the cells where they still stand.
+
+    Offers keep theirs: with a new one they would win over what was written after them. Only a clock that the server
+    would refuse (its own was set back) is replaced all the same.
+    """
     _, device_id, now_ms = await _stamp(connection, account_id)
     # The new clocks follow what the server has, not the clock that was too far ahead for it.
     query = "SELECT max(clk) AS clk FROM cell WHERE account_id = ? AND seq > 0"
@@ -128,7 +135,10 @@ async def restamp(connection: Connection, account_id: bytes, owned: Iterable[Own
         row = await cursor.fetchone()
     last_clock = row["clk"] if row and row["clk"] else hybrid_clock.ZERO
     stamped = []
-    for change, lease in owned:
+    for change, lease, is_offer in owned:
+        if is_offer and hybrid_clock.milliseconds(change.clk) <= now_ms + MAX_CLOCK_AHEAD_MS:
+            stamped.append(Own(change, lease, is_offer))
+            continue
         last_clock = hybrid_clock.tick(last_clock, now_ms, device_id)
         stamped.append(Own(msgspec.structs.replace(change, clk=last_clock), lease))
         key = (account_id, change.etype, change.eid, change.field, change.clk)
@@ -140,28 +150,31 @@ async def restamp(connection: Connection, account_id: bytes, owned: Iterable[Own
 
 async def begin_history(connection: Connection, account_id: bytes) -> None:
     """Forget what the server is known to have: its history is another one now (L21)."""
-    query = "UPDATE account SET cursor = 0, epoch = NULL, must_offer = 1 WHERE account_id = ?"
-    await connection.execute(query, (account_id,))
+    await connection.execute("UPDATE account SET cursor = 0, epoch = NULL WHERE account_id = ?", (account_id,))
     await connection.execute("UPDATE cell SET seq = 0 WHERE account_id = ?", (account_id,))
 
 
 async def begin_anew(connection: Connection, account_id: bytes) -> None:
     """Read the same history from the beginning: the cursor is below its floor (L19), or there is a gap (L20)."""
-    await connection.execute("UPDATE account SET cursor = 0, must_offer = 1 WHERE account_id = ?", (account_id,))
+    await connection.execute("UPDATE account SET cursor = 0 WHERE account_id = ?", (account_id,))
     # Tombstones stay: the server lets go of them, and what they say is true for ever.
     query = "UPDATE cell SET seq = ? WHERE account_id = ? AND seq > 0 AND NOT (etype = ? AND field = ?)"
     await connection.execute(query, (STALE, account_id, EntityType.CONVERSATION, ConversationField.PURGED))
 
 
 async def end_reading(connection: Connection, account_id: bytes, epoch: int, head: int) -> None:
-    """Take note that all the server had at `head` is here: what it had once and has no more is dropped (L19)."""
+    """Take note that all the server had at `head` is here: what it had once and has no more is dropped (L19).
+
+    What it has not given out is to be offered: it was lost with a backup, or acknowledged and purged before it was
+    read, which the answer to the offer will say.
+    """
     await connection.execute("DELETE FROM cell WHERE account_id = ? AND seq = ?", (account_id, STALE))
-    query = "UPDATE account SET cursor = ?, epoch = ? WHERE account_id = ?"
+    query = "UPDATE account SET cursor = ?, epoch = ?, must_offer = 1 WHERE account_id = ?"
     await connection.execute(query, (head, epoch, account_id))
 
 
 async def offer_missing(connection: Connection, account_id: bytes) -> bool:
-    """Once in each history, put what the server has not given out into the outbox, unless it waits there already.
+    """Once after all was read, put what the server has not given out into the outbox, unless it waits there already.
 
     Returns whether there was anything to do. Clocks stay as they are, so that no order changes.
     """
@@ -172,7 +185,9 @@ async def offer_missing(connection: Connection, account_id: bytes) -> bool:
     query = "SELECT * FROM cell WHERE account_id = ? AND seq = 0"
     missing = [to_change(row) for row in await connection.execute_fetchall(query, (account_id,))]
     held = frozenset(own.change for own in await own_log.waiting(connection, account_id))
-    await own_log.append(connection, account_id, [Own(change) for change in missing if change not in held])
+    await own_log.append(
+        connection, account_id, [Own(change, is_offer=True) for change in missing if change not in held]
+    )
     return bool(missing or held)
 
 
@@ -190,7 +205,7 @@ async def take_back(connection: Connection, account_id: bytes, acked_dseq: int, 
     for own in await own_log.waiting(connection, account_id):
         (lost if own.lease == lease else kept).append(own)
     await own_log.replace_after(connection, account_id, acked_dseq, kept)
-    for change, _ in lost:
+    for change, _, _ in lost:
         key = (account_id, change.etype, change.eid, change.field, change.clk)
         await connection.execute(f"DELETE FROM cell WHERE {_OF_CELL} AND clk = ?", key)  # noqa: S608  # constant
     return {own.change.scope for own in lost}
@@ -215,14 +230,23 @@ async def _set_clock(connection: Connection, account_id: bytes, last_clock: byte
     await connection.execute("UPDATE account SET last_clock = ? WHERE account_id = ?", (last_clock, account_id))
 
 
-async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int) -> bool:
-    """Merge a change into its cell; return whether it won."""
+async def _purged(connection: Connection, account_id: bytes) -> set[bytes]:
+    """Return the conversations that are purged here."""
+    query = "SELECT eid FROM cell WHERE account_id = ? AND etype = ? AND field = ? AND scope = eid"
+    key = (account_id, EntityType.CONVERSATION, ConversationField.PURGED)
+    return {row["eid"] for row in await connection.execute_fetchall(query, key)}
+
+
+async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int, purged: set[bytes]) -> bool:
+    """Merge a change into its cell, and a purge into `purged`; return whether it won."""
     key = (account_id, change.etype, change.eid, change.field)
     if is_purge(change):
+        purged.add(change.scope)
         await drop_scopes(connection, account_id, [change.scope])
-    elif await _cell(connection, (account_id, *_tombstone(change.scope))) is not None:
+    elif change.scope in purged:
         return False
-    row = await _cell(connection, key)
+    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
+        row = await cursor.fetchone()
     held = to_change(row) if row else None
     if row is not None and held is not None and not wins(change, held):
         if seq and (held == change or row["seq"] == STALE):
@@ -233,11 +257,6 @@ async def _merge(connection: Connection, account_id: bytes, change: Change, seq:
     row_values = (*key, change.scope, change.clk, change.kid, change.value, seq)
     await connection.execute("INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row_values)
     return True
-
-
-async def _cell(connection: Connection, key: tuple[bytes, int, bytes, int]) -> Row | None:
-    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
-        return await cursor.fetchone()
 
 
 def _tombstone(scope: bytes) -> tuple[int, bytes, int]:

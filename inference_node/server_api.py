@@ -67,6 +67,7 @@ class ServerApi:
     async def bootstrap(self, token: str, after: str | None, scope: bytes | None = None) -> Bootstrapped:
         """Return a page of the account's cells, or of one conversation's."""
         path = "/api/v1/sync/bootstrap" if scope is None else f"/api/v1/sync/scopes/{scope.hex()}"
+        # No more than a transaction should hold: while it is open, nothing else of this program writes.
         query = {"limit": str(MAX_PULL_CHANGES)} | ({} if after is None else {"after": after})
         return await self._call("GET", path, Bootstrapped, token=token, query=query)
 

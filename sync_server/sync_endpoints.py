@@ -66,10 +66,10 @@ async def pull_changes(request: Request) -> Response:
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
     database = services_of(request).database
-    pulled = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
+    page = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
     if since:
         await acknowledge(database, caller.account_id, caller.device_id, since)
-    return await compressed_answer(request, pulled)
+    return await compressed_answer(request, page)
 
 
 async def bootstrap_account(request: Request) -> Response:

@@ -206,6 +206,22 @@ async def test_L14_another_history_is_offered_what_it_lacks(database: Database) 
         fields = {name: getattr(kept, name) for name in Change.__struct_fields__}
         await replica.apply_pulled(connection, ACCOUNT, [PulledChange(**fields, seq=1)])
         assert await replica.offer_missing(connection, ACCOUNT)
-        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost)]
-        assert not await replica.offer_missing(connection, ACCOUNT), "once in each history"
-        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost)]
+        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost, is_offer=True)]
+        assert not await replica.offer_missing(connection, ACCOUNT), "once after all was read"
+        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost, is_offer=True)]
+
+
+async def test_L21_an_offer_keeps_its_clock_when_the_outbox_is_stamped_again(database: Database) -> None:
+    """With a new one it would win over what others wrote after it. Found by the simulation."""
+    async with database.transaction() as connection:
+        old, lost = await replica.write(connection, ACCOUNT, [field("a", b"\x01" * 16), field("b", b"\x02" * 16)])
+        await own_log.acknowledge(connection, ACCOUNT, 2)
+        await replica.begin_history(connection, ACCOUNT)
+        await replica.end_reading(connection, ACCOUNT, 2, 0)
+        assert await replica.offer_missing(connection, ACCOUNT)
+        await replica.write(connection, ACCOUNT, [field("new", b"\x03" * 16)])
+        await replica.serve(connection, ACCOUNT, os.urandom(8), 0)
+        waiting = await own_log.waiting(connection, ACCOUNT)
+    assert [own.change for own in waiting[:2]] == [old, lost]
+    assert [own.is_offer for own in waiting] == [True, True, False]
+    assert hybrid_clock.device(waiting[2].change.clk) != DEVICE

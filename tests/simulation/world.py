@@ -168,10 +168,12 @@ class World:
         assert {cell.scope for cell in cells.values() if not _is_tombstone(cell)}.isdisjoint(purged)
 
     def _check_acknowledged(self, cells: dict[CellKey, Change], purged: set[bytes]) -> None:
-        """What was acknowledged is there or has been followed by a greater clock (L10)."""
+        """What was acknowledged is there or has been followed by a greater clock, and every purge holds (L10, L18)."""
         for device in self.devices:
             for change in device.network.acknowledged:
-                if change.scope not in purged:
+                if _is_tombstone(change):
+                    assert change.scope in purged, f"{device.name}: an acknowledged purge was undone"
+                elif change.scope not in purged:
                     held = cells.get(cell_key(change))
                     assert held is not None, f"{device.name}: an acknowledged change is missing"
                     assert held.clk >= change.clk, f"{device.name}: an acknowledged change was undone"

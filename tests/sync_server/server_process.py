@@ -15,7 +15,7 @@ from tests.mariadb import _free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 _PROGRAM = """
 import asyncio, sys
 from pathlib import Path

@@ -19,28 +19,45 @@ from sync_server import clock
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.fake_node import Identity
 from tests.sync_server.node_device import NodeDevice
+from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from tests.sync_server.running_server import RunningServer
+    from collections.abc import Callable, Iterator
+
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def other_identity(shared_server: RunningServer) -> Identity:
-    made = Identity()
-    made.enrol(shared_server.settings.data)
-    with httpx.Client(base_url=shared_server.url, trust_env=False) as http:
-        assert http.post("/api/v1/auth/node", json={"assertion": made.assertion()}).status_code == 200
+@pytest.fixture(scope="module")
+def server(new_database: Callable[[], str | None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of our own: every account of it has two nodes."""
+    running = RunningServer(tmp_path_factory.mktemp("leases") / "data", database_url=new_database())
+    running.first_account()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def identities(server: RunningServer) -> tuple[Identity, Identity]:
+    made = (Identity(), Identity())
+    for identity in made:
+        identity.enrol(server.settings.data)
+        with httpx.Client(base_url=server.url, trust_env=False) as http:
+            assert http.post("/api/v1/auth/node", json={"assertion": identity.assertion()}).status_code == 200
     return made
 
 
 @pytest.fixture
+def device(server: RunningServer) -> Device:
+    return server.new_account(f"Leaser {next(_numbers)}")
+
+
+@pytest.fixture
 def nodes(
-    shared_server: RunningServer, identity: Identity, other_identity: Identity, device: Device
+    server: RunningServer, identities: tuple[Identity, Identity], device: Device
 ) -> tuple[NodeDevice, NodeDevice]:
     """Two nodes that serve the account of `device`."""
-    return (NodeDevice(shared_server, identity, device), NodeDevice(shared_server, other_identity, device))
+    return (NodeDevice(server, identities[0], device), NodeDevice(server, identities[1], device))
 
 
 def test_Q9_one_node_at_a_time(nodes: tuple[NodeDevice, NodeDevice]) -> None:
@@ -172,10 +189,10 @@ def machine_for(server: RunningServer, identities: tuple[Identity, Identity]) ->
 
 
 def test_Q9_Q10_any_history_has_one_holder_and_no_late_seal(
-    shared_server: RunningServer, identity: Identity, other_identity: Identity
+    server: RunningServer, identities: tuple[Identity, Identity]
 ) -> None:
     run_state_machine_as_test(
-        machine_for(shared_server, (identity, other_identity)),
+        machine_for(server, identities),
         settings=settings(
             max_examples=8,
             stateful_step_count=15,
