@@ -54,11 +54,10 @@ class Native:
         """
         if accel is None:
             raise DomovoiError(Code.UNSUPPORTED, "accel is not built here: install Rust (cargo), then run make accel.")
-        if options.cache != "f16":
-            raise DomovoiError(Code.UNSUPPORTED, f"The native engine keeps no keys and values as {options.cache}.")
         asked = {
             "context": options.context,
             "slots": options.slots,
+            "cache": options.cache,
             "cache_bytes": int(psutil.virtual_memory().available * CACHE_SHARE),
         }
         try:

@@ -14,6 +14,7 @@ use crate::embedding::{Embedder, Pooling};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::gguf::Gguf;
+use crate::kernels::{CacheFormat, Isa};
 use crate::model::{self, Model};
 use crate::request::{Message, Options, Request, Sampling, ToolCall};
 use crate::sched::{Job, Limits, Reader, Scheduler};
@@ -66,8 +67,9 @@ impl Engine {
             threads: if options.threads == 0 { cores() } else { options.threads },
             context: Some(options.context),
             cache_bytes: options.cache_bytes,
+            cache: CacheFormat::named(&options.cache)?,
+            isa: options.instructions.as_deref().map(Isa::named).transpose()?,
             states: pooling.is_some(),
-            ..model::Options::default()
         };
         let mut all = 0;
         let model = Model::load(&gguf, wanted, &mut |done, total| {

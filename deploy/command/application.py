@@ -1,17 +1,23 @@
-"""Commands and their flags. What each does stands in the module of its name."""
+"""Commands and their flags. What each does stands in the module of its name.
+
+Modules of the parts are imported by the commands that need them: all of them together take a second, and `up` starts
+this program three times.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from typer.core import TyperGroup
 
-from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
+from deploy.command import configuration, parts
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 from shared.logs import JsonFormatter, TextFormatter
@@ -20,15 +26,35 @@ Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the syste
 Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
 NodePort = Annotated[int | None, typer.Option(help="Port of the node. Default: 8461.")]
 
+# Each stands in the module of its name.
+GROUPS = {
+    "models": "The models of this node.",
+    "keys": "Keys of other programs on this PC.",
+    "users": "The accounts of this server.",
+}
+
+
+class _Commands(TyperGroup):
+    """Commands and groups; a group's module is imported when one of its commands is called."""
+
+    # Typer brings click along under a private name, so its types can't be named.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in GROUPS:
+            module = import_module(f"deploy.command.{name}")
+            command = typer.main.get_command(module.application)
+        return name, command, rest
+
+
 application = typer.Typer(
     name="domovoi",
+    cls=_Commands,
     help="A private assistant that lives in its owner's house.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-application.add_typer(models.application, name="models", help="The models of this node.")
-application.add_typer(keys.application, name="keys", help="Keys of other programs on this PC.")
-application.add_typer(users.application, name="users", help="The accounts of this server.")
+for name, text in GROUPS.items():
+    application.add_typer(typer.Typer(), name=name, help=text)
 
 errors = Console(stderr=True)
 
@@ -41,18 +67,34 @@ def run_everything(
     browser: Annotated[bool, typer.Option(help="Open the app in the browser.")] = True,
 ) -> None:
     """Server, node and app in one go, with the bundled small model."""
+    from deploy.command import up
+
     raise typer.Exit(up.run(_configuration(data=data, port=port, node_port=node_port), open_browser=browser))
 
 
-@application.command("server")
+server_application = typer.Typer(invoke_without_command=True)
+application.add_typer(server_application, name="server")
+
+
+@server_application.callback()
 def run_server(
+    context: typer.Context,
     data: Data = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     node_port: NodePort = None,
 ) -> None:
     """The sync server alone."""
-    parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+    if context.invoked_subcommand is None:
+        parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+
+
+@server_application.command("restored")
+def restored(data: Data = None) -> None:
+    """Begin a new history after a restored backup, while the server stands still: devices bring what it lacks."""
+    from deploy.command import server
+
+    server.restored(_configuration(data=data))
 
 
 @application.command("node")
@@ -66,6 +108,36 @@ def run_node(
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
 
 
+ServerUrl = Annotated[str | None, typer.Option(help="Address of the server. Default: the one on this machine.")]
+Username = Annotated[str, typer.Option("--username", prompt="Name", help="Whose account it is.")]
+
+
+@application.command("export")
+def run_export(
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Write all of an account into a file, in the open format of docs/export.md."""
+    from deploy.command import transfer
+
+    transfer.run_export(_configuration(data=data, server_url=server_url), username, file)
+
+
+@application.command("import")
+def run_import(
+    file: Annotated[Path, typer.Argument(help="What domovoi export wrote.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Add what a file holds to an account. Adding it twice changes nothing."""
+    from deploy.command import transfer
+
+    transfer.run_import(_configuration(data=data, server_url=server_url), username, file)
+
+
 @application.command("doctor")
 def run_doctor(
     data: Data = None,
@@ -76,6 +148,8 @@ def run_doctor(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json.")] = False,
 ) -> None:
     """Hardware, engines, models, ports and data: what is here, what was chosen, what is wrong, and what to do."""
+    from deploy.command import doctor
+
     if schema:
         doctor.print_schema()
         return
@@ -93,6 +167,8 @@ def run_bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure the engines of this machine, in turns, and print a table."""
+    from deploy.command import bench
+
     settings = _configuration(data=data, engine=engine)
     bench.run(settings, model=model, rounds=rounds, wait_s=wait, as_json=as_json)
 

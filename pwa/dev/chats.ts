@@ -9,7 +9,17 @@ const idOf = (n: number): Id => n.toString(16).padStart(32, '0')
 
 function chat(n: number, title: string, snippet: string, updatedAt: number, more: Partial<ConversationSummary> = {}) {
   return {
-    ...{ id: idOf(n), title, snippet, updatedAt, pinned: false, queued: 0, failed: false, answering: false },
+    ...{
+      id: idOf(n),
+      title,
+      snippet,
+      updatedAt,
+      pinned: false,
+      queued: 0,
+      failed: false,
+      answering: false,
+      unread: false,
+    },
     ...more,
   }
 }
@@ -23,8 +33,10 @@ export const chats: ConversationSummary[] = [
     pinned: true,
     queued: 2,
   }),
-  chat(3, 'Essay: why Oblomov stays on the sofa', 'The second paragraph now carries the argument', at(0, 0, 5)),
-  chat(4, 'rename_photos.py', 'It missed IMG_2041 (1).HEIC because of the space', at(0, 0, 2)),
+  chat(3, 'Essay: why Oblomov stays on the sofa', 'The second paragraph now carries the argument', at(0, 0, 5), {
+    unread: true,
+  }),
+  chat(4, 'rename_photos.py', 'It missed IMG_2041 (1).HEIC because of the space', at(0, 0, 2), { unread: true }),
   chat(5, 'A badger who could not sleep', 'And then the owl said', at(0, 0, 1), { failed: true }),
   chat(6, 'Письмо в управляющую компанию', 'Прошу произвести перерасчёт за отопление', at(1, 21, 14)),
   chat(7, 'Rechtsschutzversicherungsbedingungen', 'In short: they pay from the second year on', at(1, 19, 2)),

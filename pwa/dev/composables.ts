@@ -5,6 +5,7 @@ import { chats, threads } from './chats'
 import { scene } from './scenes'
 
 export type * from '../src/composables/types'
+export * from './house'
 
 const conversations = ref(scene.isEmpty ? [] : chats)
 
@@ -17,6 +18,8 @@ export function useThread(conversation: Ref<Id | null>): Thread {
   return {
     conversation: computed(() => conversations.value.find(({ id }) => id === conversation.value) ?? null),
     messages,
+    hasEarlier: computed(() => false),
+    showEarlier: () => undefined,
     loading: readonly(ref(false)),
     answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
   }
@@ -32,6 +35,7 @@ export function useSession(): SessionView & SessionActions {
     known: computed(() => scene.isKnown),
     username: computed(() => 'Vera'),
     ended: computed(() => scene.status.problem === 'login_ended'),
+    trouble: computed(() => null),
     register: refuse,
     login: refuse,
     logout: () => Promise.resolve(),

@@ -11,6 +11,12 @@ export interface Scene {
 
 const MINUTE = 60_000
 const now = Date.now()
+const steps = [
+  {
+    ...{ at_ms: now - 118 * MINUTE, model: 'Qwen3-8B', engine: 'llama.cpp', what: 'context', to: '8192' },
+    ...{ code: 'out_of_memory', detail: '9.4 GB wanted, 4.1 GB are free.' },
+  },
+]
 const home: Status = {
   kind: 'direct',
   latencyMs: 4,
@@ -22,6 +28,9 @@ const home: Status = {
   nodeSince: now - 360 * MINUTE,
   model: 'Qwen3-8B',
   engine: 'llama.cpp',
+  models: ['Qwen3-8B', 'Gemma 3 4B', 'SmolLM2 135M Instruct'],
+  loaded: [{ name: 'Qwen3-8B', state: 'ready', quantisation: 'Q4_K_M', context: 16_384, slots: 4 }],
+  steps,
   queued: 0,
   unsynced: 0,
   inStepAt: now - 4_000,
@@ -56,5 +65,7 @@ const scenes: Record<string, Scene> = {
   ended: { ...plain, status: { ...home, problem: 'login_ended' } },
   stranger: { ...plain, isKnown: false },
 }
+
+export { steps }
 
 export const scene: Scene = scenes[new URLSearchParams(location.search).get('scene') ?? 'home'] ?? plain

@@ -82,12 +82,20 @@ def _pack(values: np.ndarray, packing: gguf.GGMLQuantizationType) -> np.ndarray:
     """Pack a matrix; where the gguf package can't, make one up that spreads as much."""
     if packing not in _K_BLOCKS:
         return gguf.quants.quantize(values, packing)
+    rows, columns = values.shape
+    return random_blocks(rows, columns, packing, float(values.std()), np.random.default_rng(values.size))
+
+
+def random_blocks(
+    rows: int, columns: int, packing: gguf.GGMLQuantizationType, spread: float, random: np.random.Generator
+) -> np.ndarray:
+    """Return a matrix in `Q4_K`, `Q5_K` or `Q6_K` with random codes: rows of bytes."""
     size, scales_at, scales = _K_BLOCKS[packing]
-    random = np.random.default_rng(values.size)
-    blocks = random.integers(0, 256, (len(values), values.shape[1] // 256, size), dtype=np.uint8)
-    halves = np.array(scales, np.float16) * np.float16(values.std())
+    blocks = np.frombuffer(bytearray(random.bytes(rows * columns // 256 * size)), np.uint8)
+    blocks = blocks.reshape(rows, columns // 256, size)
+    halves = np.array(scales, np.float16) * np.float16(spread)
     blocks[:, :, scales_at : scales_at + 2 * len(scales)] = np.frombuffer(halves.tobytes(), np.uint8)
-    return blocks.reshape(len(values), -1)
+    return blocks.reshape(rows, -1)
 
 
 def _write_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:

@@ -17,7 +17,7 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 120_000
 PASSWORD = "three plain words"
 # The small model goes on as long as it may, and these stories wait for the ends of its answers.
-SHORT_ANSWER_TOKENS = 48
+SHORT_ANSWER_TOKENS = 12
 
 # Without these, Chromium looks for its makers' hosts at every start.
 QUIET = (

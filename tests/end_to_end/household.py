@@ -72,11 +72,16 @@ class Household:
         models.mkdir(parents=True, exist_ok=True)
         shutil.copy2(model, models / model.name)
 
-    def start(self, part: str) -> None:
-        """Start `server`, `node` or `up` and wait until it answers."""
-        self.spawn(part)
-        url = self.node_url if part == "node" else self.url
-        wait_until(lambda: self.answers(part, f"{url}/healthz"), f"the start of {part}")
+    def start(self, *parts: str) -> None:
+        """Start `server`, `node` or `up`, all at once, and wait until they answer.
+
+        A node answers before its engine does: the model is loaded while the browser opens, as at home.
+        """
+        for part in parts:
+            self.spawn(part)
+        for part in parts:
+            url = self.node_url if part == "node" else self.url
+            wait_until(lambda part=part, url=url: self.answers(part, f"{url}/healthz"), f"the start of {part}")
 
     def spawn(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a part without waiting; its output goes to `<data>/<part>.log`."""
@@ -102,7 +107,7 @@ class Household:
         process = self.processes[part]
         assert process.poll() is None, f"{part} ended with {process.returncode}:\n{self.log(part)}"
         try:
-            return httpx.get(url, trust_env=False).is_success
+            return httpx.get(url, trust_env=False).is_success or part == "node"
         except httpx.TransportError:
             return False
 

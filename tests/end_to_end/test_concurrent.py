@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_what_both_did_offline_is_there_on_both(household: Household, open_profile: Callable[..., Profile]) -> None:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     one, two = open_profile("one"), open_profile("two")
     one.make_first_account(household.setup_code)
     one.write("First question")
@@ -40,8 +39,7 @@ def test_what_both_did_offline_is_there_on_both(household: Household, open_profi
     expect(two.page.get_by_role("link", name="Doomed question")).to_have_count(0)
     two.open_conversation("Renamed by two")
 
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     for profile in (one, two):
         # The later writer wins the title; the deletion holds; both edits are branches beside the first question.
         expect(profile.page.get_by_role("heading", name="Renamed by two")).to_be_visible()

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from tests.end_to_end.household import Household
 
 
+CALLS_THROUGH_WORKER = """performance.getEntriesByType('resource')
+  .filter(({ name, workerFinalSourceType: source }) => name.includes('/api/') && source !== 'network')
+  .map(({ name }) => name)"""
+
+
 def wait_for_worker(profile: Profile) -> None:
     profile.page.evaluate("navigator.serviceWorker.ready.then(() => true)")
 
@@ -25,8 +30,7 @@ def wait_for_worker(profile: Profile) -> None:
 def test_the_app_is_installable_and_opens_offline_at_a_deep_link(
     household: Household, open_profile: Callable[..., Profile]
 ) -> None:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     vera = open_profile("vera")
     vera.make_first_account(household.setup_code)
     vera.write("Hello")
@@ -36,6 +40,12 @@ def test_the_app_is_installable_and_opens_offline_at_a_deep_link(
     errors = inspector.send("Page.getInstallabilityErrors")["installabilityErrors"]
     # A headless profile counts as private browsing, which says nothing of the app.
     assert [error for error in errors if error["errorId"] != "in-incognito"] == []
+
+    # The worker serves the page, and calls go past it.
+    with vera.page.expect_response("**/api/v1/nodes"):
+        vera.page.reload()
+    assert vera.page.evaluate("performance.getEntriesByType('navigation')[0].workerStart") > 0
+    assert vera.page.evaluate(CALLS_THROUGH_WORKER) == []
 
     address = vera.page.url
     household.kill("server")
@@ -54,8 +64,7 @@ def test_everything_works_behind_the_deployed_nginx(
     household.environment["DOMOVOI_PUBLIC_URL"] = proxy.url
     proxy.start()
     try:
-        household.start("server")
-        household.start("node")
+        household.start("server", "node")
         # The browser is elsewhere: the node's own address leads nowhere, and answers come by relay.
         away = f"--host-resolver-rules=MAP localhost:{household.node_port} 127.0.0.1:{free_port()}"
         vera = open_profile("vera", url=proxy.url, arguments=[away, "--ignore-certificate-errors"])

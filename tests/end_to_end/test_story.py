@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_the_first_day(household: Household, open_profile: Callable[..., Profile]) -> None:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     vera = open_profile("vera")
     vera.make_first_account(household.setup_code)
     assert not (household.data / "setup-code").exists(), "the setup code works once"
@@ -40,8 +39,7 @@ def test_the_first_day(household: Household, open_profile: Callable[..., Profile
     vera.page.goto(address)
     expect(vera.questions.last).to_have_attribute("data-state", "queued")
 
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     assert vera.expect_answer().inner_text().strip()
     expect(vera.questions.last).to_have_attribute("data-state", "accepted")
     assert runs_started(household) == 1, "sent once and answered once"
@@ -62,8 +60,7 @@ def test_the_first_day(household: Household, open_profile: Callable[..., Profile
 def test_a_request_is_answered_while_the_app_is_closed(
     household: Household, open_profile: Callable[..., Profile]
 ) -> None:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     vera = open_profile("vera")
     vera.make_first_account(household.setup_code)
     vera.write("Hello")

@@ -27,8 +27,7 @@ SHORT = "Describe the sea in one sentence."
 
 @pytest.fixture
 def running(household: Household) -> Household:
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     return household
 
 
@@ -37,8 +36,7 @@ def running_on_each_database(request: pytest.FixtureRequest, household: Househol
     if request.param == "mariadb":
         mariadb: MariaDB = request.getfixturevalue("mariadb")
         household.environment["DOMOVOI_DATABASE_URL"] = mariadb.new_database()
-    household.start("server")
-    household.start("node")
+    household.start("server", "node")
     return household
 
 

@@ -11,9 +11,12 @@ export interface SummaryContext {
   gone: ReadonlySet<string>
 }
 
-export function viewSummary(summary: SummaryRecord, context: SummaryContext): ConversationSummary {
+export function viewSummary(
+  summary: SummaryRecord & { unread?: boolean },
+  context: SummaryContext,
+): ConversationSummary {
   const pending = context.pending.filter((answer) => answer.conversation === summary.id)
-  const { id, title, snippet, updatedAt, pinned, failed } = summary
+  const { id, title, snippet, updatedAt, pinned, failed, unread = false } = summary
   return {
     id,
     title,
@@ -22,6 +25,7 @@ export function viewSummary(summary: SummaryRecord, context: SummaryContext): Co
     pinned,
     queued: pending.filter((answer) => isWaitingHere(answer, context)).length,
     failed,
+    unread,
     answering: pending.some((answer) => isAnswering(answer, context)),
   }
 }

@@ -2,7 +2,7 @@
 import type { StoredThread } from '../local/reads'
 import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { toHex } from '../protocol/bytes'
-import { Tree, type Message } from '../protocol/messages'
+import type { Message, Tree } from '../protocol/messages'
 import { isContinuable, isFinal } from '../protocol/values'
 import type { LinkState } from '../sync/link'
 import { viewAnswer, type AnswerContext } from './answerView'
@@ -15,9 +15,9 @@ const LASTING_REFUSALS: ReadonlySet<string> = new Set(['bad_request', 'body_too_
  * Returns the leaf that an open view follows: the one this device chose last, else the one it opened with. A
  * branch chosen on another device never moves it; what is written below it still appears.
  */
-export function followedLeaf(followed: Id | null, { conversation, device, messages }: StoredThread): Id | null {
+export function followedLeaf(followed: Id | null, { conversation, device }: StoredThread, tree: Tree): Id | null {
   if (conversation.activeLeaf !== null && conversation.activeLeafDevice === device) return conversation.activeLeaf
-  return followed ?? new Tree(messages).activePath(conversation.activeLeaf).at(-1)?.id ?? null
+  return followed ?? tree.activePath(conversation.activeLeaf).at(-1)?.id ?? null
 }
 
 /** One message of the branch, with all that its view takes from the store. */
@@ -33,12 +33,18 @@ export interface ShownMessage {
   isBlocked: boolean
 }
 
-/** Returns the branch through `leaf`, root first; nothing of a deleted conversation. */
-export function shownBranch(thread: StoredThread, leaf: Id | null): ShownMessage[] {
-  if (thread.conversation.deleted) return []
-  const tree = new Tree(thread.messages)
-  let before: Message | null = null
-  return tree.activePath(leaf).map((message) => {
+/** The end of a branch, root first, and whether more of it came before. */
+export interface ShownBranch {
+  shown: ShownMessage[]
+  hasEarlier: boolean
+}
+
+/** Returns the last `most` messages of the branch through `leaf`; nothing of a deleted conversation. */
+export function shownBranch(thread: StoredThread, tree: Tree, leaf: Id | null, most: number): ShownBranch {
+  const path = thread.conversation.deleted ? [] : tree.activePath(leaf)
+  const first = Math.max(0, path.length - most)
+  let before = path.slice(0, first).findLast(({ role }) => role === 'assistant') ?? null
+  const shown = path.slice(first).map((message) => {
     const isBlocked = before !== null && isFinal(before.state) && !isContinuable(before.state)
     if (message.role === 'assistant') before = message
     const isOwn = message.role === 'user' && toHex(deviceOf(message.created)) === thread.device
@@ -51,6 +57,7 @@ export function shownBranch(thread: StoredThread, leaf: Id | null): ShownMessage
       isBlocked,
     }
   })
+  return { shown, hasEarlier: first > 0 }
 }
 
 /** Says whether the view of a message can be the one that it was. */

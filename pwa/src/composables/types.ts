@@ -4,6 +4,10 @@
  */
 import type { ComputedRef, Ref } from 'vue'
 
+import type { ApiKey, CatalogueOffer, ModelStatus, NewApiKey, StepDown } from '../protocol/generated'
+
+export type { ApiKey, CatalogueOffer, NewApiKey, StepDown }
+
 /** Lower-case hex of a 16-byte id. */
 export type Id = string
 
@@ -24,6 +28,8 @@ export interface ConversationSummary {
   queued: number
   failed: boolean
   answering: boolean
+  /** An answer has come that nobody has seen on this device. */
+  unread: boolean
 }
 
 export interface ThreadMessage {
@@ -60,8 +66,12 @@ export interface AnswerView {
 
 export interface Thread {
   conversation: ComputedRef<ConversationSummary | null>
-  /** The branch to show, root first. A running answer's `text` grows as it streams. */
+  /** The end of the branch to show, root first. A running answer's `text` grows as it streams. */
   messages: ComputedRef<ThreadMessage[]>
+  /** The branch began earlier than `messages`. */
+  hasEarlier: ComputedRef<boolean>
+  /** Takes more of the branch into `messages`. */
+  showEarlier: () => void
   /** True until the first read of IndexedDB is back. */
   loading: Readonly<Ref<boolean>>
   answering: ComputedRef<boolean>
@@ -89,6 +99,12 @@ export interface Status {
   nodeSince: number | null
   model: string | null
   engine: string | null
+  /** Names of the models that the node can answer with. */
+  models: string[]
+  /** Models in memory, or on their way there. */
+  loaded: ModelStatus[]
+  /** What the node does with less than it might, newest last. */
+  steps: StepDown[]
   /** Requests waiting on this device. */
   queued: number
   /** Changes not yet acknowledged by the server. */
@@ -99,6 +115,83 @@ export interface Status {
   nextTryAt: number | null
   /** An error code that keeps sync from going on, such as quota_exceeded or login_ended. */
   problem: string | null
+}
+
+/** A paired PC. */
+export interface NodeView {
+  id: Id
+  name: string
+  awake: boolean
+  /** Milliseconds since 1970 since when it is awake or not. */
+  since: number
+  route: RouteKind | null
+  latencyMs: number | null
+  version: string | null
+  engine: string | null
+  model: string | null
+  generating: number
+  queue: number
+  tokensPerSecond: number | null
+  steps: StepDown[]
+}
+
+/** What a model on a PC is or does; `idle` is on the disk and not in memory. */
+export type ModelState =
+  'idle' | 'waiting' | 'loading' | 'ready' | 'stalled' | 'failed' | 'pulling' | 'partial' | 'arriving' | 'damaged'
+
+/** A model on a PC: its file, and how it is in memory. Sizes in bytes, contexts in tokens; 0 is not known. */
+export interface ModelView {
+  file: string
+  name: string
+  state: ModelState
+  isDefault: boolean
+  size: number
+  /** Of what is loaded or fetched, and of how much. */
+  done: number
+  total: number
+  quantisation: string
+  /** What the model was made for, and what it has in memory. */
+  context: number
+  loadedContext: number
+  licence: string | null
+  fits: string
+  fittingContext: number
+  engine: string | null
+  tokensPerSecond: number | null
+  code: string | null
+  detail: string
+  /** With which it can be fetched again; null where the catalogue does not have it. */
+  offer: CatalogueOffer | null
+}
+
+/** The models of one PC, asked of itself. */
+export interface LibraryView {
+  /** null until the PC has answered. */
+  models: ComputedRef<ModelView[] | null>
+  offers: ComputedRef<CatalogueOffer[]>
+  diskFree: ComputedRef<number>
+  /** What would be worth looking for on this machine, in English. */
+  proposal: ComputedRef<string>
+  steps: ComputedRef<StepDown[]>
+  /** Why the PC could not be asked; a code of the closed set. */
+  problem: ComputedRef<string | null>
+  pull(offer: CatalogueOffer, acceptLicence: boolean): Promise<void>
+  stopPull(file: string): Promise<void>
+  use(model: ModelView): Promise<void>
+  remove(model: ModelView): Promise<void>
+  load(model: ModelView): Promise<void>
+  unload(model: ModelView): Promise<void>
+  refresh(): Promise<void>
+}
+
+/** Keys that this account has made for other programs, on one PC. */
+export interface KeysView {
+  keys: ComputedRef<ApiKey[] | null>
+  problem: ComputedRef<string | null>
+  /** The PC's own address of the interface that the keys open, as programs on it use it. */
+  address: ComputedRef<string | null>
+  make(name: string): Promise<NewApiKey>
+  revoke(key: ApiKey): Promise<void>
 }
 
 export interface SendOptions {
@@ -137,6 +230,8 @@ export interface SessionView {
   username: ComputedRef<string>
   /** The login ended on the server: local data stays readable, sync waits for the password. */
   ended: ComputedRef<boolean>
+  /** Another window of the app is in the way of this one's data. */
+  trouble: ComputedRef<'blocked' | 'superseded' | null>
 }
 
 export interface RegisterForm {
@@ -170,5 +265,8 @@ export interface SessionActions {
 //   useThread(conversation: Ref<Id | null>): Thread
 //   useStatus(): ComputedRef<Status>
 //   useActions(): Actions
+//   useNodes(): ComputedRef<NodeView[] | null>
+//   useLibrary(node: Ref<Id | null>): LibraryView
+//   useKeys(node: Ref<Id | null>): KeysView
 //   useSession(): SessionView & SessionActions
 //   useDraft(conversation: Ref<Id | null>): Draft   kept in IndexedDB

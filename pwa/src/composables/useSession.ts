@@ -10,6 +10,7 @@ export function useSession(): SessionView & SessionActions {
     known: computed(() => session.state.account !== null),
     username: computed(() => session.state.account?.username ?? ''),
     ended: computed(() => session.state.ended),
+    trouble: computed(() => domovoi.trouble.value),
     async register({ username, password, deviceName, setupCode, invitation }) {
       await session.register({
         username,

@@ -42,6 +42,9 @@ const UNCONNECTED: Connection = {
   nodeSince: null,
   model: null,
   engine: null,
+  models: [],
+  loaded: [],
+  steps: [],
   nextTryAt: null,
 }
 
@@ -66,6 +69,9 @@ function describeConnection({ link, router }: Engine, nodes: readonly Node[] | n
     nodeSince: node?.since_ms ?? null,
     model: node?.status?.model ?? null,
     engine: node?.status?.engine ?? null,
+    models: node?.status?.models ?? [],
+    loaded: node?.status?.loaded ?? [],
+    steps: node?.status?.steps ?? [],
     nextTryAt: isServerUp ? null : link.nextTryAt,
   }
 }

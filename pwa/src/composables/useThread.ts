@@ -1,11 +1,17 @@
+import { useDocumentVisibility } from '@vueuse/core'
 import { computed, shallowRef, watch, type ComputedRef, type Ref } from 'vue'
 import { readThread } from '../local/reads'
+import { noteSeen } from '../local/seen'
+import { Tree } from '../protocol/messages'
 import { useDomovoi } from '../stores/domovoi'
 import { useLiveQuery } from './liveQuery'
 import { useSituation } from './situation'
 import { viewSummary } from './summaryView'
 import { followedLeaf, isSameShown, shownBranch, viewMessage, type ShownMessage } from './threadView'
 import type { ConversationSummary, Id, Thread, ThreadMessage } from './types'
+
+/** Messages that come at a time. */
+const PAGE = 20
 
 /** One conversation on the screen: its shown branch, growing while an answer streams. */
 export function useThread(conversation: Ref<Id | null>): Thread {
@@ -15,9 +21,12 @@ export function useThread(conversation: Ref<Id | null>): Thread {
     const id = conversation.value
     return db === undefined || id === null ? null : () => readThread(db, id)
   })
-  const leaf = useFollowedLeaf(stored)
+  const tree = computed(() => (stored.value === null ? null : new Tree(stored.value.messages)))
+  const leaf = useFollowedLeaf(stored, tree)
+  const most = useWindow(conversation)
   const { nodes, gone, pending, unacknowledged } = useSituation()
-  useWatchedAnswers(conversation)
+  useShown(conversation)
+  useSeenAnswers(conversation, stored)
 
   const nodeNames = computed(() => new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])))
   const view = (shown: ShownMessage): View => {
@@ -28,11 +37,15 @@ export function useThread(conversation: Ref<Id | null>): Thread {
     })
     return { shown, message }
   }
+  const branch = computed(() =>
+    stored.value === null || tree.value === null
+      ? { shown: [], hasEarlier: false }
+      : shownBranch(stored.value, tree.value, leaf.value, most.value),
+  )
   // A computed for each message: while one changes, the others keep their identity and render nothing.
   const views = computed((before: Map<Id, View> = new Map()) => {
-    const branch = stored.value === null ? [] : shownBranch(stored.value, leaf.value)
     return new Map(
-      branch.map((shown) => {
+      branch.value.shown.map((shown) => {
         const known = before.get(shown.message.id)
         return [shown.message.id, known !== undefined && isSameShown(known.shown, shown) ? known : view(shown)]
       }),
@@ -51,6 +64,10 @@ export function useThread(conversation: Ref<Id | null>): Thread {
   return {
     conversation: summary,
     messages,
+    hasEarlier: computed(() => branch.value.hasEarlier),
+    showEarlier() {
+      most.value += PAGE
+    },
     loading: computed(() => conversation.value !== null && stored.value === null),
     answering: computed(() => messages.value.some((message) => message.answer?.state === 'running')),
   }
@@ -63,25 +80,53 @@ interface View {
 
 type Stored = Readonly<Ref<Awaited<ReturnType<typeof readThread>> | null>>
 
-function useFollowedLeaf(stored: Stored): Readonly<Ref<Id | null>> {
+/** How many messages to show from the end: each conversation opens with a page of them. */
+function useWindow(conversation: Ref<Id | null>): Ref<number> {
+  const most = shallowRef(PAGE)
+  watch(
+    conversation,
+    () => {
+      most.value = PAGE
+    },
+    { flush: 'sync' },
+  )
+  return most
+}
+
+function useFollowedLeaf(stored: Stored, tree: Readonly<Ref<Tree | null>>): Readonly<Ref<Id | null>> {
   const leaf = shallowRef<Id | null>(null)
   watch(
     stored,
     (thread) => {
-      leaf.value = thread === null ? null : followedLeaf(leaf.value, thread)
+      leaf.value = thread === null || tree.value === null ? null : followedLeaf(leaf.value, thread, tree.value)
     },
     { immediate: true, flush: 'sync' },
   )
   return leaf
 }
 
-/** Answers of the conversation on the screen are watched by this tab. */
-function useWatchedAnswers(conversation: Ref<Id | null>): void {
+/** The conversation on the screen is read first, and its answers are watched by this tab. */
+function useShown(conversation: Ref<Id | null>): void {
   const { engine } = useDomovoi()
   watch(
-    () => [engine.value?.answers, conversation.value] as const,
-    ([answers, id], _previous, onCleanup) => {
-      if (answers !== undefined && id !== null) onCleanup(answers.open(id))
+    () => [engine.value, conversation.value] as const,
+    ([opened, id], _previous, onCleanup) => {
+      if (opened !== null && id !== null) onCleanup(opened.show(id))
+    },
+    { immediate: true },
+  )
+}
+
+/** What is on a visible screen has been seen. */
+function useSeenAnswers(conversation: Ref<Id | null>, stored: Stored): void {
+  const { engine } = useDomovoi()
+  const visibility = useDocumentVisibility()
+  watch(
+    () => [visibility.value, stored.value?.summary?.answeredAt ?? null] as const,
+    ([visible, answeredAt]) => {
+      const db = engine.value?.db
+      if (visible !== 'visible' || db === undefined || conversation.value === null || answeredAt === null) return
+      void noteSeen(db, conversation.value, answeredAt)
     },
     { immediate: true },
   )

@@ -1,4 +1,6 @@
 /** English: the words every other language must have too. Plural forms are separated by bars, as Intl orders them. */
+import { enHouse } from './enHouse'
+
 export const en = {
   app: { name: 'Domovoi', main: 'Main', skip: 'Go to the content' },
   tabs: { chats: 'Chats', house: 'House', settings: 'Settings' },
@@ -39,6 +41,7 @@ export const en = {
     failed: 'Failed',
     answering: 'Answering',
     isPinned: 'Pinned',
+    unread: 'Unread',
     untitled: 'Untitled chat',
     deleted: 'Chat deleted',
     options: 'Options for {title}',
@@ -224,19 +227,11 @@ export const en = {
     readOnly: 'Read on without logging in',
   },
   deviceNames: { phone: 'Phone', tablet: 'Tablet', computer: 'Computer', named: '{name}, {system}' },
-  house: {
-    title: 'House',
-    awake: 'Awake',
-    awakeFor: 'Awake for {time}',
-    asleep: 'Asleep',
-    asleepSince: 'Asleep since {time}',
-    none: 'No PC is paired',
-    noneHint: 'Start Domovoi on the PC that shall answer. It appears here by itself.',
-    route: 'Route',
-    state: 'State',
-    model: 'Model',
-    engine: 'Engine',
-    notKnown: 'not known',
+  ...enHouse,
+  trouble: {
+    blocked: 'Domovoi waits: another window holds the older data. Close it, and this one goes on.',
+    superseded: 'Another window runs a newer Domovoi. Reload this one.',
+    reload: 'Reload',
   },
   settings: {
     title: 'Settings',
@@ -311,6 +306,8 @@ export const en = {
     history_trimmed: 'This device was away too long. Domovoi reads everything anew.',
     quota_exceeded: 'Your space on the server is full. Delete something, or ask for more.',
     lease_lost: 'Another PC took this question. Its answer will come from there.',
+    blob_offset: 'The file goes on from another place. Domovoi sends the rest by itself.',
+    blob_damaged: 'The file was damaged on the way. Domovoi sends it again.',
     answer_unknown: 'The PC does not know this answer any more. Ask again.',
     events_gone: 'Part of this answer is no longer kept. It appears once it is whole.',
     model_missing: 'The model is not on the PC. Choose another or fetch it there.',

@@ -1,4 +1,5 @@
 import type { Messages } from './en'
+import { ruHouse } from './ruHouse'
 
 /** Русский. Формы числа: одна, несколько, много, прочее. */
 export const ru: Messages = {
@@ -41,6 +42,7 @@ export const ru: Messages = {
     failed: 'Не вышло',
     answering: 'Отвечает',
     isPinned: 'Закреплён',
+    unread: 'Не прочитано',
     untitled: 'Чат без названия',
     deleted: 'Чат удалён',
     options: 'Действия с чатом «{title}»',
@@ -226,19 +228,11 @@ export const ru: Messages = {
     readOnly: 'Читать дальше без входа',
   },
   deviceNames: { phone: 'Телефон', tablet: 'Планшет', computer: 'Компьютер', named: '{name}, {system}' },
-  house: {
-    title: 'Дом',
-    awake: 'Не спит',
-    awakeFor: 'Не спит уже {time}',
-    asleep: 'Спит',
-    asleepSince: 'Спит с {time}',
-    none: 'Компьютер не связан',
-    noneHint: 'Запустите Domovoi на компьютере, который будет отвечать. Он появится здесь сам.',
-    route: 'Путь',
-    state: 'Состояние',
-    model: 'Модель',
-    engine: 'Движок',
-    notKnown: 'неизвестно',
+  ...ruHouse,
+  trouble: {
+    blocked: 'Domovoi ждёт: прежние данные открыты в другом окне. Закройте его, и это продолжит.',
+    superseded: 'В другом окне открыт более новый Domovoi. Перезагрузите это окно.',
+    reload: 'Перезагрузить',
   },
   settings: {
     title: 'Настройки',
@@ -313,6 +307,8 @@ export const ru: Messages = {
     history_trimmed: 'Устройство слишком долго не было на связи. Domovoi читает всё заново.',
     quota_exceeded: 'Место на сервере кончилось. Удалите что-нибудь или попросите ещё.',
     lease_lost: 'Вопрос взял другой компьютер. Ответ придёт оттуда.',
+    blob_offset: 'Файл продолжается с другого места. Domovoi дошлёт остальное сам.',
+    blob_damaged: 'Файл повредился в пути. Domovoi отправит его снова.',
     answer_unknown: 'Компьютер больше не помнит этот ответ. Спросите ещё раз.',
     events_gone: 'Часть ответа больше не хранится. Он появится целиком, когда будет готов.',
     model_missing: 'Модели нет на компьютере. Выберите другую или загрузите её там.',

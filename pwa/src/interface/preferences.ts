@@ -8,6 +8,8 @@ export type Theme = 'auto' | 'light' | 'dark'
 const GROUND = { light: '#fbf8f4', dark: '#171310' }
 
 export const theme = useLocalStorage<Theme>('domovoi.theme', 'auto')
+/** The model to ask, by name; '' leaves it to the node. */
+export const chosenModel = useLocalStorage('domovoi.model', '')
 /** The longest answer to ask for, in tokens; 0 leaves it to the node. */
 export const longestAnswer = useLocalStorage('domovoi.longestAnswer', 0)
 export const language = useLocalStorage<Language>('domovoi.language', chooseLanguage(navigator.languages))

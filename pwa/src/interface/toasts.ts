@@ -40,7 +40,12 @@ export function offerUndo(text: string, word: string, undo: () => unknown): void
   show({ text, action: { word, run: undo }, isFailure: false, lastsMs: UNDO_MS })
 }
 
-/** Stays until it is acted upon. */
-export function offer(text: string, word: string, run: () => unknown): void {
-  show({ text, action: { word, run }, isFailure: false, lastsMs: null })
+/** Stays until it is acted upon; returns its id. */
+export function offer(text: string, word: string, run: () => unknown): number {
+  return show({ text, action: { word, run }, isFailure: false, lastsMs: null })
+}
+
+/** Stays until it is dismissed by the id that is returned. */
+export function stay(text: string): number {
+  return show({ text, action: null, isFailure: true, lastsMs: null })
 }

@@ -4,12 +4,13 @@
  */
 import Dexie from 'dexie'
 import { toHex } from '../protocol/bytes'
-import { deviceOf } from '../protocol/clock'
+import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { ConversationField, EntityType } from '../protocol/generated'
 import { foldMessage, type Fields, type Message } from '../protocol/messages'
 import { readFlag, readId, readText } from '../protocol/values'
 import type { AccountDatabase } from './database'
 import { entitiesSince, type Entity } from './entities'
+import { readOutline } from './outlines'
 
 /** The fields of a conversation itself. */
 export interface Conversation {
@@ -17,6 +18,8 @@ export interface Conversation {
   activeLeaf: string | null
   /** The device that chose the active leaf. */
   activeLeafDevice: string | null
+  /** When it was chosen, ms since 1970; 0 if never. Each question and answer chooses one. */
+  chosenAt: number
   pinned: boolean
   deleted: boolean
 }
@@ -27,11 +30,13 @@ export interface Snapshot {
   readonly conversation: Conversation
   /** A message that did not change is the same object in the next snapshot. */
   readonly messages: ReadonlyMap<string, Message>
+  /** How many entities were written since its outline. */
+  readonly unsaved: number
 }
 
 /** The conversations on the screen, and a few that answers or news come for. */
 const MOST_KEPT = 8
-const NOTHING: Snapshot = { revision: 0, conversation: foldConversation({}), messages: new Map() }
+const NOTHING: Snapshot = { revision: 0, conversation: foldConversation({}), messages: new Map(), unsaved: 0 }
 
 /** The snapshots that one tab keeps, the last used ones. */
 export class Snapshots {
@@ -49,11 +54,19 @@ export class Snapshots {
     const [oldest] = this.byScope.keys()
     if (this.byScope.size > MOST_KEPT && oldest !== undefined) this.byScope.delete(oldest)
   }
+
+  /** The outline of a conversation is now as this snapshot. */
+  saved(scope: string, { revision, unsaved }: Snapshot): void {
+    const kept = this.byScope.get(scope)
+    if (kept === undefined || kept.revision < revision) return
+    this.byScope.set(scope, { ...kept, unsaved: Math.max(0, kept.unsaved - unsaved) })
+  }
 }
 
 /** Reads a conversation and its messages by scope. Runs inside a transaction. */
 export async function loadConversation(db: AccountDatabase, id: string): Promise<Snapshot> {
-  const known = db.snapshots.get(id)
+  const kept = db.snapshots.get(id)
+  const known = kept === NOTHING ? ((await readOutline(db, id)) ?? NOTHING) : kept
   return keepWhenCommitted(db, id, advance(known, id, await entitiesSince(db, id, known.revision)))
 }
 
@@ -68,15 +81,19 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
     const message = etype === EntityType.MESSAGE ? foldMessage(eid, fields) : null
     if (message !== null) messages.set(eid, message)
   }
-  return { revision, conversation, messages }
+  return { revision, conversation, messages, unsaved: known.unsaved + entities.length }
 }
 
 /** A transaction that writes may still break, and its revision would then be given again to something else. */
 export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Snapshot): Snapshot {
   let transaction = Dexie.currentTransaction
   while (transaction.parent) transaction = transaction.parent
-  if (transaction.mode === 'readonly') db.snapshots.keep(id, snapshot)
-  else transaction.on('complete', () => db.snapshots.keep(id, snapshot))
+  const keep = () => {
+    db.snapshots.keep(id, snapshot)
+    db.outlines.note(id, snapshot)
+  }
+  if (transaction.mode === 'readonly') keep()
+  else transaction.on('complete', keep)
   return snapshot
 }
 
@@ -91,6 +108,7 @@ function foldConversation(fields: Fields): Conversation {
     title: read(ConversationField.TITLE, readText)?.trim() ?? '',
     activeLeaf: leaf === null ? null : toHex(leaf),
     activeLeafDevice: leafCell === undefined ? null : toHex(deviceOf(leafCell[0])),
+    chosenAt: leafCell === undefined ? 0 : millisecondsOf(leafCell[0]),
     pinned: read(ConversationField.PINNED, readFlag) ?? false,
     deleted: read(ConversationField.DELETED, readFlag) ?? false,
   }

@@ -2,6 +2,7 @@
 import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
 import type { Change, Node } from '../protocol/generated'
 import { Snapshots } from './conversations'
+import { OutlineWriter } from './outlines'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
@@ -34,9 +35,25 @@ export interface SummaryRecord {
   updatedAt: number
   pinned: boolean
   deleted: boolean
-  /** It has a title or a message to show. */
+  /** It has something to show. */
   listed: boolean
   failed: boolean
+  /** Milliseconds since 1970 at which the shown branch's last answer was asked for, once it is ready; else null. */
+  answeredAt: number | null
+}
+
+/** What a person has seen of a conversation on this device. */
+export interface SeenRecord {
+  conversation: string
+  /** `answeredAt` of the newest answer that was on the screen. */
+  answeredAt: number
+}
+
+/** A long conversation as it was at one revision, in one piece: see `outlines.ts`. */
+export interface OutlineRecord {
+  scope: string
+  revision: number
+  packed: Uint8Array
 }
 
 /** A request without a final state. */
@@ -87,6 +104,8 @@ export interface OwnLog {
 export interface SyncState {
   epoch: number | null
   cursor: number
+  /** While the account's state is being read for the first time: where the next page begins (L16). */
+  bootstrap?: string | null
   offsetMs: number
   inStepAt: number | null
 }
@@ -105,6 +124,8 @@ export interface MetaValues {
   nodes: Node[]
   summaryVersion: number
   nodeTokens: Record<string, NodeToken>
+  /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */
+  unreadFrom: number
 }
 
 interface MetaRecord {
@@ -112,11 +133,19 @@ interface MetaRecord {
   value: unknown
 }
 
+/**
+ * What another window of the app can do to this one's data: an older one that does not let go keeps it `blocked`, a
+ * newer one has `superseded` it.
+ */
+export type DatabaseTrouble = 'blocked' | 'superseded'
+
 /** Time, randomness and storage, given from outside so that tests can hold them. */
 export interface Environment {
   indexedDB: IDBFactory
   now: () => number
   randomBytes: (size: number) => Uint8Array
+  /** Told when another window gets in the way, and null when it does no more. */
+  onTrouble?: (trouble: DatabaseTrouble | null) => void
 }
 
 export const browserEnvironment: Environment = {
@@ -125,6 +154,13 @@ export const browserEnvironment: Environment = {
   randomBytes: (size) => crypto.getRandomValues(new Uint8Array(size)),
 }
 
+/** The data is of a newer version of the app than this window. */
+export class SupersededError extends Error {}
+
+const VERSION = 3
+/** Dexie counts in tenths of IndexedDB's versions. */
+const VERSION_FACTOR = 10
+
 export class AccountDatabase extends Dexie {
   declare readonly entity: Table<EntityRecord, [number, string]>
   declare readonly outbox: EntityTable<OutboxRecord, 'dseq'>
@@ -132,8 +168,11 @@ export class AccountDatabase extends Dexie {
   declare readonly pending: EntityTable<PendingRecord, 'id'>
   declare readonly arrival: EntityTable<ArrivalRecord, 'id'>
   declare readonly draft: EntityTable<DraftRecord, 'conversation'>
+  declare readonly seen: EntityTable<SeenRecord, 'conversation'>
+  declare readonly outline: EntityTable<OutlineRecord, 'scope'>
   declare private readonly meta: EntityTable<MetaRecord, 'key'>
   readonly snapshots = new Snapshots()
+  readonly outlines = new OutlineWriter(this)
 
   constructor(
     readonly accountId: string,
@@ -151,11 +190,26 @@ export class AccountDatabase extends Dexie {
         meta: 'key',
       })
       .upgrade((transaction) => transaction.table('entity').toCollection().modify({ revision: 1 }))
+    this.version(VERSION).stores({ seen: 'conversation', outline: 'scope' })
     this.use({ stack: 'dbcore', name: 'durability', create: withDurability })
+    this.on('blocked', () => environment.onTrouble?.('blocked'))
     // Another tab has a newer version of the app: give way, so that its upgrade is not blocked.
-    this.on('versionchange', () => {
+    this.on('versionchange', ({ newVersion }) => {
       this.close()
+      // Without a version it is a wipe.
+      if (newVersion !== null) environment.onTrouble?.('superseded')
     })
+  }
+
+  /** Opens the database as this version of the app knows it: Dexie would open a newer one as well. */
+  async openCurrent(): Promise<void> {
+    await this.open()
+    if (this.backendDB().version > VERSION * VERSION_FACTOR) {
+      this.close()
+      this.environment.onTrouble?.('superseded')
+      throw new SupersededError('A newer version of Domovoi has been here. Reload.')
+    }
+    this.environment.onTrouble?.(null)
   }
 
   async getMeta<Key extends keyof MetaValues>(key: Key): Promise<MetaValues[Key] | undefined> {
@@ -168,13 +222,16 @@ export class AccountDatabase extends Dexie {
 
   /** Runs `work` in one transaction over the log and all that is worked out from it. */
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
+    const tables = [this.entity, this.outline, this.outbox, this.summary, this.pending, this.meta]
     // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
-    return this.transaction('rw', [this.entity, this.outbox, this.summary, this.pending, this.meta], async () => work())
+    return this.transaction('rw', tables, async () => work())
   }
 
   /** The same without this device's own changes: for what can be pulled again. */
   async pullTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.transaction('rw', [this.entity, this.summary, this.pending, this.meta], async () => work())
+    return this.transaction('rw', [this.entity, this.outline, this.summary, this.pending, this.meta], async () =>
+      work(),
+    )
   }
 
   async metaTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -188,7 +245,7 @@ export class AccountDatabase extends Dexie {
 
   /** Runs `work` in one transaction that reads what a conversation shows. */
   async threadReading<Result>(work: () => Promise<Result>): Promise<Result> {
-    const tables = [this.entity, this.summary, this.outbox, this.arrival, this.meta]
+    const tables = [this.entity, this.outline, this.summary, this.outbox, this.arrival, this.meta]
     return this.transaction('r', tables, async () => work())
   }
 }

@@ -39,11 +39,18 @@ export async function readThread(db: AccountDatabase, id: string): Promise<Store
   })
 }
 
+/** A conversation to list, and whether an answer has come in it that nobody has seen on this device. */
+export type ListedSummary = SummaryRecord & { unread: boolean }
+
 /** Conversations to list, pinned ones first, then the newest. */
-export async function readSummaries(db: AccountDatabase): Promise<SummaryRecord[]> {
-  const all = await db.summary.toArray()
+export async function readSummaries(db: AccountDatabase): Promise<ListedSummary[]> {
+  const [all, seen, unreadFrom] = await Promise.all([db.summary.toArray(), db.seen.toArray(), db.getMeta('unreadFrom')])
+  const seenUntil = new Map(seen.map(({ conversation, answeredAt }) => [conversation, answeredAt]))
+  const isUnread = ({ id, answeredAt }: SummaryRecord) =>
+    answeredAt !== null && answeredAt > Math.max(seenUntil.get(id) ?? 0, unreadFrom ?? Infinity)
   return all
     .filter((summary) => summary.listed && !summary.deleted)
+    .map((summary) => ({ ...summary, unread: isUnread(summary) }))
     .sort((left, right) => Number(right.pinned) - Number(left.pinned) || right.updatedAt - left.updatedAt)
 }
 

@@ -1,7 +1,13 @@
 /** The app's composition root below the components: it alone knows what is made of what. */
 import { inject, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
 import { AccountRegistry } from '../local/accounts'
-import { AccountDatabase, browserEnvironment, type Environment } from '../local/database'
+import {
+  AccountDatabase,
+  browserEnvironment,
+  SupersededError,
+  type DatabaseTrouble,
+  type Environment,
+} from '../local/database'
 import { Engine } from '../sync/engine'
 import type { Fetch } from '../sync/http'
 import { openAccount, Session } from '../sync/session'
@@ -23,6 +29,8 @@ export interface Domovoi {
   registry: AccountRegistry
   /** The open account; null before the first login and while a database opens. */
   engine: Readonly<ShallowRef<Engine | null>>
+  /** Another window of the app is in the way of this one's data. */
+  trouble: Readonly<ShallowRef<DatabaseTrouble | null>>
   /** Resolves once the account in use is open. */
   opened(): Promise<void>
   /** Closes the account's data in this tab. */
@@ -35,7 +43,14 @@ const KEY: InjectionKey<Domovoi> = Symbol('domovoi')
 
 /** Builds everything and opens the account in use, if there is one. Nothing waits for a network. */
 export function createDomovoi(options: DomovoiOptions): Domovoi {
-  const { fetcher, origin, pageHost, environment, isVisible } = options
+  const { fetcher, origin, pageHost, isVisible } = options
+  const trouble = shallowRef<DatabaseTrouble | null>(null)
+  const environment: Environment = {
+    ...options.environment,
+    onTrouble(now) {
+      trouble.value = now
+    },
+  }
   const registry = new AccountRegistry(options.storage)
   const tabs = new Tabs(options.locks)
   const session = new Session({ fetcher, origin, registry, environment, tabs })
@@ -60,7 +75,11 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
     () => session.state.account?.accountId,
     (accountId) => {
       close()
-      if (accountId !== undefined) void open(accountId)
+      if (accountId === undefined) return
+      open(accountId).catch((error: unknown) => {
+        // Told by `trouble`: this window can do nothing but reload.
+        if (!(error instanceof SupersededError)) throw error
+      })
     },
     { immediate: true, flush: 'sync' },
   )
@@ -80,7 +99,7 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
     registry.forget(accountId)
     await new AccountDatabase(accountId, environment).delete()
   }
-  return { session, registry, engine, opened, close, forget }
+  return { session, registry, engine, trouble, opened, close, forget }
 }
 
 /** Gives the app its Domovoi and lets the page's own events wake it. */

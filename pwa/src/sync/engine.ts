@@ -6,6 +6,7 @@ import { readNodes } from '../local/reads'
 import { Answers } from './answers'
 import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
+import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
 import { Router } from './router'
 import { Server } from './server'
@@ -30,6 +31,7 @@ export class Engine {
   readonly link: LinkState = shallowReactive({ ...FIRST_LINK_STATE })
   private readonly shared: SharedState<LinkState>
   private readonly connection: Link
+  private readonly nodes: NodeClient
   private readonly stopping = new AbortController()
   private isLeading = false
 
@@ -42,10 +44,11 @@ export class Engine {
     })
     this.connection = new Link({ db, server, session, shared: this.shared })
     this.router = new Router({ fetcher, server, pageHost, isVisible })
+    this.nodes = new NodeClient(db, server, fetcher)
     this.answers = new Answers({
       db,
       router: this.router,
-      nodes: new NodeClient(db, server, fetcher),
+      nodes: this.nodes,
       isLeading: () => this.isLeading,
     })
   }
@@ -64,6 +67,17 @@ export class Engine {
 
   stop(): void {
     this.stopping.abort()
+  }
+
+  /** A conversation is on the screen until the function returned is called. */
+  show(conversation: string): () => void {
+    this.connection.readAhead(conversation)
+    return this.answers.open(conversation)
+  }
+
+  /** What can be asked of a node besides answers. */
+  nodeApi(nodeId: string): NodeApi {
+    return new NodeApi(this.nodes, this.router, nodeId)
   }
 
   /** Tries everything now: connection, routes, streams. */

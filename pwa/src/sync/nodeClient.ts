@@ -1,11 +1,11 @@
-/** Calls to a node on a route: start, watch and stop an answer. The node's token opens that node alone (K3). */
+/** Calls to a node on a route: start, watch and stop an answer, and whatever else it does. The node's token opens that node alone (K3). */
 import type { AccountDatabase, NodeToken } from '../local/database'
 import { decodeRunEvent } from '../protocol/codec'
 import { hasCode, ProblemError } from '../protocol/errors'
 import { parseEventId, eventId } from '../protocol/events'
 import type { AnswerStarted, RunEvent, StartAnswer } from '../protocol/generated'
 import { readEvents } from './eventStream'
-import { call, type Fetch } from './http'
+import { call, type Call, type Fetch } from './http'
 import type { Route } from './router'
 import type { Server } from './server'
 
@@ -31,6 +31,17 @@ export class NodeClient {
     await this.withToken(route, (headers) =>
       call(this.fetcher, `${route.base}/v1/answers/${answer}/stop`, { method: 'POST', headers }),
     )
+  }
+
+  /** Makes another call of the node's API. */
+  async ask(route: Route, path: string, options: Pick<Call, 'method' | 'body'>): Promise<unknown> {
+    return this.withToken(route, (headers) => call(this.fetcher, route.base + path, { ...options, headers }))
+  }
+
+  /** Yields the events of another stream of the node's. */
+  async *watch(route: Route, path: string, signal: AbortSignal): AsyncGenerator<{ data: string }> {
+    const headers = await this.headers(route)
+    yield* readEvents(this.fetcher, { url: route.base + path, headers, signal })
   }
 
   /** Yields the answer's events after number `after`. Throws ProblemError when the stream is refused or breaks. */

@@ -7,6 +7,7 @@ import { AccountRegistry, type KnownAccount } from '../local/accounts'
 import { AccountDatabase, type Environment } from '../local/database'
 import { adoptDevice } from '../local/outbox'
 import { noteServer } from '../local/log'
+import { beginUnread } from '../local/seen'
 import { rebuildSummaries } from '../local/summaries'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Login, Registration, Session as SessionBody } from '../protocol/generated'
@@ -145,10 +146,14 @@ export class Session {
   }
 }
 
-/** Opens an account's data, ready to be read. */
+/**
+ * Opens an account's data, ready to be read. Waits while a window of an older version holds it; throws
+ * SupersededError when a newer version of the app has been here.
+ */
 export async function openAccount(accountId: string, environment: Environment): Promise<AccountDatabase> {
   const db = new AccountDatabase(accountId, environment)
-  await db.open()
+  await db.openCurrent()
   await rebuildSummaries(db)
+  await beginUnread(db)
   return db
 }

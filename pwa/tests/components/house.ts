@@ -6,7 +6,9 @@ import type { AnswerView, ConversationSummary, Id, Status, ThreadMessage } from 
 export const status = ref<Status>(homeStatus())
 export const conversations = ref<ConversationSummary[]>([])
 export const messages = ref<ThreadMessage[]>([])
+export const hasEarlier = ref(false)
 export const ended = ref(false)
+export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 
 export const asked = {
@@ -21,6 +23,7 @@ export const asked = {
   undo: vi.fn(() => Promise.resolve()),
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
   register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
   login: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
@@ -31,7 +34,9 @@ export function rearrange(): void {
   status.value = homeStatus()
   conversations.value = []
   messages.value = []
+  hasEarlier.value = false
   ended.value = false
+  trouble.value = null
   draft.value = ''
   for (const question of Object.values(asked)) question.mockClear()
 }
@@ -52,6 +57,8 @@ export const composables = {
   useThread: (id: Ref<Id | null>) => ({
     conversation: computed(() => conversations.value.find((chat) => chat.id === id.value) ?? null),
     messages: computed(() => (id.value === null ? [] : messages.value)),
+    hasEarlier: computed(() => hasEarlier.value),
+    showEarlier: asked.showEarlier,
     loading: ref(false),
     answering: computed(() => messages.value.some(({ answer }) => answer?.state === 'running')),
   }),
@@ -59,6 +66,7 @@ export const composables = {
     known: computed(() => true),
     username: computed(() => 'Vera'),
     ended: computed(() => ended.value),
+    trouble: computed(() => trouble.value),
     register: asked.register,
     login: asked.login,
     logout: asked.logout,
@@ -69,13 +77,15 @@ export function homeStatus(): Status {
   return {
     ...{ kind: 'direct', latencyMs: 4, serverMs: 18, nodeMs: 4, nodeId: 'f'.repeat(32), nodeName: 'Study PC' },
     ...{ nodeAwake: true, nodeSince: null, model: 'Qwen3-8B', engine: 'llama.cpp', queued: 0, unsynced: 0 },
+    ...{ models: ['Qwen3-8B'], loaded: [], steps: [] },
     ...{ inStepAt: Date.now(), nextTryAt: null, problem: null },
   }
 }
 
 export function chat(id: Id, title: string, more: Partial<ConversationSummary> = {}): ConversationSummary {
-  const plain = { snippet: '', updatedAt: Date.now(), pinned: false, queued: 0, failed: false, answering: false }
-  return { id, title, ...plain, ...more }
+  const plain = { snippet: '', updatedAt: Date.now(), pinned: false, queued: 0 }
+  const marks = { failed: false, answering: false, unread: false }
+  return { id, title, ...plain, ...marks, ...more }
 }
 
 export function said(id: Id, text: string, more: Partial<ThreadMessage> = {}): ThreadMessage {

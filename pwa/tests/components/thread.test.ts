@@ -1,9 +1,10 @@
 // @vitest-environment jsdom
 import { flushPromises } from '@vue/test-utils'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { nextTick } from 'vue'
 import App from '@/App.vue'
 import { furnishBrowser } from './browser'
-import { answered, asked, chat, draft, messages, conversations, rearrange, said, status } from './house'
+import { answered, asked, chat, conversations, draft, hasEarlier, messages, rearrange, said, status } from './house'
 import { open } from './page'
 
 vi.mock('@/composables', async () => (await import('./house')).composables)
@@ -129,12 +130,14 @@ describe('a conversation', () => {
     expect(asked.chooseBranch).toHaveBeenCalledWith('x')
   })
 
-  it('opens with its last fifty messages', async () => {
-    messages.value = Array.from({ length: 80 }, (_, n) => said(`m${n}`, `${n}`))
+  it('asks for earlier messages, where there are any', async () => {
+    messages.value = [said('m', 'Q')]
     const { press, wrapper } = await open(App, ADDRESS)
-    expect(wrapper.findAll('article')).toHaveLength(50)
+    expect(wrapper.text()).not.toContain('Show earlier messages')
+    hasEarlier.value = true
+    await nextTick()
     await press('Show earlier messages')
-    expect(wrapper.findAll('article')).toHaveLength(80)
+    expect(asked.showEarlier).toHaveBeenCalledOnce()
   })
 
   it('speaks of a growing answer in the status region, never in itself', async () => {

@@ -261,3 +261,48 @@ it('two devices that write apart show the same after they meet', async () => {
   })
   expect(house.server.values(first).get(MessageField.BODY)).toBe('Hello')
 })
+
+describe('a long conversation', () => {
+  it('opens with its last twenty messages and brings earlier ones when asked', async () => {
+    const house = new House()
+    const view = screen(await house.browser().login())
+    let conversation: Id | null = null
+    for (let number = 0; number < 20; number += 1)
+      conversation = await view.actions.send({ conversation, text: String(number) })
+    view.conversation.value = conversation
+    await eventually(() => {
+      expect(view.texts.value).toHaveLength(20)
+    })
+    expect(view.texts.value[0]).toBe('10')
+    expect(view.thread.hasEarlier.value).toBe(true)
+    view.thread.showEarlier()
+    expect(view.texts.value).toHaveLength(40)
+    expect(view.thread.hasEarlier.value).toBe(false)
+    view.conversation.value = null
+    view.conversation.value = conversation
+    await eventually(() => {
+      expect(view.texts.value).toHaveLength(20)
+    })
+  })
+})
+
+describe('an answer that comes while nobody looks', () => {
+  it('is unread until its conversation has been on the screen', async () => {
+    const house = new House()
+    const { view, answer } = await asked(house)
+    const conversation = view.conversation.value
+    view.conversation.value = null
+    await eventually(() => {
+      expect(house.node.runs.has(answer)).toBe(true)
+    })
+    house.node.say(answer, 'Good evening')
+    house.node.end(answer)
+    await eventually(() => {
+      expect(view.conversations.value).toMatchObject([{ unread: true }])
+    })
+    view.conversation.value = conversation
+    await eventually(() => {
+      expect(view.conversations.value).toMatchObject([{ unread: false }])
+    })
+  })
+})

@@ -1,19 +1,22 @@
 import 'fake-indexeddb/auto'
+import { Encoder } from '@msgpack/msgpack'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { removeMessage, rename, send, stop } from '../../src/local/actions'
-import { applyEnded } from '../../src/local/log'
+import { applyAside } from '../../src/local/log'
+import { loadConversation } from '../../src/local/conversations'
 import { AccountDatabase } from '../../src/local/database'
+import { packOutline, unpackOutline, writeOutline } from '../../src/local/outlines'
 import { readPending, readSummaries, readThread } from '../../src/local/reads'
-import { fromHex } from '../../src/protocol/bytes'
+import { fromHex, toHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
-import { EntityType, MessageField } from '../../src/protocol/generated'
+import { EntityType, MessageField, type Change } from '../../src/protocol/generated'
 import { encodeValue } from '../../src/protocol/values'
 import { NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
 
 /** What a person or a node does; the numbers choose tab and message. */
 const deed = fc.record({
-  kind: fc.constantFrom('send', 'end', 'remove', 'undo', 'stop', 'rename', 'break'),
+  kind: fc.constantFrom('send', 'end', 'remove', 'undo', 'stop', 'rename', 'break', 'outline'),
   tab: fc.nat({ max: 1 }),
   which: fc.nat(),
 })
@@ -26,7 +29,11 @@ async function seen(db: AccountDatabase, conversation: string) {
   return { ...thread, messages, summaries: await readSummaries(db), pending }
 }
 
-describe('a conversation in memory', () => {
+function loaded(db: AccountDatabase, conversation: string) {
+  return db.threadReading(() => loadConversation(db, conversation))
+}
+
+describe('a conversation in memory, or in one piece', () => {
   it('L15: is the one in IndexedDB after any deeds in two tabs, broken transactions among them', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(deed, { maxLength: 14 }), async (deeds) => {
@@ -52,10 +59,11 @@ describe('a conversation in memory', () => {
             const clk = pack(environment.ms, 0, fromHex(OTHER_DEVICE))
             const scope = fromHex(conversation)
             const state = encodeValue({ state: 'done' })
-            await applyEnded(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
+            await applyAside(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
           } else if (kind === 'remove') undos.push(await removeMessage(db, id))
           else if (kind === 'undo') await undos.pop()?.()
           else if (kind === 'stop') await stop(db, id)
+          else if (kind === 'outline') await writeOutline(db, conversation, await loaded(db, conversation))
           else if (kind === 'rename') await rename(db, conversation, String(index))
           else {
             const broken = db.logTransaction(async () => {
@@ -67,11 +75,53 @@ describe('a conversation in memory', () => {
           if (which % 2 === 0) await readThread(db, conversation)
         }
         const fresh = new AccountDatabase(first.accountId, environment)
-        const truth = await seen(fresh, conversation)
+        const reopened = await seen(fresh, conversation)
+        await fresh.outline.clear()
+        const again = new AccountDatabase(first.accountId, environment)
+        const truth = await seen(again, conversation)
+        expect(reopened).toEqual(truth)
         for (const db of [first, second]) expect(await seen(db, conversation)).toEqual(truth)
-        for (const db of [fresh, first, second]) db.close()
+        for (const db of [fresh, again, first, second]) db.close()
       }),
       { numRuns: 15 },
     )
+  })
+
+  it('an outline of another version is passed over', async () => {
+    const db = await openTestDatabase()
+    const { conversation } = await send(db, { conversation: null, text: 'Rye?', node: NODE, model: null })
+    const before = await loaded(db, conversation)
+    expect(unpackOutline(conversation, packOutline(before))).toMatchObject({ messages: before.messages })
+    const packed = new Encoder().encode({ version: 0 })
+    await db.outline.put({ scope: conversation, revision: 99, packed })
+    const fresh = new AccountDatabase(db.accountId, db.environment)
+    expect((await loaded(fresh, conversation)).messages).toEqual(before.messages)
+    fresh.close()
+  })
+
+  it('is written in one piece when it has grown long, and read from there', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const db = await openTestDatabase()
+    const scope = new Uint8Array(16).fill(7)
+    const header = encodeValue({ role: 'user', parent: null })
+    const changes = Array.from({ length: 1_000 }, (_, n): Change => {
+      const id = new Uint8Array(16)
+      new DataView(id.buffer).setUint32(0, n)
+      const clk = pack(db.environment.now(), n, fromHex(OTHER_DEVICE))
+      return [clk, EntityType.MESSAGE, id, MessageField.HEADER, scope, 0, header]
+    })
+    await applyAside(db, changes)
+    expect(await db.outline.count()).toBe(0)
+    await vi.advanceTimersByTimeAsync(1_000)
+    await vi.waitFor(async () => {
+      expect(await db.outline.count()).toBe(1)
+    })
+    const fresh = new AccountDatabase(db.accountId, db.environment)
+    await fresh.entity.clear()
+    expect((await loaded(fresh, toHex(scope))).messages.size).toBe(1_000)
+    fresh.close()
   })
 })

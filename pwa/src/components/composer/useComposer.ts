@@ -2,7 +2,7 @@
 import { computed, inject, provide, ref, watch, type InjectionKey, type Ref, type WritableComputedRef } from 'vue'
 import { useRouter } from 'vue-router'
 import { useActions, useDraft, type Id, type ThreadMessage } from '@/composables'
-import { longestAnswer } from '@/interface/preferences'
+import { chosenModel, longestAnswer } from '@/interface/preferences'
 import { failure, notice, offerUndo } from '@/interface/toasts'
 import { useWords } from '@/interface/useWords'
 
@@ -60,7 +60,10 @@ export function provideComposer(
   const focus = () => {
     focusWish.value += 1
   }
-  const how = () => (longestAnswer.value > 0 ? { longest: longestAnswer.value } : {})
+  const how = () => ({
+    ...(chosenModel.value === '' ? {} : { model: chosenModel.value }),
+    ...(longestAnswer.value > 0 ? { longest: longestAnswer.value } : {}),
+  })
   const sendNew = async () => {
     let id: Id | null = null
     await draft.hand(async (words) => {
