@@ -189,7 +189,8 @@ class ChildEngine:
     async def _read(self, process: Process) -> None:
         """Take reports until the process is gone, then end what it had under way."""
         kills = _kernel_kills()
-        helpers = [asyncio.create_task(work) for work in (self._watch(), _pass_on(self.name, process))]
+        watching = asyncio.create_task(self._watch())
+        listening = asyncio.create_task(_pass_on(self.name, process))
         try:
             await self._take_reports(process)
         except asyncio.IncompleteReadError:
@@ -197,8 +198,7 @@ class ChildEngine:
         except msgspec.MsgspecError as error:
             self._kill(str(error))
         exit_code = await process.wait()
-        for helper in helpers:
-            helper.cancel()
+        watching.cancel()
         self._process = None
         code = Code.OUT_OF_MEMORY if self._fault is None and _kernel_kills() > kills else Code.ENGINE_FAILED
         if self._tasks or exit_code:
@@ -209,6 +209,9 @@ class ChildEngine:
         for task in self._tasks.values():
             task.fail(DomovoiError(code))
         self._tasks.clear()
+        # Its last words say why it ended. Others that it may have left the pipe to are not waited for.
+        await asyncio.wait({listening}, timeout=self._limits.end)
+        listening.cancel()
 
     async def _take_reports(self, process: Process) -> None:
         assert process.stdout is not None  # noqa: S101  # a pipe, as asked in `load`

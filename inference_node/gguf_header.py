@@ -36,6 +36,7 @@ MOST_FILE_BYTES = 2**62
 STAND_IN = "The file has no chat template, so prompts are written in ChatML. Its answers may be poor."
 
 _DEFAULT_ALIGNMENT = 32
+_TEMPLATES = ("tokenizer.chat_template", "tokenizer.chat_template.tool_use")
 _READ_BYTES = 1024 * 1024
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", _BOOL: "?", 10: "Q", 11: "q", 12: "d"}
@@ -54,7 +55,8 @@ class GgufHeader(Struct, frozen=True):
     """What a header tells. Texts come from a stranger: they are shortened and hold no control characters.
 
     `context` is in tokens, 0 when the file does not say. `kv_width` is how many numbers one token adds to the
-    keys and values of all layers together. `can_embed`: the model is made for embeddings. `file_bytes` is what the
+    keys and values of all layers together. `can_embed`: the model is made for embeddings, `knows_tools`: its template
+    writes tools into prompts. `file_bytes` is what the
     whole file must have.
     """
 
@@ -71,6 +73,7 @@ class GgufHeader(Struct, frozen=True):
     name: str | None = None
     licence: str | None = None
     can_embed: bool = False
+    knows_tools: bool = False
 
     @property
     def remark(self) -> str:
@@ -235,6 +238,7 @@ def _describe(entries: dict[str, Any], parameters: int, packing: str, file_bytes
         kv_width=_kv_width(entries, architecture, layers, embedding),
         has_chat_template=bool(_text(entries, "tokenizer.chat_template")),
         can_embed=_count(entries, f"{architecture}.pooling_type") > 0,
+        knows_tools=any("tools" in str(entries.get(key, "")) for key in _TEMPLATES),
         file_bytes=file_bytes,
         name=_text(entries, "general.name"),
         licence=_text(entries, "general.license"),

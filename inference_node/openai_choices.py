@@ -16,6 +16,7 @@ from inference_node import metrics
 from inference_node.engine import Finished, PromptTooLong, Reading
 from inference_node.pace import Pace
 from inference_node.prompting import with_defaults
+from inference_node.tool_prompts import with_tools_told
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Choices:
         async def generate(ready: Ready) -> None:
             nonlocal has_said
             self.model = ready.model.path.stem
-            asked = structs.replace(prompt, sampling=with_defaults(prompt.sampling, ready.model.sampling))
+            asked = with_tools_told(prompt, ready.model.header)
+            asked = structs.replace(asked, sampling=with_defaults(prompt.sampling, ready.model.sampling))
             metrics.runs_started.inc()
             async with aclosing(ready.engine.generate(asked)) as events:
                 pace = Pace(ready)

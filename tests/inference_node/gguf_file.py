@@ -37,7 +37,7 @@ ENTRIES: dict[str, Any] = {
     "llama.attention.head_count_kv": 2,
     "tokenizer.ggml.tokens": ["a", "b", "c"],
     "tokenizer.ggml.scores": [0.5] * 2000,
-    "tokenizer.chat_template": "{{ messages }}",
+    "tokenizer.chat_template": "{{ messages }}{{ tools }}",
 }
 TENSORS = [Tensor("token_embd.weight", (64, 3), F32, 0, 768), Tensor("blk.0.weight", (64, 64), Q4_1, 768, 2560)]
 
@@ -54,7 +54,8 @@ HEADER = GgufHeader(
     vocabulary=3,
     kv_width=2 * 2 * (16 + 16),
     has_chat_template=True,
-    file_bytes=12_000,
+    knows_tools=True,
+    file_bytes=12_032,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -17,9 +18,10 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from inference_node import replica, run_table, runs
+from inference_node.accelerator import accelerated
 from inference_node.child_engine import ChildEngine, TimeLimits
 from inference_node.database import Database
 from inference_node.engine import ChatMessage, EngineOptions
@@ -32,6 +34,7 @@ from inference_node.turns import Turns
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended
 from shared.values import FINAL_STATES, Sampling
+from tests.effort import SLOW
 from tests.inference_node.gguf_file import write_gguf
 from tests.inference_node.running_node import new_id
 from tests.inference_node.scripted_engine import Script
@@ -283,7 +286,58 @@ class TalkerMachine(RunsMachine):
             run.stop()
 
 
-@pytest.mark.skipif("DOMOVOI_SLOW_TESTS" not in os.environ, reason="takes a minute")
+class EngineMachine(RunsMachine):
+    """A real engine with a model without sense: starts, stops, other models, and kills."""
+
+    engine = "llama_cpp"
+    model: Path
+    tasks = st.sampled_from(["Hello?", "Tell me a story."])
+
+    def make_engine(self, name: str) -> Engine:
+        made = ChildEngine(self.engine)
+        self.made.append(made)
+        return made
+
+    async def _open(self) -> None:
+        self.made: list[ChildEngine] = []
+        await super()._open()
+        for name in ("A", "B", "C"):
+            path = self.folder / "models" / f"{name}.gguf"
+            path.unlink()
+            os.link(self.model, path)
+
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        living = [made.process_id for made in self.made if made.process_id is not None]
+        if living:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(data.draw(st.sampled_from(living))).kill()
+
+    @rule(seconds=st.sampled_from([0.0, 0.05]))
+    def let_it_work(self, seconds: float) -> None:
+        self.within(asyncio.sleep(seconds))
+
+    def let_end(self) -> None:
+        for run in self.started:
+            run.stop()
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("engine", ["native", "llama_cpp"] if accelerated else ["llama_cpp"])
+def test_real_engines_in_any_order(engine: str, tiny_model: Path) -> None:
+    machine = type("Machine", (EngineMachine,), {"engine": engine, "model": tiny_model})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=3 if SLOW else 1,
+            stateful_step_count=500 if SLOW else 30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.skipif(not SLOW, reason="takes a minute")
 def test_a_thousand_answers_leave_no_memory_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "REPLAY_KEPT_S", 0)
     machine = ScriptedMachine()
