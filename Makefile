@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e bench accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e bench bench-app accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ e2e: python-tests $(APP) ## the end-to-end tests alone
 
 bench: python-tests $(APP) ## measure, beside a peer; a table and tests/benchmarks/results/*.json
 	$(RUN) python -m tests.benchmarks
+
+bench-app: python-tests $(APP) ## the same for the app alone: weight, long conversations, streaming, Lighthouse
+	$(RUN) python -m tests.benchmarks.app
 
 fmt: python-tests $(NODE_MODULES) ## format everything
 	$(RUN) ruff check --fix --quiet . ; $(RUN) ruff format .
