@@ -213,7 +213,7 @@ def _stream(profile: Profile, node: subprocess.Popen[str]) -> Iterator[Record]:
 
 def _throttle(profile: Profile) -> CDPSession:
     """Slow the page down until the returned session is detached."""
-    session: Any = profile.context.new_cdp_session(profile.page)
+    session = profile.context.new_cdp_session(profile.page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": THROTTLE})
     return session
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ class Household:
             self.spawn(part)
         for part in parts:
             url = self.node_url if part == "node" else self.url
-            wait_until(lambda part=part, url=url: self.answers(part, f"{url}/healthz"), f"the start of {part}")
+            wait_until(partial(self.answers, part, f"{url}/healthz"), f"the start of {part}")
 
     def spawn(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a part without waiting; its output goes to `<data>/<part>.log`."""
