@@ -20,14 +20,16 @@ from shared.errors import Code, DomovoiError
 from shared.limits import MAX_PULL_BYTES
 from shared.wire import Bootstrapped
 from sync_server import clock
+from sync_server.prepared import Prepared
 from sync_server.pull import read_books
 from sync_server.tables import cell
 
 if TYPE_CHECKING:
-    from sync_server.database import Connection, Database, Row
+    from sync_server.database import Connection, Database
 
 # What a list of conversations is drawn from, whatever else there is.
 LISTED = (EntityType.SETTING, EntityType.CONVERSATION)
+_SIZE = func.length(cell.c.value)
 # A token is some 60 bytes; what is longer is none.
 MAX_TOKEN_CHARACTERS = 256
 
@@ -80,7 +82,7 @@ async def _bootstrap(
     head = books["head"] if position is None else position.head
     of_account = cell.c.account_id == account_id
     within = of_account if scope is None else and_(of_account, cell.c.scope == scope)
-    rows: list[Row] = []
+    rows: list[PulledChange] = []
     budget = MAX_PULL_BYTES
     next_position: _Position | None = None
     for part in _PARTS:
@@ -89,36 +91,35 @@ async def _bootstrap(
         query = _ordered(part, within, position if position and position.is_listed == part.is_listed else None)
         page, budget, is_cut = await _page(connection, query, limit - len(rows), budget, is_first=not rows)
         rows += page
-        if is_cut:
+        # The list of conversations is a page of its own: a device shows it while the rest is on its way.
+        if is_cut or (part.is_listed and rows):
             # A page that could take nothing more of this part goes on where the last one ended.
             last = rows[-1]
-            key = {name: last[name] for name in ("scope", "etype", "eid", "field")}
-            is_listed = last["etype"] in LISTED
-            next_position = _Position(books["epoch"], head, is_listed, **key)
+            is_listed = last.etype in LISTED
+            next_position = _Position(books["epoch"], head, is_listed, last.scope, last.etype, last.eid, last.field)
             break
-    changes = [PulledChange(*(row[name] for name in PulledChange.__struct_fields__)) for row in rows]
     return Bootstrapped(
-        books["epoch"], head, changes, None if next_position is None else _token(next_position), clock.now_ms()
+        books["epoch"], head, rows, None if next_position is None else _token(next_position), clock.now_ms()
     )
 
 
 async def _page(
     connection: Connection, query: Select[tuple[object, ...]], limit: int, budget: int, *, is_first: bool
-) -> tuple[list[Row], int, bool]:
-    """Return the rows that fit, what is left of the bytes, and whether there are more.
+) -> tuple[list[PulledChange], int, bool]:
+    """Return the cells that fit, what is left of the bytes, and whether there are more.
 
     Sizes are read before values, so that a page of large values never stands in memory whole.
     """
-    sizes = await connection.all(query.with_only_columns(func.length(cell.c.value).label("size")).limit(limit + 1))
+    sizes = await connection.rows(Prepared(lambda _: query.with_only_columns(_SIZE).limit(limit + 1)))
     count = 0
-    for row in sizes[:limit]:
-        if row["size"] > budget and not (is_first and count == 0):
+    for (size,) in sizes[:limit]:
+        if size > budget and not (is_first and count == 0):
             break
-        budget -= row["size"]
+        budget -= size
         count += 1
     is_cut = count < len(sizes)
-    rows = await connection.all(query.limit(count)) if count else []
-    return list(rows), budget, is_cut
+    rows = await connection.rows(Prepared(lambda _: query.limit(count))) if count else []
+    return [PulledChange(*row) for row in rows], budget, is_cut
 
 
 def _ordered(part: _Part, within: ColumnElement[bool], after: _Position | None) -> Select[tuple[object, ...]]:

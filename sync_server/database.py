@@ -6,13 +6,15 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import databases
 from sqlalchemy import text
 
 from shared.errors import Code, DomovoiError
+from sync_server.connections import Connections
+from sync_server.prepared import Prepared
 
 if TYPE_CHECKING:
     from databases.core import Connection as DriverConnection
@@ -32,6 +34,10 @@ ANSWER_WITHIN_S = 20.0
 CLOSE_WITHIN_S = 5.0
 TRIES = 8
 FIRST_PAUSE_S = 0.01
+
+_BEGIN = Prepared(lambda dialect: text(dialect.begin))
+_COMMIT = Prepared(lambda _: text("COMMIT"))
+_ROLLBACK = Prepared(lambda _: text("ROLLBACK"))
 
 
 class DuplicateKey(Exception):
@@ -68,6 +74,13 @@ class Connection:
         with _translated(self.dialect):
             await self._connection.execute(statement)
 
+    async def rows(self, prepared: Prepared, *shape: int, **values: Any) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a prepared statement, as the driver gives them."""
+        compiled = prepared.compiled(self.dialect, *shape)
+        with _translated(self.dialect):
+            driver = self._connection.raw_connection
+            return await self.dialect.fetch(driver, compiled.text, compiled.arguments(values))
+
 
 class Database:
     """One database. Single statements commit by themselves; `transact` is for more."""
@@ -75,20 +88,18 @@ class Database:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._database = databases.Database(dialect.url, **dialect.options)
-        self._held = ExitStack()
+        self._connections = Connections(self._database, dialect.place)
 
     async def open(self) -> None:
         """Connect. Raises DomovoiError database_unavailable."""
         with _translated(self.dialect):
             await self._database.connect()
-            if (held := self.dialect.hold()) is not None:
-                self._held.enter_context(held)
 
     async def close(self) -> None:
         """Close every connection; one that is still in use after a while is left to the end of the process."""
-        self._held.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._connections.close()
                 await self._database.disconnect()
 
     async def all(self, statement: ClauseElement) -> Sequence[Row]:
@@ -125,10 +136,10 @@ class Database:
         # BEGIN and COMMIT as statements: the transaction objects of `databases` never give back a connection
         # whose ROLLBACK failed, and the pool runs dry when the database goes away.
         async with self._connection() as connection:
-            await connection.run(text(self.dialect.begin))
+            await connection.rows(_BEGIN)
             try:
                 result = await work(connection)
-                await connection.run(text("COMMIT"))
+                await connection.rows(_COMMIT)
             except Exception:
                 await _roll_back(connection)
                 raise
@@ -137,7 +148,7 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         with _translated(self.dialect):
-            async with asyncio.timeout(ANSWER_WITHIN_S), self._database.connection() as connection:
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._connections.use() as connection:
                 yield Connection(connection, self.dialect)
 
 
@@ -158,7 +169,7 @@ async def _retried(attempt: Callable[[], Awaitable[_T]]) -> _T:
 async def _roll_back(connection: Connection) -> None:
     # A lost connection has rolled back by itself. One given back in mid-transaction (a cancelled task's) is closed.
     with suppress(DomovoiError, _Conflict):
-        await connection.run(text("ROLLBACK"))
+        await connection.rows(_ROLLBACK)
 
 
 @contextmanager

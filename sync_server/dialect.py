@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from shared.errors import StartupError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sqlalchemy.engine.interfaces import Dialect as Grammar
     from sqlalchemy.sql.dml import Insert
 
 # How long a writer waits for another one, and a migration for another process's.
@@ -36,18 +37,31 @@ _DUPLICATE = 1062
 class Dialect(ABC):
     """One kind of database at one address.
 
-    `url` and `options` are for `databases`; `begin` starts a transaction that takes its locks without deadlock;
-    `advice` tells a person what to do when the database can't be used.
+    `url` and `options` are for `databases`; `grammar` is SQLAlchemy's, with parameters by position; `begin` starts a
+    transaction that takes its locks without deadlock; `advice` tells a person what to do when the database can't be
+    used.
     """
 
     advice: str
     url: str
     options: dict[str, Any]
+    grammar: Grammar
     begin: str
 
     @abstractmethod
     def migration(self) -> AbstractContextManager[Connection]:
         """Hold a synchronous connection that no other process migrates beside; a context manager."""
+
+    @abstractmethod
+    def place(self) -> object:
+        """Return what open connections belong to, so that they are given up when it is another; None: keep none open.
+
+        None where the driver has a pool of its own.
+        """
+
+    @abstractmethod
+    async def fetch(self, driver: Any, statement: str, arguments: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a statement on the driver's own connection."""
 
     @abstractmethod
     def upsert(self, table: Table, rows: Sequence[dict[str, Any]]) -> Insert:
@@ -65,16 +79,13 @@ class Dialect(ABC):
     def is_unavailable(self, error: BaseException) -> bool:
         """Say whether the database could not be reached or used at all."""
 
-    @abstractmethod
-    def hold(self) -> closing[Any] | None:
-        """Return what must stay open while the server runs, or None."""
-
 
 class SQLite(Dialect):
     """A file of our own, in WAL mode. An acknowledged commit is on the disk (synchronous=FULL)."""
 
     # Taking the write lock at once: a transaction that reads first can't upgrade behind another writer.
     begin = "BEGIN IMMEDIATE"
+    grammar = sqlite.dialect(paramstyle="qmark")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -119,15 +130,22 @@ class SQLite(Dialect):
     def is_unavailable(self, error: BaseException) -> bool:
         return isinstance(error, (sqlite3.OperationalError, sqlite3.DatabaseError, OSError, TimeoutError))
 
-    def hold(self) -> closing[sqlite3.Connection]:
-        """Keep one connection: the last one to close folds the log into the file, and ours close all the time."""
-        connection = sqlite3.connect(self.path)
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return closing(connection)
+    def place(self) -> object:
+        # `databases` has no pool for SQLite, and each connection is a thread and 0.6 ms. A file that was put in place
+        # of ours (a backup) is another database.
+        try:
+            status = self.path.stat()
+        except OSError:
+            return "gone"
+        return status.st_dev, status.st_ino
+
+    async def fetch(self, driver: Any, statement: str, arguments: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        rows: Sequence[tuple[Any, ...]] = await driver.execute_fetchall(statement, arguments)
+        return rows
 
 
 class _TunedConnection(sqlite3.Connection):
-    """`databases` opens a connection per use, and these settings are the connection's."""
+    """`databases` opens the connections, and these settings are the connection's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -139,6 +157,7 @@ class MySQL(Dialect):
     """MySQL or MariaDB, InnoDB."""
 
     begin = "START TRANSACTION"
+    grammar = mysql.dialect(paramstyle="format")
     advice = "Start the database, make the schema and the user, and check DOMOVOI_DATABASE_URL."
 
     def __init__(self, url: URL) -> None:
@@ -186,8 +205,14 @@ class MySQL(Dialect):
         kinds = (pymysql.err.OperationalError, pymysql.err.InterfaceError, pymysql.err.InternalError, OSError)
         return isinstance(error, (*kinds, TimeoutError))
 
-    def hold(self) -> None:
+    def place(self) -> None:
         return None
+
+    async def fetch(self, driver: Any, statement: str, arguments: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        async with driver.cursor() as cursor:
+            await cursor.execute(statement, arguments)
+            rows: Sequence[tuple[Any, ...]] = await cursor.fetchall()
+            return rows
 
 
 def _number(error: BaseException) -> object:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, bindparam, func, select
 
 from shared.change import PulledChange
 from shared.errors import Code, DomovoiError
 from shared.limits import MAX_PULL_BYTES
 from shared.wire import Hello, Pulled
 from sync_server import clock
+from sync_server.prepared import Prepared
 from sync_server.tables import account, cell
 
 if TYPE_CHECKING:
@@ -35,13 +36,8 @@ async def _pull(connection: Connection, account_id: bytes, since: int, limit: in
     if 0 < since < books["floor"]:
         raise DomovoiError(Code.HISTORY_TRIMMED, epoch=books["epoch"])
     last = await _last_of_page(connection, account_id, since, head, limit)
-    columns = cell.c
-    rows = await connection.all(
-        select(*(columns[name] for name in PulledChange.__struct_fields__))
-        .where(columns.account_id == account_id, columns.seq > since, columns.seq <= last)
-        .order_by(columns.seq)
-    )
-    changes = [PulledChange(*(row[name] for name in PulledChange.__struct_fields__)) for row in rows]
+    rows = await connection.rows(_CHANGES, account=account_id, since=since, last=last)
+    changes = [PulledChange(*row) for row in rows]
     return Pulled(books["epoch"], head, changes, last < head, clock.now_ms())
 
 
@@ -65,17 +61,25 @@ async def _last_of_page(connection: Connection, account_id: bytes, since: int, h
 
     The sizes are read before the values, so that a page of large values never stands in memory whole.
     """
-    columns = cell.c
-    rows = await connection.all(
-        select(columns.seq, func.length(columns.value).label("size"))
-        .where(columns.account_id == account_id, columns.seq > since, columns.seq <= head)
-        .order_by(columns.seq)
-        .limit(limit + 1)
-    )
-    size, last = 0, since
-    for row in rows[:limit]:
-        size += row["size"]
-        if last > since and size > MAX_PULL_BYTES:
+    rows = await connection.rows(_SIZES, account=account_id, since=since, last=head, most=limit + 1)
+    total, last = 0, since
+    for seq, size in rows[:limit]:
+        total += size
+        if last > since and total > MAX_PULL_BYTES:
             return last
-        last = row["seq"]
+        last = seq
     return last if len(rows) > limit else head
+
+
+_IN_PAGE = (cell.c.account_id == bindparam("account"), cell.c.seq > bindparam("since"), cell.c.seq <= bindparam("last"))
+_CHANGES = Prepared(
+    lambda _: select(*(cell.c[name] for name in PulledChange.__struct_fields__)).where(*_IN_PAGE).order_by(cell.c.seq)
+)
+_SIZES = Prepared(
+    lambda _: (
+        select(cell.c.seq, func.length(cell.c.value))
+        .where(*_IN_PAGE)
+        .order_by(cell.c.seq)
+        .limit(bindparam("most", type_=Integer()))
+    )
+)

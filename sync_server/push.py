@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 
 from shared import clock as hybrid_clock
 from shared.canonical import fold_hashes
@@ -20,12 +20,14 @@ from shared.limits import MAX_CLOCK_AHEAD_MS, MAX_INLINE_NEWS_BYTES
 from shared.merge import is_clone, wins
 from shared.wire import LogNews, Push, Pushed, Rejected
 from sync_server import clock
-from sync_server.tables import account, cell, device
+from sync_server.prepared import padded, pieces
+from sync_server.push_statements import BOOKS, HELD, KEEP_BOOKS, MOVE_DEVICE, RAISE_HEAD, UPSERT
+from sync_server.tables import cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sync_server.database import Connection, Database, Row
+    from sync_server.database import Connection, Database
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,18 @@ class Outcome(NamedTuple):
 
     pushed: Pushed
     news: LogNews | None
+
+
+class _Books(NamedTuple):
+    """What account and device hold before the push, but for the head, which is raised already."""
+
+    raised_head: int
+    epoch: int
+    bytes_used: int
+    quota_bytes: int
+    last_dseq: int
+    last_hash: bytes
+    revoked_ms: int | None
 
 
 class _Held(NamedTuple):
@@ -81,36 +95,34 @@ async def push(database: Database, account_id: bytes, device_id: bytes, batch: P
 
 
 async def _push(connection: Connection, account_id: bytes, device_id: bytes, batch: Push) -> Outcome:
-    the_account = account.c.account_id == account_id
-    the_device = (device.c.account_id == account_id) & (device.c.device_id == device_id)
-    await connection.run(account.update().where(the_account).values(head=account.c.head + len(batch.changes)))
-    books = await connection.one(select(account).where(the_account).with_for_update())
-    pusher = await connection.one(select(device).where(the_device).with_for_update())
-    if books is None or pusher is None or pusher["revoked_ms"] is not None:
+    key = {"account": account_id, "device": device_id}
+    await connection.rows(RAISE_HEAD, account=account_id, count=len(batch.changes))
+    rows = await connection.rows(BOOKS, **key)
+    books = _Books(*rows[0]) if rows else None
+    if books is None or books.revoked_ms is not None:
         raise DomovoiError(Code.DEVICE_REVOKED)
-    if batch.epoch != books["epoch"]:
-        raise DomovoiError(Code.EPOCH_CHANGED, epoch=books["epoch"])
-    prev_head = books["head"] - len(batch.changes)
-    hashes = _checked_chain(batch, pusher["last_dseq"], pusher["last_hash"])
+    if batch.epoch != books.epoch:
+        raise DomovoiError(Code.EPOCH_CHANGED, epoch=books.epoch)
+    prev_head = books.raised_head - len(batch.changes)
+    hashes = _checked_chain(batch, books.last_dseq, books.last_hash)
 
-    first_new = pusher["last_dseq"] + 1
+    first_new = books.last_dseq + 1
     fresh = batch.changes[first_new - batch.first_dseq :]
     held = await _held_cells(connection, account_id, fresh)
-    taken = _take(fresh, first_new, held, prev_head, books, clock.now_ms())
-    pushed = Pushed(taken.last_dseq, taken.head, clock.now_ms(), taken.rejected)
+    now_ms = clock.now_ms()
+    taken = _take(fresh, first_new, held, prev_head, books, now_ms)
+    pushed = Pushed(taken.last_dseq, taken.head, now_ms, taken.rejected)
     if taken.last_dseq < first_new:
         if taken.rejected:
             code = Code(taken.rejected[0].code)
             raise DomovoiError(code, acked_dseq=pushed.acked_dseq, server_ms=pushed.server_ms)
         raise _NothingTaken(pushed)
 
-    if taken.winners:
-        rows = [_row(account_id, *winner) for winner in taken.winners.values()]
-        await connection.run(connection.dialect.upsert(cell, rows))
-    await connection.run(account.update().where(the_account).values(head=taken.head, bytes_used=taken.bytes_used))
+    await _write(connection, account_id, list(taken.winners.values()))
+    await connection.rows(KEEP_BOOKS, account=account_id, new_head=taken.head, new_bytes_used=taken.bytes_used)
     last_hash = hashes[taken.last_dseq - batch.first_dseq]
-    await connection.run(device.update().where(the_device).values(last_dseq=taken.last_dseq, last_hash=last_hash))
-    return Outcome(pushed, _news(books["epoch"], prev_head, taken))
+    await connection.rows(MOVE_DEVICE, **key, new_dseq=taken.last_dseq, new_hash=last_hash, seen_ms=now_ms)
+    return Outcome(pushed, _news(books.epoch, prev_head, taken))
 
 
 def _checked_chain(batch: Push, last_dseq: int, last_hash: bytes) -> list[bytes]:
@@ -127,22 +139,27 @@ def _checked_chain(batch: Push, last_dseq: int, last_hash: bytes) -> list[bytes]
 async def _held_cells(connection: Connection, account_id: bytes, changes: Sequence[Change]) -> dict[CellKey, _Held]:
     if not changes:
         return {}
-    columns = cell.c
     # Some fields too many come along, but two plain IN lists use the primary key on every database.
-    rows = await connection.all(
-        select(columns.etype, columns.eid, columns.field, columns.clk, func.length(columns.value).label("size")).where(
-            columns.account_id == account_id,
-            columns.etype.in_({change.etype for change in changes}),
-            columns.eid.in_({change.eid for change in changes}),
-        )
-    )
+    etypes = padded(list({change.etype for change in changes}))
+    eids = padded(list({change.eid for change in changes}))
+    values = _numbered("etype", etypes) | _numbered("eid", eids)
+    rows = await connection.rows(HELD, len(etypes), len(eids), account=account_id, **values)
     clocks = {(cell_key(change), change.clk) for change in changes}
     held = {}
-    for row in rows:
-        key = (row["etype"], row["eid"], row["field"])
-        change = await _whole(connection, account_id, key) if (key, row["clk"]) in clocks else None
-        held[key] = _Held(row["clk"], row["size"], change)
+    for *key_parts, clk, size in rows:
+        key: CellKey = (key_parts[0], key_parts[1], key_parts[2])
+        change = await _whole(connection, account_id, key) if (key, clk) in clocks else None
+        held[key] = _Held(clk, size, change)
     return held
+
+
+async def _write(connection: Connection, account_id: bytes, winners: Sequence[tuple[int, int, Change]]) -> None:
+    for piece in pieces(len(winners)):
+        values: dict[str, object] = {"account": account_id}
+        for index, (dseq, seq, change) in enumerate(winners[piece]):
+            values[f"dseq_{index}"], values[f"seq_{index}"] = dseq, seq
+            values |= {f"{name}_{index}": getattr(change, name) for name in Change.__struct_fields__}
+        await connection.rows(UPSERT, len(winners[piece]), **values)
 
 
 async def _whole(connection: Connection, account_id: bytes, key: CellKey) -> Change | None:
@@ -159,10 +176,10 @@ def _is_cell(account_id: bytes, key: CellKey) -> ColumnElement[bool]:
 
 
 def _take(
-    changes: Sequence[Change], first_dseq: int, held: dict[CellKey, _Held], head: int, books: Row, now_ms: int
+    changes: Sequence[Change], first_dseq: int, held: dict[CellKey, _Held], head: int, books: _Books, now_ms: int
 ) -> _Taken:
     """Merge the changes into `held` in order, up to the first that must be refused."""
-    bytes_used, quota = books["bytes_used"], books["quota_bytes"]
+    bytes_used, quota = books.bytes_used, books.quota_bytes
     winners: dict[CellKey, tuple[int, int, Change]] = {}
     dseq = first_dseq - 1
     for change in changes:
@@ -201,11 +218,6 @@ def _cost(value_bytes: int) -> int:
     return value_bytes + CELL_OVERHEAD_BYTES
 
 
-def _row(account_id: bytes, dseq: int, seq: int, change: Change) -> dict[str, object]:
-    fields = {name: getattr(change, name) for name in Change.__struct_fields__}
-    return {"account_id": account_id, "dseq": dseq, "seq": seq, **fields}
-
-
 def _news(epoch: int, prev_head: int, taken: _Taken) -> LogNews | None:
     if taken.head == prev_head:
         return None
@@ -218,3 +230,7 @@ def _news(epoch: int, prev_head: int, taken: _Taken) -> LogNews | None:
         for _, seq, change in winners
     ]
     return LogNews(epoch, prev_head, taken.head, changes)
+
+
+def _numbered(name: str, values: Sequence[object]) -> dict[str, object]:
+    return {f"{name}_{index}": value for index, value in enumerate(values)}

@@ -10,16 +10,18 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 
 from shared.limits import (
+    DEFAULT_BOOTSTRAP_CELLS,
     DEFAULT_PULL_CHANGES,
     EVENT_STREAM_PING_S,
+    MAX_BOOTSTRAP_CELLS,
     MAX_PULL_CHANGES,
     MAX_PUSH_BYTES,
     MAX_SEQUENCE,
 )
 from shared.wire import Hello, LogNews, Push
-from sync_server.authentication import authenticated
+from sync_server.authentication import authenticated, bearer
 from sync_server.bootstrap import bootstrap
-from sync_server.content import answer, path_id, query_number, read_struct
+from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
 from sync_server.news import Mailbox, News
 from sync_server.pull import hello, pull
 from sync_server.push import push
@@ -43,9 +45,9 @@ SEND_TIMEOUT_S = 30
 
 
 async def push_changes(request: Request) -> Response:
-    """Take a device's changes into the log."""
+    """Take a device's changes into the log. The push itself asks whether the device may still call."""
     services = services_of(request)
-    caller = await authenticated(request)
+    caller = bearer(request)
     batch = await read_struct(request, Push, MAX_PUSH_BYTES)
     outcome = await push(services.database, caller.account_id, caller.device_id, batch)
     if outcome.news is not None:
@@ -60,10 +62,9 @@ async def pull_changes(request: Request) -> Response:
     since = query_number(request, "since", 0, 0, MAX_SEQUENCE)
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
-    return answer(
-        request,
-        await pull(services_of(request).database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch),
-    )
+    database = services_of(request).database
+    page = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
+    return await compressed_answer(request, page)
 
 
 async def bootstrap_account(request: Request) -> Response:
@@ -78,10 +79,11 @@ async def bootstrap_scope(request: Request) -> Response:
 
 async def _bootstrap(request: Request, scope: bytes | None) -> Response:
     caller = await authenticated(request)
-    limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES) or DEFAULT_PULL_CHANGES
+    limit = query_number(request, "limit", DEFAULT_BOOTSTRAP_CELLS, 1, MAX_BOOTSTRAP_CELLS)
     after = request.query_params.get("after")
     database = services_of(request).database
-    return answer(request, await bootstrap(database, caller.account_id, after, limit, scope))
+    page = await bootstrap(database, caller.account_id, after, limit or DEFAULT_BOOTSTRAP_CELLS, scope)
+    return await compressed_answer(request, page)
 
 
 async def events(request: Request) -> EventStream:

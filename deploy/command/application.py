@@ -1,17 +1,23 @@
-"""Commands and their flags. What each does stands in the module of its name."""
+"""Commands and their flags. What each does stands in the module of its name.
+
+Modules of the parts are imported by the commands that need them: all of them together take a second, and `up` starts
+this program three times.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from typer.core import TyperGroup
 
-from deploy.command import bench, configuration, doctor, keys, models, parts, up, users
+from deploy.command import configuration, parts
 from deploy.command.configuration import Configuration, ConfigurationError
 from shared.errors import EXPLANATIONS, DomovoiError, StartupError
 from shared.logs import JsonFormatter, TextFormatter
@@ -20,15 +26,35 @@ Data = Annotated[Path | None, typer.Option(help="Data folder. Default: the syste
 Port = Annotated[int | None, typer.Option(help="Port of the server. Default: 8460.")]
 NodePort = Annotated[int | None, typer.Option(help="Port of the node. Default: 8461.")]
 
+# Each stands in the module of its name.
+GROUPS = {
+    "models": "The models of this node.",
+    "keys": "Keys of other programs on this PC.",
+    "users": "The accounts of this server.",
+}
+
+
+class _Commands(TyperGroup):
+    """Commands and groups; a group's module is imported when one of its commands is called."""
+
+    # Typer brings click along under a private name, so its types can't be named.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in GROUPS:
+            module = import_module(f"deploy.command.{name}")
+            command = typer.main.get_command(module.application)
+        return name, command, rest
+
+
 application = typer.Typer(
     name="domovoi",
+    cls=_Commands,
     help="A private assistant that lives in its owner's house.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-application.add_typer(models.application, name="models", help="The models of this node.")
-application.add_typer(keys.application, name="keys", help="Keys of other programs on this PC.")
-application.add_typer(users.application, name="users", help="The accounts of this server.")
+for name, text in GROUPS.items():
+    application.add_typer(typer.Typer(), name=name, help=text)
 
 errors = Console(stderr=True)
 
@@ -41,6 +67,8 @@ def run_everything(
     browser: Annotated[bool, typer.Option(help="Open the app in the browser.")] = True,
 ) -> None:
     """Server, node and app in one go, with the bundled small model."""
+    from deploy.command import up
+
     raise typer.Exit(up.run(_configuration(data=data, port=port, node_port=node_port), open_browser=browser))
 
 
@@ -76,6 +104,8 @@ def run_doctor(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json.")] = False,
 ) -> None:
     """Hardware, engines, models, ports and data: what is here, what was chosen, what is wrong, and what to do."""
+    from deploy.command import doctor
+
     if schema:
         doctor.print_schema()
         return
@@ -93,6 +123,8 @@ def run_bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure the engines of this machine, in turns, and print a table."""
+    from deploy.command import bench
+
     settings = _configuration(data=data, engine=engine)
     bench.run(settings, model=model, rounds=rounds, wait_s=wait, as_json=as_json)
 

@@ -8,10 +8,6 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-import inference_node.main
-import sync_server.main
-from inference_node.identity import enrol, ensure_identity
-
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -28,18 +24,22 @@ log = logging.getLogger("domovoi")
 
 def run_server(configuration: Configuration) -> None:
     """Run the sync server until it is told to stop. Raises StartupError."""
+    from sync_server.main import serve
+
     settings = configuration.server()
     if settings.app_folder is None:
         log.warning("the app is not built, so only the API is served; build it with: make up")
-    asyncio.run(_until_orphaned(sync_server.main.serve(settings, lambda url: log.info("server ready on %s", url))))
+    asyncio.run(_until_orphaned(serve(settings, lambda url: log.info("server ready on %s", url))))
 
 
 def run_node(configuration: Configuration) -> None:
     """Run the inference node until it is told to stop. Raises StartupError."""
+    from inference_node.main import serve
+
     if configuration.server_url is None:
         enrol_node(configuration)
     settings = configuration.node()
-    asyncio.run(_until_orphaned(inference_node.main.serve(settings, lambda url: log.info("node ready on %s", url))))
+    asyncio.run(_until_orphaned(serve(settings, lambda url: log.info("node ready on %s", url))))
 
 
 def enrol_node(configuration: Configuration) -> None:
@@ -47,6 +47,8 @@ def enrol_node(configuration: Configuration) -> None:
 
     Raises StartupError.
     """
+    from inference_node.identity import enrol, ensure_identity
+
     enrol(configuration.data, ensure_identity(configuration.data, configuration.name))
 
 

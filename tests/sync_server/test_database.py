@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,3 +150,21 @@ def test_requests_wait_out_a_file_that_went_away(tmp_path: Path) -> None:
         assert owner.pull().head == 2
     finally:
         running.stop()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not let go of an open file")
+async def test_a_file_put_in_place_of_ours_is_what_is_read_from_then_on(tmp_path: Path) -> None:
+    dialect = dialect_for(None, tmp_path)
+    upgrade(dialect)
+    database = Database(dialect)
+    await database.open()
+    await database.run(write("kept in the backup"))  # type: ignore[arg-type]
+    copy = tmp_path / "backup.db"
+    with closing(sqlite3.connect(tmp_path / "server.db")) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    await database.run(write("written later"))  # type: ignore[arg-type]
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"server.db{ending}").unlink()
+    copy.rename(tmp_path / "server.db")
+    assert await names(database) == {"kept in the backup"}
+    await database.close()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from shared.limits import MAX_PULL_BYTES, MAX_VALUE_BYTES
+from shared.wire import Pulled
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:
@@ -68,3 +70,16 @@ def test_a_cursor_below_the_floor_is_refused(device: Device, set_account: SetAcc
     assert code_of(device.request("GET", "/api/v1/sync/pull?since=1")) == (410, "history_trimmed")
     assert len(device.pull(0).changes) == 3, "from the beginning is always right"
     assert len(device.pull(2).changes) == 1
+
+
+def test_a_large_page_is_compressed_for_whoever_takes_it(device: Device) -> None:
+    device.push(*(device.change(b"the same words again and again " * 20) for _ in range(50)))
+    sizes = {}
+    for encoding in ("gzip", "identity"):
+        headers = {"accept": "application/msgpack", "accept-encoding": encoding}
+        response = device.request("GET", "/api/v1/sync/pull?since=0", headers=headers)
+        assert len(msgspec.msgpack.decode(response.content, type=Pulled).changes) == 50
+        assert response.headers.get("content-encoding", "identity") == encoding
+        assert "accept-encoding" in response.headers["vary"] or encoding == "identity"
+        sizes[encoding] = int(response.headers["content-length"])
+    assert sizes["gzip"] * 4 < sizes["identity"]

@@ -25,7 +25,7 @@ export function useThread(conversation: Ref<Id | null>): Thread {
   const leaf = useFollowedLeaf(stored, tree)
   const most = useWindow(conversation)
   const { nodes, gone, pending, unacknowledged } = useSituation()
-  useWatchedAnswers(conversation)
+  useShown(conversation)
   useSeenAnswers(conversation, stored)
 
   const nodeNames = computed(() => new Map((nodes.value ?? []).map((node) => [node.node_id, node.name])))
@@ -105,13 +105,13 @@ function useFollowedLeaf(stored: Stored, tree: Readonly<Ref<Tree | null>>): Read
   return leaf
 }
 
-/** Answers of the conversation on the screen are watched by this tab. */
-function useWatchedAnswers(conversation: Ref<Id | null>): void {
+/** The conversation on the screen is read first, and its answers are watched by this tab. */
+function useShown(conversation: Ref<Id | null>): void {
   const { engine } = useDomovoi()
   watch(
-    () => [engine.value?.answers, conversation.value] as const,
-    ([answers, id], _previous, onCleanup) => {
-      if (answers !== undefined && id !== null) onCleanup(answers.open(id))
+    () => [engine.value, conversation.value] as const,
+    ([opened, id], _previous, onCleanup) => {
+      if (opened !== null && id !== null) onCleanup(opened.show(id))
     },
     { immediate: true },
   )

@@ -8,6 +8,7 @@ import { encodeText, encodeValue, isFinal, type Role } from '../protocol/values'
 import { loadConversation } from './conversations'
 import type { AccountDatabase } from './database'
 import { write, type Draft } from './log'
+import { firstTitle } from './summaries'
 
 /** Undoes what was just done. */
 export type Undo = () => Promise<void>
@@ -43,6 +44,8 @@ export async function send(db: AccountDatabase, draft: MessageDraft): Promise<Se
       sampling: draft.sampling ?? {},
     }
     await write(db, [
+      // A cell of its own, so that a new device can list the conversation before it has the messages.
+      ...(draft.conversation === null ? [title(sent.conversation, firstTitle(draft.text))] : []),
       header(sent.conversation, sent.message, 'user', parent),
       messageField(sent.conversation, sent.message, MessageField.BODY, body),
       header(sent.conversation, sent.answer, 'assistant', sent.message),
@@ -109,8 +112,8 @@ export async function chooseBranch(db: AccountDatabase, id: string): Promise<voi
   })
 }
 
-export async function rename(db: AccountDatabase, conversation: string, title: string): Promise<void> {
-  await write(db, [conversationField(conversation, ConversationField.TITLE, encodeText(title.trim()))])
+export async function rename(db: AccountDatabase, conversation: string, text: string): Promise<void> {
+  await write(db, [title(conversation, text.trim())])
 }
 
 export async function pin(db: AccountDatabase, conversation: string, pinned: boolean): Promise<void> {
@@ -179,6 +182,10 @@ function header(scope: string, id: string, role: Role, parent: string | null): D
 
 function flag(message: Message, field: number, value: boolean): Draft {
   return messageField(message.conversation, message.id, field, encodeValue(value))
+}
+
+function title(conversation: string, text: string): Draft {
+  return conversationField(conversation, ConversationField.TITLE, encodeText(text))
 }
 
 function activeLeaf(scope: string, message: string): Draft {

@@ -4,7 +4,7 @@
  */
 import Dexie from 'dexie'
 import { toHex } from '../protocol/bytes'
-import { deviceOf } from '../protocol/clock'
+import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { ConversationField, EntityType } from '../protocol/generated'
 import { foldMessage, type Fields, type Message } from '../protocol/messages'
 import { readFlag, readId, readText } from '../protocol/values'
@@ -18,6 +18,8 @@ export interface Conversation {
   activeLeaf: string | null
   /** The device that chose the active leaf. */
   activeLeafDevice: string | null
+  /** When it was chosen, ms since 1970; 0 if never. Each question and answer chooses one. */
+  chosenAt: number
   pinned: boolean
   deleted: boolean
 }
@@ -106,6 +108,7 @@ function foldConversation(fields: Fields): Conversation {
     title: read(ConversationField.TITLE, readText)?.trim() ?? '',
     activeLeaf: leaf === null ? null : toHex(leaf),
     activeLeafDevice: leafCell === undefined ? null : toHex(deviceOf(leafCell[0])),
+    chosenAt: leafCell === undefined ? 0 : millisecondsOf(leafCell[0]),
     pinned: read(ConversationField.PINNED, readFlag) ?? false,
     deleted: read(ConversationField.DELETED, readFlag) ?? false,
   }

@@ -35,7 +35,7 @@ export interface SummaryRecord {
   updatedAt: number
   pinned: boolean
   deleted: boolean
-  /** It has a title or a message to show. */
+  /** It has something to show. */
   listed: boolean
   failed: boolean
   /** Milliseconds since 1970 at which the shown branch's last answer was asked for, once it is ready; else null. */
@@ -104,6 +104,8 @@ export interface OwnLog {
 export interface SyncState {
   epoch: number | null
   cursor: number
+  /** While the account's state is being read for the first time: where the next page begins (L16). */
+  bootstrap?: string | null
   offsetMs: number
   inStepAt: number | null
 }

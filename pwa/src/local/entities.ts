@@ -31,16 +31,35 @@ export function placeOf([, etype, eid, , scope]: StoredChange): Place {
 
 /** Returns the entities at these places, as stored or new and empty: one for each place, the same for equal ones. */
 export async function loadEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  const keyOf = ({ etype, eid }: Place) => `${String(etype)}:${eid}`
-  const entities = new Map(places.map((place) => [keyOf(place), place]))
-  const stored = await db.entity.bulkGet([...entities.values()].map(({ etype, eid }): [number, string] => [etype, eid]))
-  const found = new Map(
-    [...entities].map(([key, { etype, eid, scope }], index): [string, Entity] => {
-      const record = stored[index]
-      return [key, record === undefined ? { etype, eid, scope, revision: 0, fields: {} } : unpack(record)]
-    }),
-  )
-  return places.map((place) => found.get(keyOf(place)) ?? missing())
+  return loadKnown(db, places, () => true)
+}
+
+/**
+ * The same where most places are new, as when an account is read for the first time: asking a scope for its keys
+ * takes as long as asking for one entity in vain.
+ */
+export async function loadNewEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
+  const scopes = [...new Set(places.map(({ scope }) => scope))]
+  const keys = await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).primaryKeys()))
+  const known = new Set(keys.flat().map(([etype, eid]) => keyOf({ etype, eid })))
+  return loadKnown(db, places, (place) => known.has(keyOf(place)))
+}
+
+async function loadKnown(
+  db: AccountDatabase,
+  places: readonly Place[],
+  isKnown: (place: Place) => boolean,
+): Promise<Entity[]> {
+  const entities = new Map<string, Entity>()
+  for (const place of places) entities.set(keyOf(place), { ...place, revision: 0, fields: {} })
+  const asked = [...entities.values()].filter(isKnown)
+  const stored = await db.entity.bulkGet(asked.map(({ etype, eid }): [number, string] => [etype, eid]))
+  for (const record of stored) if (record !== undefined) entities.set(keyOf(record), unpack(record))
+  return places.map((place) => entities.get(keyOf(place)) ?? missing())
+}
+
+function keyOf({ etype, eid }: Pick<Place, 'etype' | 'eid'>): string {
+  return `${String(etype)}:${eid}`
 }
 
 export async function saveEntities(db: AccountDatabase, entities: Iterable<Entity>): Promise<void> {
@@ -49,8 +68,11 @@ export async function saveEntities(db: AccountDatabase, entities: Iterable<Entit
 
 /** Returns the entities of a scope that were written after its `revision`. */
 export async function entitiesSince(db: AccountDatabase, scope: string, revision: number): Promise<Entity[]> {
-  const written = db.entity.where('[scope+revision]').between([scope, revision], [scope, Infinity], false)
-  return (await written.toArray()).map(unpack)
+  return (await sinceRevision(db, scope, revision).toArray()).map(unpack)
+}
+
+function sinceRevision(db: AccountDatabase, scope: string, revision: number) {
+  return db.entity.where('[scope+revision]').between([scope, revision], [scope, Infinity], false)
 }
 
 export async function loadEntity(db: AccountDatabase, etype: number, eid: string): Promise<Entity | null> {

@@ -7,7 +7,7 @@ import { ProblemError } from '../protocol/errors'
 import { EntityType, limits, MessageField, type Change, type LogNews, type PulledChange } from '../protocol/generated'
 import { isClone, wins } from '../protocol/merge'
 import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
-import { loadEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
+import { loadEntities, loadNewEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
 import { renewSummary } from './summaries'
 
 /** A change before it has a clock. */
@@ -100,6 +100,39 @@ export async function applyPage(db: AccountDatabase, page: LogPage): Promise<voi
   )
 }
 
+/** A page of the account's state, in the order of keys. */
+export interface BootstrapPage {
+  epoch: number
+  /** Where the page began; null for the first one. */
+  from: string | null
+  /** Where the next one begins; null after the last one. */
+  after: string | null
+  /** The head that the first page saw: what came later is pulled from there. */
+  head: number
+  changes: readonly PulledChange[]
+}
+
+/** Stores a page of the state and notes where to go on (L16). Returns false when another tab has been here. */
+export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): Promise<boolean> {
+  return db.pullTransaction(async () => {
+    const { bootstrap = null, cursor } = await readSync(db)
+    if (bootstrap !== page.from || cursor > 0) return false
+    const moved = (sync: SyncState) => ({
+      ...sync,
+      epoch: page.epoch,
+      bootstrap: page.after,
+      cursor: page.after === null ? page.head : 0,
+    })
+    await storeForeign(db, page.changes, moved, loadNewEntities)
+    return true
+  })
+}
+
+/** Says whether the account's state has not been read to its end yet. */
+export function needsBootstrap({ epoch, bootstrap }: SyncState): boolean {
+  return epoch === null || (bootstrap ?? null) !== null
+}
+
 /** Stores news that follows the cursor or is known already; returns false for any other (L13). */
 export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, changes }: LogNews): Promise<boolean> {
   return db.pullTransaction(async () => {
@@ -111,15 +144,15 @@ export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, c
   })
 }
 
-/** Stores the changes that came with the end of a run, like pulled ones but without a cursor (S5). */
-export async function applyEnded(db: AccountDatabase, changes: readonly Change[]): Promise<void> {
+/** Stores changes that came by another way than the log, like pulled ones but without a cursor (S5, L17). */
+export async function applyAside(db: AccountDatabase, changes: readonly StoredChange[]): Promise<void> {
   await db.pullTransaction(() => storeForeign(db, changes, () => null))
 }
 
 /** Begins to read another history of the server from its start (L14). */
 export async function changeEpoch(db: AccountDatabase, epoch: number | null): Promise<void> {
   await db.metaTransaction(async () => {
-    await db.putMeta('sync', { ...(await readSync(db)), epoch, cursor: 0, inStepAt: null })
+    await db.putMeta('sync', { ...(await readSync(db)), epoch, cursor: 0, bootstrap: null, inStepAt: null })
   })
 }
 
@@ -137,8 +170,9 @@ async function storeForeign(
   db: AccountDatabase,
   changes: readonly StoredChange[],
   moved: (sync: SyncState) => SyncState | null,
+  load = loadEntities,
 ): Promise<void> {
-  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf))])
+  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf), load)])
   const now = serverTime(db, sync)
   const seen = (last: Uint8Array) =>
     changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
@@ -156,9 +190,9 @@ interface Held {
   revisions: Map<string, number>
 }
 
-export async function loadHeld(db: AccountDatabase, places: readonly Place[]): Promise<Held> {
+export async function loadHeld(db: AccountDatabase, places: readonly Place[], load = loadEntities): Promise<Held> {
   const scopes = [...new Set(places.map(({ scope }) => scope))]
-  const [entities, summaries] = await Promise.all([loadEntities(db, places), db.summary.bulkGet(scopes)])
+  const [entities, summaries] = await Promise.all([load(db, places), db.summary.bulkGet(scopes)])
   return { entities, revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])) }
 }
 

@@ -63,12 +63,16 @@ function summarize(id: string, { revision, conversation, messages }: Snapshot): 
   return {
     id,
     revision,
-    title: conversation.title || firstLine(first?.body ?? '', TITLE_CHARACTERS),
+    title: conversation.title || firstTitle(first?.body ?? ''),
     snippet: firstLine(withoutMarks(last?.body ?? ''), SNIPPET_CHARACTERS),
-    updatedAt: path.reduce((latest, message) => Math.max(latest, millisecondsOf(message.created)), 0),
+    updatedAt:
+      path.length === 0
+        ? conversation.chosenAt
+        : path.reduce((latest, { created }) => Math.max(latest, millisecondsOf(created)), 0),
     pinned: conversation.pinned,
     deleted: conversation.deleted,
-    listed: path.length > 0 || conversation.title !== '',
+    // Without messages it is one whose messages are on their way (L16), and not one that lost them all.
+    listed: path.length > 0 || (messages.size === 0 && (conversation.title !== '' || conversation.activeLeaf !== null)),
     failed: leaf?.state?.state === 'failed' || leaf?.state?.state === 'interrupted',
     answeredAt: leaf?.state?.state === 'done' ? millisecondsOf(leaf.created) : null,
   }
@@ -100,6 +104,11 @@ function withoutMarks(markdown: string): string {
     .replace(/^\s*(?:```|~~~).*$/gm, '')
     .replace(/^\s*(?:#{1,6}|[-*+>]|\d+[.)])\s+/gm, '')
     .replace(/(\*\*|__|`)(?=\S)(.+?)\1/g, '$2')
+}
+
+/** What a conversation is called until somebody names it. */
+export function firstTitle(question: string): string {
+  return firstLine(question, TITLE_CHARACTERS)
 }
 
 function firstLine(text: string, characters: number): string {

@@ -1,7 +1,7 @@
 /** One answer, from start to end, over whatever routes there are (rules S2-S5). */
 import { shallowReactive } from 'vue'
 import type { AccountDatabase, PendingRecord } from '../local/database'
-import { applyEnded } from '../local/log'
+import { applyAside } from '../local/log'
 import { readRequestPath } from '../local/reads'
 import { fromHex } from '../protocol/bytes'
 import { hasCode, ProblemError } from '../protocol/errors'
@@ -90,7 +90,7 @@ async function follow(
     if (event.kind === 'started') await noteArrival(db, answer, route)
     if (!applyEvent(live, number, event)) throw new ProblemError('offline', 'events are missing')
     if (event.kind !== 'ended') continue
-    await applyEnded(db, event.changes)
+    await applyAside(db, event.changes)
     return true
   }
   if (isRunning(signal) && isRunning(cut)) throw new ProblemError('offline', 'the stream ended before the run')

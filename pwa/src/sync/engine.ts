@@ -69,6 +69,12 @@ export class Engine {
     this.stopping.abort()
   }
 
+  /** A conversation is on the screen until the function returned is called. */
+  show(conversation: string): () => void {
+    this.connection.readAhead(conversation)
+    return this.answers.open(conversation)
+  }
+
   /** What can be asked of a node besides answers. */
   nodeApi(nodeId: string): NodeApi {
     return new NodeApi(this.nodes, this.router, nodeId)

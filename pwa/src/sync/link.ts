@@ -10,7 +10,7 @@ import { Pusher } from './pusher'
 import type { Server } from './server'
 import type { Session } from './session'
 import type { SharedState } from './tabs'
-import { Backoff, Bell, isRunning } from './wait'
+import { Backoff, Bell, isRunning, once } from './wait'
 
 const FIRST_RETRY_MS = 1_000
 const GREATEST_RETRY_MS = 15_000
@@ -67,6 +67,14 @@ export class Link {
     this.connection.abort()
   }
 
+  /** Reads a conversation before its turn, if the account is still being read for the first time (L17). */
+  readAhead(conversation: string): void {
+    this.puller.pullScope(conversation, this.connection.signal).catch((error: unknown) => {
+      // Its turn comes.
+      if (!(error instanceof ProblemError)) console.error(error)
+    })
+  }
+
   /** Stays connected until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const { db, shared } = this.options
@@ -121,10 +129,15 @@ export class Link {
       if (event === 'hello') {
         await noteServer(db, (JSON.parse(data) as Hello).server_ms, false)
         await this.storeNodes(await server.nodes(signal))
-        await this.puller.pull(signal)
-        this.backoff.reset()
-        shared.update({ connection: 'up', nextTryAt: null })
-        this.outbox.ring()
+        // What is written here is sent as soon as the server's history is known, not when all of it has been read.
+        await this.puller.pull(
+          signal,
+          once(() => {
+            this.backoff.reset()
+            shared.update({ connection: 'up', nextTryAt: null })
+            this.outbox.ring()
+          }),
+        )
       } else if (event === 'log') {
         await this.puller.take(decodeLogNews(data), signal)
       } else if (event === 'presence') {

@@ -1,8 +1,17 @@
-/** Reading the account's log: pages since the cursor, and news that fits it (rules L12-L14). */
-import type { AccountDatabase } from '../local/database'
-import { applyNews, applyPage, changeEpoch, noteServer, readSync } from '../local/log'
+/** Reading the account: its state at first, then pages of the log, and news that fits (rules L12-L14, L16, L17). */
+import type { AccountDatabase, SyncState } from '../local/database'
+import {
+  applyAside,
+  applyBootstrap,
+  applyNews,
+  applyPage,
+  changeEpoch,
+  needsBootstrap,
+  noteServer,
+  readSync,
+} from '../local/log'
 import { hasCode } from '../protocol/errors'
-import type { LogNews } from '../protocol/generated'
+import type { Bootstrapped, LogNews } from '../protocol/generated'
 import type { Server } from './server'
 
 export class Puller {
@@ -11,9 +20,20 @@ export class Puller {
     private readonly server: Server,
   ) {}
 
-  /** Pulls until nothing is missing. Throws ProblemError. */
-  async pull(signal: AbortSignal): Promise<void> {
-    while (await this.pullPage(signal)) signal.throwIfAborted()
+  /** Reads until nothing is missing; calls `onPage` after each page. Throws ProblemError. */
+  async pull(signal: AbortSignal, onPage: () => void = () => undefined): Promise<void> {
+    while (await this.readPages(signal, onPage)) signal.throwIfAborted()
+  }
+
+  /** Reads one conversation ahead of the rest, while the account is read for the first time (L17). */
+  async pullScope(scope: string, signal: AbortSignal): Promise<void> {
+    if (!needsBootstrap(await readSync(this.db))) return
+    let after: string | null = null
+    do {
+      const page: Bootstrapped = await this.server.bootstrap(after, signal, scope)
+      await applyAside(this.db, page.changes)
+      after = page.after
+    } while (after !== null)
   }
 
   /** Applies news that follows the cursor; any other makes a pull (L13). */
@@ -21,18 +41,42 @@ export class Puller {
     if (!(await applyNews(this.db, news))) await this.pull(signal)
   }
 
-  private async pullPage(signal: AbortSignal): Promise<boolean> {
-    const { epoch, cursor } = await readSync(this.db)
+  /** Returns whether there is more to read. */
+  private async readPages(signal: AbortSignal, onPage: () => void): Promise<boolean> {
+    const sync = await readSync(this.db)
     try {
-      const page = await this.server.pull(cursor, epoch, signal)
-      const end = page.more ? (page.changes.at(-1)?.[7] ?? cursor) : page.head
-      await applyPage(this.db, { epoch: page.epoch, since: cursor, cursor: end, changes: page.changes })
-      if (!page.more) await noteServer(this.db, page.server_ms, (await this.db.outbox.count()) === 0)
-      return page.more
+      if (!needsBootstrap(sync)) return await this.pullPage(sync, signal, onPage)
+      await this.bootstrap(sync.bootstrap ?? null, signal, onPage)
+      return true
     } catch (error) {
-      if (!hasCode(error, 'epoch_changed', 'history_trimmed')) throw error
+      // `bad_request`: another version of the server does not know where a page of ours ended.
+      if (!hasCode(error, 'epoch_changed', 'history_trimmed', 'bad_request')) throw error
+      if (hasCode(error, 'bad_request') && (sync.bootstrap ?? null) === null) throw error
       await changeEpoch(this.db, null)
       return true
     }
+  }
+
+  /** Stores each page while the next one is on its way. */
+  private async bootstrap(from: string | null, signal: AbortSignal, onPage: () => void): Promise<void> {
+    let next: Promise<Bootstrapped> | null = this.server.bootstrap(from, signal)
+    while (next !== null) {
+      const { epoch, head, after, changes }: Bootstrapped = await next
+      next = after === null ? null : this.server.bootstrap(after, signal)
+      // It is awaited only after the page is stored, and would count as unhandled until then.
+      next?.catch(() => undefined)
+      if (!(await applyBootstrap(this.db, { epoch, from, after, head, changes }))) return
+      onPage()
+      from = after
+    }
+  }
+
+  private async pullPage({ epoch, cursor }: SyncState, signal: AbortSignal, onPage: () => void): Promise<boolean> {
+    const page = await this.server.pull(cursor, epoch, signal)
+    const end = page.more ? (page.changes.at(-1)?.[7] ?? cursor) : page.head
+    await applyPage(this.db, { epoch: page.epoch, since: cursor, cursor: end, changes: page.changes })
+    if (!page.more) await noteServer(this.db, page.server_ms, (await this.db.outbox.count()) === 0)
+    onPage()
+    return page.more
   }
 }

@@ -1,6 +1,6 @@
 /** The sync server, spoken to as this device: every call carries a fresh access token. */
 import { hasCode, ProblemError } from '../protocol/errors'
-import type { AccessToken, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
+import type { AccessToken, Bootstrapped, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
 import { readEvents, type StreamRequest } from './eventStream'
 import { call, type Call, type Fetch } from './http'
 import type { Session } from './session'
@@ -23,6 +23,13 @@ export class Server {
     const query = new URLSearchParams({ since: String(since) })
     if (epoch !== null) query.set('epoch', String(epoch))
     return (await this.authorized(`/api/v1/sync/pull?${query.toString()}`, { signal })) as Pulled
+  }
+
+  /** Reads a page of the account's state, or of one conversation's, from where the page before said. */
+  async bootstrap(after: string | null, signal: AbortSignal, scope?: string): Promise<Bootstrapped> {
+    const path = scope === undefined ? 'bootstrap' : `scopes/${scope}`
+    const query = after === null ? '' : `?${new URLSearchParams({ after }).toString()}`
+    return (await this.authorized(`/api/v1/sync/${path}${query}`, { signal })) as Bootstrapped
   }
 
   async nodes(signal: AbortSignal): Promise<Node[]> {

@@ -62,3 +62,12 @@ export class Bell {
     return wasRung
   }
 }
+
+/** Returns a function that runs `work` when it is called for the first time. */
+export function once(work: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) work()
+    isDone = true
+  }
+}

@@ -60,7 +60,7 @@ describe('the status line', () => {
     await actions.send({ conversation: null, text: 'One' })
     await actions.send({ conversation: null, text: 'Two' })
     await eventually(() => {
-      expect(status.value).toMatchObject({ kind: 'offline', queued: 2, unsynced: 10 })
+      expect(status.value).toMatchObject({ kind: 'offline', queued: 2, unsynced: 12 })
     })
     house.server.isUp = house.node.isUp = true
     await actions.tryNow()

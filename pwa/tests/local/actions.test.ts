@@ -2,7 +2,7 @@ import 'fake-indexeddb/auto'
 import { describe, expect, it } from 'vitest'
 import * as actions from '../../src/local/actions'
 import type { AccountDatabase } from '../../src/local/database'
-import { applyEnded } from '../../src/local/log'
+import { applyAside } from '../../src/local/log'
 import { readPending, readRequestPath, readSummaries, readThread } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
 import { tick, ZERO_CLOCK } from '../../src/protocol/clock'
@@ -20,7 +20,7 @@ async function shown(db: AccountDatabase, conversation: string) {
 async function end(db: AccountDatabase, sent: actions.Sent, state: State['state'], body = 'Hi') {
   const clk = tick(ZERO_CLOCK, db.environment.now(), fromHex(OTHER_DEVICE))
   const [eid, scope] = [fromHex(sent.answer), fromHex(sent.conversation)]
-  await applyEnded(db, [
+  await applyAside(db, [
     [clk, EntityType.MESSAGE, eid, MessageField.BODY, scope, 0, encodeValue(body)],
     [clk, EntityType.MESSAGE, eid, MessageField.STATE, scope, 0, encodeValue({ state })],
   ])

@@ -3,7 +3,7 @@ import { Encoder } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { removeMessage, rename, send, stop } from '../../src/local/actions'
-import { applyEnded } from '../../src/local/log'
+import { applyAside } from '../../src/local/log'
 import { loadConversation } from '../../src/local/conversations'
 import { AccountDatabase } from '../../src/local/database'
 import { packOutline, unpackOutline, writeOutline } from '../../src/local/outlines'
@@ -59,7 +59,7 @@ describe('a conversation in memory, or in one piece', () => {
             const clk = pack(environment.ms, 0, fromHex(OTHER_DEVICE))
             const scope = fromHex(conversation)
             const state = encodeValue({ state: 'done' })
-            await applyEnded(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
+            await applyAside(db, [[clk, EntityType.MESSAGE, fromHex(id), MessageField.STATE, scope, 0, state]])
           } else if (kind === 'remove') undos.push(await removeMessage(db, id))
           else if (kind === 'undo') await undos.pop()?.()
           else if (kind === 'stop') await stop(db, id)
@@ -113,7 +113,7 @@ describe('a conversation in memory, or in one piece', () => {
       const clk = pack(db.environment.now(), n, fromHex(OTHER_DEVICE))
       return [clk, EntityType.MESSAGE, id, MessageField.HEADER, scope, 0, header]
     })
-    await applyEnded(db, changes)
+    await applyAside(db, changes)
     expect(await db.outline.count()).toBe(0)
     await vi.advanceTimersByTimeAsync(1_000)
     await vi.waitFor(async () => {

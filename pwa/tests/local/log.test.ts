@@ -1,7 +1,7 @@
 import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { applyEnded, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
+import { applyAside, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
 import { loadEntity } from '../../src/local/entities'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
@@ -126,7 +126,7 @@ it('S5: the changes of an ended run are stored without moving the cursor', async
   const db = await openTestDatabase()
   const answer = 'dd'.repeat(16)
   const [clk, etype, eid, , scope] = pulled(9, answer, EntityType.MESSAGE, 0, '', 0)
-  await applyEnded(db, [
+  await applyAside(db, [
     [clk, etype, eid, MessageField.BODY, scope, 0, encodeValue('Hello')],
     [clk, etype, eid, MessageField.STATE, scope, 0, encodeValue({ state: 'done' })],
   ])

@@ -4,7 +4,16 @@ import { equalBytes, toHex } from '../../src/protocol/bytes'
 import { FIRST_HASH, foldHashes } from '../../src/protocol/canonical'
 import { cellKey } from '../../src/protocol/change'
 import { millisecondsOf } from '../../src/protocol/clock'
-import type { Change, Node, Problem, PulledChange, Push, Pushed } from '../../src/protocol/generated'
+import {
+  EntityType,
+  type Bootstrapped,
+  type Change,
+  type Node,
+  type Problem,
+  type PulledChange,
+  type Push,
+  type Pushed,
+} from '../../src/protocol/generated'
 import { wins } from '../../src/protocol/merge'
 import { EventStreams } from './eventStreams'
 
@@ -26,6 +35,10 @@ export class FakeServer {
   readonly cells = new Map<string, PulledChange>()
   readonly streams = new EventStreams()
   pushes = 0
+  /** How many cells a page of the state holds. */
+  bootstrapCells = 10
+  /** Where each of those that were read began. */
+  readonly bootstraps: (string | null)[] = []
   private readonly devices = new Map<string, Device>()
   private deviceCount = 0
   private head = 0
@@ -61,6 +74,9 @@ export class FakeServer {
     if (route === '/api/v1/nodes') return reply({ nodes: this.nodes })
     if (route === '/api/v1/sync/push') return this.push(device, body as Push)
     if (route === '/api/v1/sync/pull') return this.pull(new URLSearchParams(query))
+    if (route === '/api/v1/sync/bootstrap') return this.bootstrap(new URLSearchParams(query), null)
+    const scope = /^\/api\/v1\/sync\/scopes\/(\w+)$/.exec(route)?.[1]
+    if (scope !== undefined) return this.bootstrap(new URLSearchParams(query), scope)
     if (route === '/api/v1/events') return this.events(init.signal ?? undefined)
     return problem(404, 'not_found')
   }
@@ -141,6 +157,27 @@ export class FakeServer {
     const rows = [...this.cells.values()].filter((cell) => cell[7] > since).sort((left, right) => left[7] - right[7])
     const changes = rows.slice(0, 10)
     return reply({ epoch: this.epoch, head: this.head, changes, more: rows.length > 10, server_ms: this.ms })
+  }
+
+  /** Pages in the order of keys from the end, conversations first (L16). The token names the last cell. */
+  private bootstrap(query: URLSearchParams, scope: string | null): Response {
+    const [epoch = '', head = '', last = ''] = (query.get('after') ?? '').split(':')
+    if (last !== '' && Number(epoch) !== this.epoch) return problem(410, 'epoch_changed')
+    const orderOf = (cell: PulledChange) => {
+      const isListed = cell[1] === EntityType.CONVERSATION || cell[1] === EntityType.SETTING
+      return `${isListed ? 'b' : 'a'}${toHex(cell[4])}${toHex(cell[2])}${String(cell[3]).padStart(5, '0')}`
+    }
+    const rows = [...this.cells.values()]
+      .filter((cell) => scope === null || toHex(cell[4]) === scope)
+      .filter((cell) => last === '' || orderOf(cell) < last)
+      .sort((left, right) => (orderOf(left) < orderOf(right) ? 1 : -1))
+    const changes = rows.slice(0, this.bootstrapCells)
+    const end = changes.at(-1)
+    const seen = last === '' ? this.head : Number(head)
+    this.bootstraps.push(query.get('after'))
+    const after =
+      rows.length > changes.length && end !== undefined ? `${String(this.epoch)}:${String(seen)}:${orderOf(end)}` : null
+    return reply({ epoch: this.epoch, head: seen, changes, after, server_ms: this.ms } satisfies Bootstrapped)
   }
 
   private events(signal: AbortSignal | undefined): Response {
