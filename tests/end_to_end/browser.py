@@ -13,6 +13,8 @@ from playwright.sync_api import BrowserContext, Locator, Page, Playwright, expec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.end_to_end.household import Household
+
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 120_000
 PASSWORD = "three plain words"
@@ -109,6 +111,15 @@ class Profile:
         self.page.get_by_label("Password", exact=True).fill(password)
         self.page.get_by_role("button", name="Make account").click()
         expect(self.composer).to_be_visible()
+
+    def enter(self, house: Household) -> None:
+        """Make the first account, or log in where another story has made it."""
+        if (house.data / "setup-code").exists():
+            self.make_first_account(house.setup_code)
+        else:
+            self.log_in()
+            self.goto("/new")
+            expect(self.composer).to_be_visible()
 
     def log_in(self, name: str = "Vera", password: str = PASSWORD) -> None:
         self.goto("/login")

@@ -71,7 +71,11 @@ class Household:
         """Put a model file into the data folder; it keeps its date, as what was just written is not offered at once."""
         models = self.data / "models"
         models.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(model, models / model.name)
+        try:
+            os.link(model, models / model.name)
+        except OSError:
+            # Another file system.
+            shutil.copy2(model, models / model.name)
 
     def start(self, *parts: str) -> None:
         """Start `server`, `node` or `up`, all at once, and wait until they answer.
