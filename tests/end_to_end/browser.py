@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 120_000
+RECONNECT_WITHIN_MS = 60_000
 PASSWORD = "three plain words"
 # The small model goes on as long as it may, and these stories wait for the ends of its answers.
 SHORT_ANSWER_TOKENS = 12
@@ -200,6 +201,11 @@ class Profile:
         answer = self.answers.nth(number)
         expect(answer).to_have_attribute("data-state", state, timeout=ANSWER_WITHIN_MS)
         return answer.locator("[data-part=body]")
+
+    def expect_connection(self) -> None:
+        """Wait until the page has found the way home again: it tries ever more seldom while there is none."""
+        lit = self.page.locator("button.here svg.lit, h1 .who svg.lit").first
+        expect(lit).to_be_visible(timeout=RECONNECT_WITHIN_MS)
 
     def expect_words(self, number: int = -1) -> None:
         """Wait until an answer has begun to grow."""

@@ -41,6 +41,8 @@ def test_what_both_did_offline_is_there_on_both(household: Household, open_profi
 
     household.start("server", "node")
     for profile in (one, two):
+        profile.expect_connection()
+    for profile in (one, two):
         # The later writer wins the title; the deletion holds; both edits are branches beside the first question.
         expect(profile.page.get_by_role("heading", name="Renamed by two")).to_be_visible()
         expect(profile.page.get_by_role("link", name="Doomed question")).to_have_count(0)

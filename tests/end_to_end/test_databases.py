@@ -31,6 +31,7 @@ def test_a_killed_server_loses_nothing_that_it_accepted(
 ) -> None:
     vera = open_profile("vera")
     vera.make_first_account(running.setup_code)
+    vera.expect_connection()
     vera.write(SHORT)
     expect(vera.questions.last).to_have_attribute("data-state", "accepted")
     running.kill("server")
