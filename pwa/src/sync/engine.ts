@@ -120,6 +120,12 @@ export class Engine {
         this.router.probeNow()
       },
     )
+    const server = watch(
+      () => this.router.state.serverMs !== null,
+      (answers) => {
+        if (answers && this.link.connection === 'down') this.shared.wake()
+      },
+    )
     const login = watch(
       () => this.options.session.state.ended,
       (ended) => {
@@ -128,7 +134,7 @@ export class Engine {
     )
     return () => {
       nodes.unsubscribe()
-      for (const stop of [routes, link, login]) stop()
+      for (const stop of [routes, link, server, login]) stop()
     }
   }
 }
