@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e bench bench-app bench-sync accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e simulate bench bench-app bench-engine bench-sync accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ check: python-tests $(NODE_MODULES) accel ## formatters, linters, type checkers,
 e2e: python-tests $(APP) ## the end-to-end tests alone
 	$(RUN) python -m pytest tests/end_to_end
 
+simulate: python-tests ## sync in 10,000 simulated worlds: SEED=, RUNS=
+	@SEED=$(SEED) RUNS=$(RUNS) $(RUN) python -m tests.simulation
+
 bench: python-tests $(APP) ## measure, beside a peer; a table and tests/benchmarks/results/*.json
 	$(RUN) python -m tests.benchmarks
 
@@ -49,6 +52,9 @@ bench-app: python-tests $(APP) ## the same for the app alone: weight, long conve
 
 bench-sync: python-tests $(NODE_MODULES) ## sync beside Yjs and PouchDB, where their harness is: PEERS=folder PEERS_HOME=its-packages
 	$(RUN) python -m tests.benchmarks.sync_peers $(ARGS)
+
+bench-engine: python-tests accel ## measure the engine in Rust alone, beside llama.cpp: four minutes
+	$(RUN) python -m tests.benchmarks.native_engine
 
 fmt: python-tests $(NODE_MODULES) ## format everything
 	$(RUN) ruff check --fix --quiet . ; $(RUN) ruff format .

@@ -25,6 +25,7 @@ from inference_node.engine import (
     LoadProgress,
     Prompt,
     Pulse,
+    Reading,
 )
 from inference_node.engine_messages import LENGTH, Command, Embed, Generate, Load, Ping, Pong, Stop, pack, read_report
 from shared.errors import Code, DomovoiError
@@ -119,8 +120,14 @@ class ChildEngine:
         return ChildGeneration(self, Generate(prompt), self._limits.task_silence)
 
     async def embed(self, texts: list[str]) -> Embeddings:
-        """Return the texts' embeddings. Raises DomovoiError `unsupported`, `engine_failed`."""
-        report = await self.begin(Embed(texts), self._limits.task_silence).get()
+        """Return the texts' embeddings. Raises PromptTooLong, DomovoiError `unsupported`, `engine_failed`."""
+        task = self.begin(Embed(texts), self._limits.task_silence)
+        try:
+            while isinstance(report := await task.get(), Reading):
+                pass
+        finally:
+            # It ends between two texts; nobody has to wait for that.
+            self.stop(task)
         if not isinstance(report, Embeddings):
             raise await self.out_of_place(report)
         return report

@@ -43,6 +43,11 @@ MIGRATIONS = (
         account_id BLOB, answer BLOB, conversation BLOB NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (account_id, answer)
     ) WITHOUT ROWID""",
+    # Whether what the server's history lacks is still to be offered to it (L21).
+    "ALTER TABLE account ADD COLUMN must_offer INTEGER NOT NULL DEFAULT 1",
+    # The lease under which alone the change counts, as MessagePack (Q10), and the token of a run's.
+    "ALTER TABLE own_change ADD COLUMN lease BLOB",
+    "ALTER TABLE run ADD COLUMN lease BLOB",
 )
 
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000", "foreign_keys = ON")

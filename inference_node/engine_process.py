@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from inference_node import isolation
-from inference_node.engine import LoadProgress, PromptTooLong
+from inference_node.engine import Embeddings, LoadProgress, PromptTooLong, Reading
 from inference_node.engine_messages import (
     LENGTH,
     Embed,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from inference_node.engine import Embeddings, EngineEvent, LoadedModel, Prompt
+    from inference_node.engine import EngineEvent, LoadedModel, Prompt
 
 
 # Module and class of each engine, the best first. Imported only when asked for, as each brings native code.
@@ -42,6 +42,10 @@ ENGINES = {
     "native": ("inference_node.native", "Native"),
     "llama_cpp": ("inference_node.llama_cpp", "LlamaCpp"),
 }
+
+
+# Texts that an engine embeds before it is asked again.
+TEXTS_AT_ONCE = 8
 
 
 class BlockingEngine(Protocol):
@@ -110,7 +114,20 @@ class EngineProcess:
             case Generate(prompt):
                 self._loaded().generate(prompt, lambda event: self._report(number, event), stop.is_set)
             case Embed(texts):
-                self._report(number, self._loaded().embed(texts))
+                self._embed(number, texts, stop)
+
+    def _embed(self, number: int, texts: list[str], stop: threading.Event) -> None:
+        """Go on by a few texts at a time: between them are signs of life, and the end if nobody waits any more."""
+        vectors: list[list[float]] = []
+        tokens = 0
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            if stop.is_set():
+                raise DomovoiError(Code.ENGINE_FAILED, "Nobody waits for it.")
+            made = self._loaded().embed(texts[start : start + TEXTS_AT_ONCE])
+            vectors += made.vectors
+            tokens += made.tokens
+            self._report(number, Reading(len(vectors), len(texts)))
+        self._report(number, Embeddings(vectors, tokens))
 
     def _load(self, number: int, task: Load) -> BlockingEngine:
         module, name = ENGINES[task.engine]

@@ -12,12 +12,11 @@ from importlib.util import find_spec
 from msgspec import Struct
 
 from inference_node import accelerator
+from inference_node.engine_chain import IN_ACCEL
 from inference_node.engine_process import ENGINES
 
 # Whose version is the engine's.
 _PACKAGES = {"llama_cpp": "xllamacpp", "native": "domovoi-accel"}
-# These import without accel, and are of no use without it.
-_IN_ACCEL = {"native"}
 # Importing a large library from a slow disk takes a while.
 TRY_WITHIN_S = 60.0
 
@@ -53,7 +52,7 @@ def version_of(name: str) -> str:
 async def _examine(name: str, module: str) -> EngineReport:
     if find_spec(module) is None:
         problem = "It is not part of this installation."
-    elif name in _IN_ACCEL and not accelerator.accelerated:
+    elif name in IN_ACCEL and not accelerator.accelerated:
         problem = "accel is not built here. With a Rust toolchain: make accel."
     else:
         problem = await _trial(module)

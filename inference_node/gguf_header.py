@@ -32,6 +32,9 @@ MOST_TEXT = 200
 # Offsets are 64-bit in the file; no disk holds more than this.
 MOST_FILE_BYTES = 2**62
 
+# What engines do without a template: the format that most such models were trained on.
+STAND_IN = "The file has no chat template, so prompts are written in ChatML. Its answers may be poor."
+
 _DEFAULT_ALIGNMENT = 32
 _READ_BYTES = 1024 * 1024
 _STRING, _ARRAY, _BOOL = 8, 9, 7
@@ -69,6 +72,11 @@ class GgufHeader(Struct, frozen=True):
     licence: str | None = None
     can_embed: bool = False
 
+    @property
+    def remark(self) -> str:
+        """What its owner should know of how it is run, in words; empty when there is nothing."""
+        return "" if self.has_chat_template or self.can_embed else STAND_IN
+
 
 def read_header(path: Path) -> GgufHeader:
     """Read a file's header and check that the file holds all it promises.
@@ -78,13 +86,13 @@ def read_header(path: Path) -> GgufHeader:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        header = _read(_Cursor(file))
+        header = _read(Cursor(file))
     if size < header.file_bytes:
         raise GgufCutShort(f"{header.file_bytes - size} bytes are missing at its end")
     return header
 
 
-class _Cursor:
+class Cursor:
     """Reads onwards through the file, and keeps what it has read."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -103,7 +111,10 @@ class _Cursor:
         return count
 
     def text(self, most: int) -> bytes:
-        size = self.count("Q", most, "bytes of text")
+        return self.bytes(self.count("Q", most, "bytes of text"))
+
+    def bytes(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
         start = self.skip(size)
         return bytes(self._bytes[start : start + size])
 
@@ -132,7 +143,7 @@ class _Cursor:
             self._bytes += read
 
 
-def _read(cursor: _Cursor) -> GgufHeader:
+def _read(cursor: Cursor) -> GgufHeader:
     if (magic := bytes(cursor.number("4s"))) != MAGIC:
         raise GgufError(f"it begins with {magic!r}, not with {MAGIC!r}")
     version = cursor.number("I")
@@ -146,18 +157,19 @@ def _read(cursor: _Cursor) -> GgufHeader:
     return _describe(entries, parameters, max(packings, key=packings.__getitem__, default="?"), file_bytes)
 
 
-def _entries(cursor: _Cursor, count: int) -> dict[str, Any]:
+def _entries(cursor: Cursor, count: int) -> dict[str, Any]:
     """Return numbers, texts and short arrays by key; an array too long to matter here is its length, negated."""
     entries: dict[str, Any] = {}
     for _ in range(count):
         key = cursor.text(MOST_KEY_BYTES).decode("utf-8", "replace")
         if key in entries:
             raise GgufError(f"it has two entries {_shown(key)!r}")
-        entries[key] = _value(cursor, cursor.number("I"))
+        entries[key] = read_value(cursor, cursor.number("I"))
     return entries
 
 
-def _value(cursor: _Cursor, kind: int) -> Any:
+def read_value(cursor: Cursor, kind: int) -> Any:
+    """Return a value of that type, as `_entries` has them."""
     if kind in _NUMBERS:
         return cursor.number(_NUMBERS[kind])
     if kind == _STRING:
@@ -176,7 +188,7 @@ def _value(cursor: _Cursor, kind: int) -> Any:
     return -count
 
 
-def _tensors(cursor: _Cursor, count: int) -> tuple[int, int, dict[str, int]]:
+def _tensors(cursor: Cursor, count: int) -> tuple[int, int, dict[str, int]]:
     """Return the number of weights, where the last tensor ends in the data, and bytes by packing."""
     parameters, end = 0, 0
     packings: dict[str, int] = {}

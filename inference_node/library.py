@@ -86,7 +86,7 @@ def _found(
         sha256=sha256,
         fits=fitted.verdict,
         fitting_context=fitted.context,
-        detail=found.detail,
+        detail=" ".join(filter(None, [found.detail, header.remark])),
     )
 
 

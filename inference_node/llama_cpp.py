@@ -7,19 +7,22 @@ file in a private folder that is removed as soon as the model is loaded, so that
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import psutil
 import xllamacpp  # type: ignore[import-untyped]
 from msgspec import Struct
 
-from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt
+from inference_node import fitting
+from inference_node.engine import Embeddings, EngineEvent, EngineOptions, Finished, LoadedModel, Prompt, PromptTooLong
 from inference_node.gguf_header import GgufError, GgufHeader, read_header
-from inference_node.hardware import limits
+from inference_node.gguf_vocabulary import Spelling, control_texts
+from inference_node.hardware import limits, processor
 from inference_node.hardware.roots import THIS_MACHINE
 from inference_node.llama_cpp_wire import ChunkReader, request_for
 from inference_node.prompt_slots import PromptSlots
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 CONTEXT_STEP = 256
 # Tokens read between two looks at whether to stop: half a second even on a slow core.
 BATCH = 128
+# HTTP's number, as llama.cpp's server says it.
+BAD_REQUEST = 400
 BLOCK_BYTES = 8 * 1024 * 1024
 
 _CACHE_TYPES = {"f16": xllamacpp.ggml_type.GGML_TYPE_F16, "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0}
@@ -49,12 +54,13 @@ class LlamaCpp:
             parameters = parameters_for(path, os.path.join(folder, "engine.sock"), self.loaded, options)
             self._server = _serve(parameters)
         self._slots = PromptSlots(self.loaded.slots)
+        self._spelling = Spelling(_controls(Path(path)))
 
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
         """Report the events of an answer. Raises PromptTooLong, DomovoiError `bad_request`, `engine_failed`."""
         if self.loaded.can_embed:
             raise DomovoiError(Code.UNSUPPORTED, "This model makes embeddings and no answers. Choose another.")
-        request = request_for(prompt)
+        request = request_for(prompt, self._spelling)
         with self._slots.take(prompt, is_stopped) as slot:
             if slot is None:
                 report(Finished("stopped", 0, 0))
@@ -70,13 +76,16 @@ class LlamaCpp:
         reader.finish()
 
     def embed(self, texts: list[str]) -> Embeddings:
-        """Return the texts' embeddings. Raises DomovoiError `unsupported`, `context_too_long`, `engine_failed`."""
+        """Return the texts' embeddings.
+
+        Raises PromptTooLong, DomovoiError `unsupported`, `bad_request`, `engine_failed`.
+        """
         if not self.loaded.can_embed:
             raise DomovoiError(Code.UNSUPPORTED, "This model answers and makes no embeddings. Choose another.")
         answer = msgspec.json.decode(self._server.handle_embeddings(msgspec.json.encode({"input": texts})))
         result = msgspec.convert(answer, _EmbeddingsAnswer)
         if result.error is not None:
-            raise DomovoiError(Code.ENGINE_FAILED, f"{result.error}")
+            raise _embedding_failure(result.error)
         vectors = [row.embedding for row in sorted(result.data, key=lambda row: row.index)]
         return Embeddings(vectors, result.usage.prompt_tokens)
 
@@ -90,10 +99,25 @@ class _EmbeddingsUsage(Struct, frozen=True):
     prompt_tokens: int = 0
 
 
+class _EmbeddingsError(Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
 class _EmbeddingsAnswer(Struct, frozen=True):
     data: list[_Vector] = []
     usage: _EmbeddingsUsage = _EmbeddingsUsage()
-    error: dict[str, Any] | None = None
+    error: _EmbeddingsError | None = None
+
+
+_TOO_LARGE = re.compile(r"\((\d+) tokens\) (?:is too large|exceeds)")
+
+
+def _embedding_failure(error: _EmbeddingsError) -> DomovoiError:
+    """A text that can't be used is no failure of the engine."""
+    if (too_large := _TOO_LARGE.search(error.message)) is not None:
+        return PromptTooLong(int(too_large[1]))
+    return DomovoiError(Code.BAD_REQUEST if error.code == BAD_REQUEST else Code.ENGINE_FAILED, error.message)
 
 
 def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOptions) -> xllamacpp.CommonParams:
@@ -131,20 +155,21 @@ def parameters_for(path: str, socket: str, plan: LoadedModel, options: EngineOpt
 
 
 def cores() -> int:
-    """Return how many cores this process may use: as many threads compute.
-
-    Threads beyond a control group's limit are stopped by it in mid-work, and all others wait for them.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    allowed = limits.read(THIS_MACHINE).cpus
-    return count if allowed is None else max(1, min(count, int(allowed)))
+    """Return how many threads compute: one for each core that this process may have (`fitting.threads`)."""
+    return fitting.threads(processor.read(THIS_MACHINE), limits.read(THIS_MACHINE))
 
 
 def header_of(path: Path) -> GgufHeader:
     """Return what the file says of itself. Raises DomovoiError `model_damaged`."""
     try:
         return read_header(path)
+    except (GgufError, OSError) as error:
+        raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
+
+
+def _controls(path: Path) -> list[str]:
+    try:
+        return control_texts(path)
     except (GgufError, OSError) as error:
         raise DomovoiError(Code.MODEL_DAMAGED, f"{path.name} can't be used: {error}.") from error
 

@@ -13,7 +13,8 @@ from shared.errors import Code, DomovoiError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference_node.engine import ChatMessage, EngineEvent
+    from inference_node.engine import ChatMessage, EngineEvent, ToolCall
+    from inference_node.gguf_vocabulary import Spelling
 
 # A small model that never ends its answer is cut here, unless the request says otherwise.
 MOST_ANSWER_TOKENS = 2048
@@ -150,8 +151,11 @@ class ChunkReader:
             self._report(Reading(progress.processed, progress.total))
 
 
-def request_for(prompt: Prompt) -> dict[str, Any]:
-    """Return the prompt as llama.cpp's server takes it. Raises DomovoiError `bad_request`."""
+def request_for(prompt: Prompt, spelling: Spelling) -> dict[str, Any]:
+    """Return the prompt as llama.cpp's server takes it. Raises DomovoiError `bad_request`.
+
+    The server looks for control tokens in the whole prompt, and so gets none in what people wrote.
+    """
     sampling = {name: value for name, value in msgspec.to_builtins(prompt.sampling).items() if value is not None}
     request: dict[str, Any] = {
         "max_tokens": MOST_ANSWER_TOKENS,
@@ -172,9 +176,9 @@ def request_for(prompt: Prompt) -> dict[str, Any]:
         if alternatives is not None:
             request["logprobs"] = alternatives
         return request
-    request["messages"] = [_message(message) for message in prompt.messages]
+    request["messages"] = [_message(message, spelling) for message in prompt.messages]
     if prompt.tools is not None:
-        request["tools"] = _raw("tools", prompt.tools)
+        request["tools"] = spelling.harmless(_raw("tools", prompt.tools))
     if prompt.schema is not None:
         schema = {"schema": _raw("schema", prompt.schema)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -183,14 +187,25 @@ def request_for(prompt: Prompt) -> dict[str, Any]:
     return request
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
+def _message(message: ChatMessage, spelling: Spelling) -> dict[str, Any]:
     calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call, spelling)}}
         for call in message.tool_calls
     ]
     optional = {"tool_calls": calls, "tool_call_id": message.tool_call_id, "name": message.name}
     given = {name: value for name, value in optional.items() if value}
-    return {"role": message.role, "content": message.content, **given}
+    harmless: dict[str, Any] = spelling.harmless({"role": message.role, "content": message.content, **given})
+    return harmless
+
+
+def _arguments(call: ToolCall, spelling: Spelling) -> str:
+    """JSON may hide a token behind escapes, which the template takes away."""
+    try:
+        arguments = msgspec.json.decode(call.arguments)
+    except msgspec.DecodeError:
+        return call.arguments
+    harmless = spelling.harmless(arguments)
+    return call.arguments if harmless == arguments else msgspec.json.encode(harmless).decode()
 
 
 def _raw(name: str, text: str) -> Any:

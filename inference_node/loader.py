@@ -131,6 +131,8 @@ class Loader:
         metrics.load_seconds.labels(engine.name).observe(seconds)
         facts = {"context": loaded.context, "slots": loaded.slots, "seconds": round(seconds, 1)}
         log.info("model ready", extra={"model": model.name, "engine": engine.name, **facts})
+        if model.header.remark:
+            log.warning("model remark", extra={"model": model.name, "detail": model.header.remark})
         return Ready(engine, model, loaded, suspect_s=limits.suspect)
 
     async def _loaded(self, engine: Engine, model: ModelFile, options: EngineOptions) -> LoadedModel:

@@ -29,6 +29,7 @@ from inference_node.hardware.survey import survey
 from inference_node.identity import Identity, ensure_identity
 from inference_node.keeper import Keeper
 from inference_node.keyset import KeyRing
+from inference_node.leases import Leases
 from inference_node.loader import Loader, LoadLimits
 from inference_node.model_endpoints import Models
 from inference_node.models import ModelStore
@@ -109,6 +110,8 @@ class _Node:
         node_id = bytes.fromhex(identity.node_id)
         self._claims = Claims(database, self._runs, node_id)
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
+        self._leases = Leases(self._server, self._grants, self._runs, self._syncing.catch_up)
+        self._claims.use(self._leases)
         self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
         api_keys = ApiKeys(settings.folder / "api-keys")
         openai = OpenAiApi(api_keys, self._keeper, turns)
@@ -139,7 +142,7 @@ class _Node:
         server = _Server(configuration, self._runs)
         background = [
             asyncio.create_task(part.run(), name=type(part).__name__)
-            for part in (self._keeper, self._claims, self._syncing, self._tunnel)
+            for part in (self._keeper, self._claims, self._leases, self._syncing, self._tunnel)
         ]
         try:
             if ready is not None:

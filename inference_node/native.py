@@ -54,11 +54,10 @@ class Native:
         """
         if accel is None:
             raise DomovoiError(Code.UNSUPPORTED, "accel is not built here: install Rust (cargo), then run make accel.")
-        if options.cache != "f16":
-            raise DomovoiError(Code.UNSUPPORTED, f"The native engine keeps no keys and values as {options.cache}.")
         asked = {
             "context": options.context,
             "slots": options.slots,
+            "cache": options.cache,
             "cache_bytes": int(psutil.virtual_memory().available * CACHE_SHARE),
         }
         try:
@@ -72,8 +71,6 @@ class Native:
 
         Raises PromptTooLong, DomovoiError `bad_request`, `unsupported`, `out_of_memory`, `engine_failed`.
         """
-        if prompt.tools is not None:
-            raise DomovoiError(Code.UNSUPPORTED, "The native engine calls no tools yet. Choose llama_cpp.")
         try:
             generation = self._engine.start(request_for(prompt))
             while (events := generation.next(LOOK_EVERY_S)) != b"[]":
@@ -85,11 +82,12 @@ class Native:
             raise _translated(error) from error
 
     def embed(self, texts: list[str]) -> Embeddings:
-        """Raise DomovoiError `unsupported`: the models that it runs answer."""
+        """Return the texts' embeddings. Raises PromptTooLong, DomovoiError `unsupported`, `engine_failed`."""
         try:
-            return Embeddings(self._engine.embed(texts), 0)
+            made = [self._engine.embed(text) for text in texts]
         except accel.EngineError as error:
             raise _translated(error) from error
+        return Embeddings([vector for vector, _ in made], sum(tokens for _, tokens in made))
 
 
 class _Likely(Struct, frozen=True):

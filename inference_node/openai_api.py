@@ -17,6 +17,7 @@ from starlette.routing import Route
 from inference_node.answers import SEND_WITHIN_S, STREAM_HEADERS
 from inference_node.content import JSON, read
 from inference_node.door import bearer
+from inference_node.engine import PromptTooLong
 from inference_node.openai_chat import ChatAnswer
 from inference_node.openai_chat_wire import ChatRequest
 from inference_node.openai_choices import Desk
@@ -103,7 +104,11 @@ class OpenAiApi:
         async def embed(ready: Ready) -> tuple[Embeddings, str] | None:
             # What the model can't do is no failure of its engine, and no reason to take another.
             can_embed = ready.loaded.can_embed
-            return (await ready.engine.embed(texts), ready.model.path.stem) if can_embed else None
+            try:
+                return (await ready.engine.embed(texts), ready.model.path.stem) if can_embed else None
+            except PromptTooLong as error:
+                detail = f"A text takes {error.tokens} tokens of {ready.context}. Shorten it."
+                raise DomovoiError(Code.CONTEXT_TOO_LONG, detail) from error
 
         async def work() -> Response:
             made = await self._desk.once(owner, self._known_model(body.model), embed)

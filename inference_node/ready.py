@@ -82,4 +82,5 @@ class Ready:
             quantisation=loaded.quantisation,
             instructions=loaded.instructions,
             threads=loaded.threads,
+            detail=self.model.header.remark,
         )

@@ -1,6 +1,9 @@
-"""The node's copy of an account's log: cells, cursor, and changes of its own that wait to be pushed (rules C, L).
+"""A copy of an account's log: cells, cursor, and changes of its own that wait to be pushed (rules C, L).
 
-Every function works inside a transaction of the caller, so that what belongs together is committed together (L15).
+The one way in which a node, `domovoi export` and `domovoi import` hold an account. Every function works inside a
+transaction of the caller, so that what belongs together is committed together (L15); `exchange.py` moves the log.
+
+A cell's `seq` says where the server gave it out: 0 while it has not, STALE while a log that is read anew has not yet.
 """
 
 from __future__ import annotations
@@ -9,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from inference_node import clock
+from inference_node import clock, own_log
+from inference_node.own_log import Own
 from shared import clock as hybrid_clock
 from shared import values
-from shared.canonical import FIRST_HASH, next_hash
-from shared.change import Change, PulledChange
+from shared.change import Change, ConversationField, EntityType, PulledChange, is_purge
+from shared.digest import digest
 from shared.limits import MAX_CLOCK_AHEAD_MS
 from shared.merge import wins
 
@@ -22,11 +26,15 @@ if TYPE_CHECKING:
 
     from aiosqlite import Connection, Row
 
-_decoder = msgspec.msgpack.Decoder(Change)
+    from shared.wire import IfLease
+
+STALE = -1
+
+_OF_CELL = "account_id = ? AND etype = ? AND eid = ? AND field = ?"
 
 
 class Write(NamedTuple):
-    """A field that the node writes; `value` is not encoded yet."""
+    """A field that this device writes; `value` is not encoded yet."""
 
     etype: int
     eid: bytes
@@ -36,7 +44,7 @@ class Write(NamedTuple):
 
 
 async def account(connection: Connection, account_id: bytes) -> Row | None:
-    """Return the account's row, or None when the node has never served it."""
+    """Return the account's row, or None when it was never served here."""
     async with connection.execute("SELECT * FROM account WHERE account_id = ?", (account_id,)) as cursor:
         return await cursor.fetchone()
 
@@ -54,14 +62,16 @@ async def serve(connection: Connection, account_id: bytes, device_id: bytes, off
     query = "UPDATE account SET is_granted = 1, device_id = ?, offset_ms = ? WHERE account_id = ?"
     await connection.execute(query, (device_id, offset_ms, account_id))
     if row["device_id"] != device_id:
-        changes = await restamp(connection, account_id, await waiting(connection, account_id))
-        await replace_after(connection, account_id, 0, changes)
+        changes = await restamp(connection, account_id, await own_log.waiting(connection, account_id))
+        await own_log.replace_after(connection, account_id, 0, changes)
 
 
-async def write(connection: Connection, account_id: bytes, writes: Sequence[Write]) -> list[Change]:
-    """Make changes of the node's own: stamped, merged into the cells, and put into the outbox.
+async def write(
+    connection: Connection, account_id: bytes, writes: Sequence[Write], lease: IfLease | None = None
+) -> list[Change]:
+    """Make changes of this device's own: stamped, merged into the cells, and put into the outbox.
 
-    Raises LookupError for an account that the node does not know.
+    Under a lease, they count only while it is ours (Q10). Raises LookupError for an account that is not known here.
     """
     changes = []
     last_clock, device_id, now_ms = await _stamp(connection, account_id)
@@ -69,20 +79,17 @@ async def write(connection: Connection, account_id: bytes, writes: Sequence[Writ
         last_clock = hybrid_clock.tick(last_clock, now_ms, device_id)
         changes.append(Change(last_clock, *field[:4], 0, values.encode(field.value)))
     await _set_clock(connection, account_id, last_clock)
-    await append(connection, account_id, changes)
+    await own_log.append(connection, account_id, [Own(change, lease) for change in changes])
     for change in changes:
         await _merge(connection, account_id, change, 0)
     return changes
 
 
-async def append(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> None:
-    """Put changes at the end of the node's own log."""
-    dseq, tail = await _tail(connection, account_id)
-    for change in changes:
-        dseq += 1
-        tail = next_hash(tail, dseq, change)
-        row = (account_id, dseq, tail, msgspec.msgpack.encode(change))
-        await connection.execute("INSERT INTO own_change VALUES (?, ?, ?, ?)", row)
+async def offer(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> int:
+    """Take in changes that others made, with their clocks, and put those that win into the outbox; return how many."""
+    won = [change for change in changes if await _merge(connection, account_id, change, 0)]
+    await own_log.append(connection, account_id, [Own(change) for change in won])
+    return len(won)
 
 
 async def apply_pulled(connection: Connection, account_id: bytes, changes: Sequence[PulledChange]) -> None:
@@ -93,6 +100,12 @@ async def apply_pulled(connection: Connection, account_id: bytes, changes: Seque
         fields = [getattr(pulled, name) for name in Change.__struct_fields__]
         await _merge(connection, account_id, Change(*fields), pulled.seq)
     await _set_clock(connection, account_id, last_clock)
+
+
+async def cells(connection: Connection, account_id: bytes) -> list[Change]:
+    """Return all cells, in the order of their keys."""
+    query = "SELECT * FROM cell WHERE account_id = ? ORDER BY etype, eid, field"
+    return [to_change(row) for row in await connection.execute_fetchall(query, (account_id,))]
 
 
 async def cells_of_scope(connection: Connection, account_id: bytes, scope: bytes) -> list[Change]:
@@ -106,63 +119,7 @@ def to_change(row: Row) -> Change:
     return Change(*(row[name] for name in Change.__struct_fields__))
 
 
-class Batch(NamedTuple):
-    """The beginning of the outbox: changes `first_dseq`…, and the chain's value before them."""
-
-    first_dseq: int
-    prev_hash: bytes
-    changes: list[Change]
-
-
-async def outbox(connection: Connection, account_id: bytes, limit: int, limit_bytes: int) -> Batch | None:
-    """Return the next changes to push, at least one and within both limits; None when all is acknowledged."""
-    query = "SELECT dseq, change FROM own_change WHERE account_id = ? AND change IS NOT NULL ORDER BY dseq LIMIT ?"
-    rows = list(await connection.execute_fetchall(query, (account_id, limit)))
-    if not rows:
-        return None
-    taken: list[Change] = []
-    size = 0
-    for row in rows:
-        size += len(row["change"])
-        if taken and size > limit_bytes:
-            break
-        taken.append(_decoder.decode(row["change"]))
-    first = rows[0]["dseq"]
-    prev_hash = await hash_at(connection, account_id, first - 1)
-    if prev_hash is None:
-        raise LookupError(f"the chain has no value at {first - 1}")
-    return Batch(first, prev_hash, taken)
-
-
-async def acknowledge(connection: Connection, account_id: bytes, acked_dseq: int) -> None:
-    """Take what the server has committed out of the outbox; its hashes stay."""
-    query = "UPDATE own_change SET change = NULL WHERE account_id = ? AND dseq <= ? AND change IS NOT NULL"
-    await connection.execute(query, (account_id, acked_dseq))
-
-
-async def hash_at(connection: Connection, account_id: bytes, dseq: int) -> bytes | None:
-    """Return the chain's value at `dseq`, or None where the node never was."""
-    if dseq == 0:
-        return FIRST_HASH
-    query = "SELECT hash FROM own_change WHERE account_id = ? AND dseq = ?"
-    async with connection.execute(query, (account_id, dseq)) as cursor:
-        row = await cursor.fetchone()
-    return row["hash"] if row else None
-
-
-async def waiting(connection: Connection, account_id: bytes) -> list[Change]:
-    """Return the whole outbox."""
-    query = "SELECT change FROM own_change WHERE account_id = ? AND change IS NOT NULL ORDER BY dseq"
-    return [_decoder.decode(row["change"]) for row in await connection.execute_fetchall(query, (account_id,))]
-
-
-async def replace_after(connection: Connection, account_id: bytes, dseq: int, changes: Iterable[Change]) -> None:
-    """Cut the node's own log after `dseq` and continue it with `changes`."""
-    await connection.execute("DELETE FROM own_change WHERE account_id = ? AND dseq > ?", (account_id, dseq))
-    await append(connection, account_id, changes)
-
-
-async def restamp(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> list[Change]:
+async def restamp(connection: Connection, account_id: bytes, owned: Iterable[Own]) -> list[Own]:
     """Return the changes with new clocks of this device, replacing theirs in the cells where they still stand."""
     _, device_id, now_ms = await _stamp(connection, account_id)
     # The new clocks follow what the server has, not the clock that was too far ahead for it.
@@ -171,39 +128,86 @@ async def restamp(connection: Connection, account_id: bytes, changes: Iterable[C
         row = await cursor.fetchone()
     last_clock = row["clk"] if row and row["clk"] else hybrid_clock.ZERO
     stamped = []
-    for change in changes:
+    for change, lease in owned:
         last_clock = hybrid_clock.tick(last_clock, now_ms, device_id)
-        stamped.append(msgspec.structs.replace(change, clk=last_clock))
-        where = "WHERE account_id = ? AND etype = ? AND eid = ? AND field = ? AND clk = ?"
+        stamped.append(Own(msgspec.structs.replace(change, clk=last_clock), lease))
         key = (account_id, change.etype, change.eid, change.field, change.clk)
-        await connection.execute(f"UPDATE cell SET clk = ? {where}", (last_clock, *key))  # noqa: S608  # constant
+        query = f"UPDATE cell SET clk = ? WHERE {_OF_CELL} AND clk = ?"  # noqa: S608  # constant
+        await connection.execute(query, (last_clock, *key))
     await _set_clock(connection, account_id, last_clock)
     return stamped
 
 
 async def begin_history(connection: Connection, account_id: bytes) -> None:
-    """Forget what the server is known to have: its history is another one now (L14)."""
-    await connection.execute("UPDATE account SET cursor = 0, epoch = NULL WHERE account_id = ?", (account_id,))
+    """Forget what the server is known to have: its history is another one now (L21)."""
+    query = "UPDATE account SET cursor = 0, epoch = NULL, must_offer = 1 WHERE account_id = ?"
+    await connection.execute(query, (account_id,))
     await connection.execute("UPDATE cell SET seq = 0 WHERE account_id = ?", (account_id,))
 
 
-async def offer_missing(connection: Connection, account_id: bytes) -> bool:
-    """Put every cell that the server has not given out, and that does not wait to be pushed, into the outbox.
+async def begin_anew(connection: Connection, account_id: bytes) -> None:
+    """Read the same history from the beginning: the cursor is below its floor (L19), or there is a gap (L20)."""
+    await connection.execute("UPDATE account SET cursor = 0, must_offer = 1 WHERE account_id = ?", (account_id,))
+    # Tombstones stay: the server lets go of them, and what they say is true for ever.
+    query = "UPDATE cell SET seq = ? WHERE account_id = ? AND seq > 0 AND NOT (etype = ? AND field = ?)"
+    await connection.execute(query, (STALE, account_id, EntityType.CONVERSATION, ConversationField.PURGED))
 
-    Returns whether the outbox holds anything to push. Clocks stay as they are, so that no order changes.
+
+async def end_reading(connection: Connection, account_id: bytes, epoch: int, head: int) -> None:
+    """Take note that all the server had at `head` is here: what it had once and has no more is dropped (L19)."""
+    await connection.execute("DELETE FROM cell WHERE account_id = ? AND seq = ?", (account_id, STALE))
+    query = "UPDATE account SET cursor = ?, epoch = ? WHERE account_id = ?"
+    await connection.execute(query, (head, epoch, account_id))
+
+
+async def offer_missing(connection: Connection, account_id: bytes) -> bool:
+    """Once in each history, put what the server has not given out into the outbox, unless it waits there already.
+
+    Returns whether there was anything to do. Clocks stay as they are, so that no order changes.
     """
+    row = await account(connection, account_id)
+    if row is None or not row["must_offer"]:
+        return False
+    await connection.execute("UPDATE account SET must_offer = 0 WHERE account_id = ?", (account_id,))
     query = "SELECT * FROM cell WHERE account_id = ? AND seq = 0"
     missing = [to_change(row) for row in await connection.execute_fetchall(query, (account_id,))]
-    held = frozenset(await waiting(connection, account_id))
-    await append(connection, account_id, [change for change in missing if change not in held])
-    return bool(held or missing)
+    held = frozenset(own.change for own in await own_log.waiting(connection, account_id))
+    await own_log.append(connection, account_id, [Own(change) for change in missing if change not in held])
+    return bool(missing or held)
+
+
+async def drop_scopes(connection: Connection, account_id: bytes, scopes: Iterable[bytes]) -> None:
+    """Remove what is held of conversations that are purged, but for their tombstones (L18)."""
+    for scope in scopes:
+        query = "DELETE FROM cell WHERE account_id = ? AND scope = ? AND NOT (etype = ? AND eid = ? AND field = ?)"
+        await connection.execute(query, (account_id, scope, *_tombstone(scope)))
+
+
+async def take_back(connection: Connection, account_id: bytes, acked_dseq: int, lease: IfLease) -> set[bytes]:
+    """Take what was written under a lost lease out of outbox and cells (Q10); return the conversations to read anew."""
+    kept: list[Own] = []
+    lost: list[Own] = []
+    for own in await own_log.waiting(connection, account_id):
+        (lost if own.lease == lease else kept).append(own)
+    await own_log.replace_after(connection, account_id, acked_dseq, kept)
+    for change, _ in lost:
+        key = (account_id, change.etype, change.eid, change.field, change.clk)
+        await connection.execute(f"DELETE FROM cell WHERE {_OF_CELL} AND clk = ?", key)  # noqa: S608  # constant
+    return {own.change.scope for own in lost}
+
+
+async def digest_of(connection: Connection, account_id: bytes) -> tuple[int, bytes]:
+    """Return the digest of what the server gave out (L20)."""
+    query = "SELECT clk, etype, eid, field FROM cell WHERE account_id = ? AND seq > 0"
+    rows = await connection.execute_fetchall(query, (account_id,))
+    return digest((row["clk"], row["etype"], row["eid"], row["field"]) for row in rows)
 
 
 async def _stamp(connection: Connection, account_id: bytes) -> tuple[bytes, bytes, int]:
     """Return the last clock, the device id, and the time with the server's offset (C4)."""
     row = await account(connection, account_id)
     if row is None:
-        raise LookupError("the node does not know this account")
+        raise LookupError("this account is not known here")
     return row["last_clock"], row["device_id"], clock.now_ms() + row["offset_ms"]
 
 
@@ -211,23 +215,30 @@ async def _set_clock(connection: Connection, account_id: bytes, last_clock: byte
     await connection.execute("UPDATE account SET last_clock = ? WHERE account_id = ?", (last_clock, account_id))
 
 
-async def _tail(connection: Connection, account_id: bytes) -> tuple[int, bytes]:
-    query = "SELECT dseq, hash FROM own_change WHERE account_id = ? ORDER BY dseq DESC LIMIT 1"
-    async with connection.execute(query, (account_id,)) as cursor:
-        row = await cursor.fetchone()
-    return (row["dseq"], row["hash"]) if row else (0, FIRST_HASH)
-
-
-async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int) -> None:
+async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int) -> bool:
+    """Merge a change into its cell; return whether it won."""
     key = (account_id, change.etype, change.eid, change.field)
-    query = "SELECT * FROM cell WHERE account_id = ? AND etype = ? AND eid = ? AND field = ?"
-    async with connection.execute(query, key) as cursor:
-        row = await cursor.fetchone()
+    if is_purge(change):
+        await drop_scopes(connection, account_id, [change.scope])
+    elif await _cell(connection, (account_id, *_tombstone(change.scope))) is not None:
+        return False
+    row = await _cell(connection, key)
     held = to_change(row) if row else None
-    if held is not None and not wins(change, held):
-        if held == change and seq:
-            where = "WHERE account_id = ? AND etype = ? AND eid = ? AND field = ?"
-            await connection.execute(f"UPDATE cell SET seq = ? {where}", (seq, *key))  # noqa: S608  # constant
-        return
+    if row is not None and held is not None and not wins(change, held):
+        if seq and (held == change or row["seq"] == STALE):
+            # What the server gave out once and has older now, it has lost: it is offered again.
+            known = seq if held == change else 0
+            await connection.execute(f"UPDATE cell SET seq = ? WHERE {_OF_CELL}", (known, *key))  # noqa: S608  # constant
+        return False
     row_values = (*key, change.scope, change.clk, change.kid, change.value, seq)
     await connection.execute("INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row_values)
+    return True
+
+
+async def _cell(connection: Connection, key: tuple[bytes, int, bytes, int]) -> Row | None:
+    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
+        return await cursor.fetchone()
+
+
+def _tombstone(scope: bytes) -> tuple[int, bytes, int]:
+    return (int(EntityType.CONVERSATION), scope, int(ConversationField.PURGED))

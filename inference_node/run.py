@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Asked(Struct, frozen=True):
-    """A request for an answer with all that it takes."""
+    """A request for an answer with all that it takes; `lease` is the token of one that was asked of any node."""
 
     account: bytes
     answer: bytes
@@ -27,6 +27,7 @@ class Asked(Struct, frozen=True):
     model: str | None
     sampling: Sampling
     path: list[ChatMessage]
+    lease: bytes | None = None
 
 
 class Run:

@@ -16,7 +16,7 @@ from inference_node.run import Asked, Run
 from shared.errors import Code, DomovoiError
 from shared.limits import REPLAY_KEPT_S
 from shared.runs import Ended, Notice, Started
-from shared.values import State
+from shared.values import FINAL_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ class Runs:
                     raise DomovoiError(Code.TOKEN_INVALID)
                 ticket = self._turns.take(asked.account.hex(), self._keeper.key(asked.model))
                 try:
-                    await run_table.claim(connection, *key, asked.conversation)
+                    await run_table.claim(connection, *key, asked.conversation, asked.lease)
                 except BaseException:
                     ticket.release()
                     raise
@@ -83,6 +83,11 @@ class Runs:
     def find(self, account: bytes, answer_id: bytes) -> Run | None:
         """Return the run while its events are kept."""
         return self._runs.get((account, answer_id))
+
+    def is_open(self, account: bytes, answer_id: bytes) -> bool:
+        """Say whether the answer's run is still to end."""
+        run = self._runs.get((account, answer_id))
+        return run is not None and run.state not in FINAL_STATES
 
     async def state(self, account: bytes, answer_id: bytes) -> AnswerState | None:
         """Return the state of the answer's run, or None when this node has never run it."""
@@ -97,14 +102,16 @@ class Runs:
         run.stop()
         return True
 
-    async def settle(self, account: bytes, answer_id: bytes, conversation: bytes, state: State) -> None:
+    async def settle(self, place: Place, answer_id: bytes, state: State, lease: bytes | None = None) -> None:
         """Write the final state of an answer that has no run here, and will not get one."""
+        account, conversation = place
         async with self._starting, self._database.transaction() as connection:
             if await run_table.state(connection, account, answer_id) is not None:
                 return
-            await run_table.claim(connection, account, answer_id, conversation)
-            await run_table.finish(connection, run_table.Unfinished(account, answer_id, conversation, ""), state)
-        self._on_written(Place(account, conversation))
+            await run_table.claim(connection, account, answer_id, conversation, lease)
+            ended = run_table.Unfinished(account, answer_id, conversation, "", lease)
+            await run_table.finish(connection, ended, state)
+        self._on_written(place)
 
     async def settle_orphans(self) -> None:
         """End what an earlier process of this node has left running (Q7), and forget what it had only queued.
@@ -207,7 +214,8 @@ class Runs:
         asked = run.asked
         state = State(state="running", model=ready.model.name, engine=ready.engine.name)
         async with self._database.transaction() as connection:
-            await run_table.begin(connection, asked.account, asked.answer, asked.conversation, state)
+            begun = run_table.Unfinished(asked.account, asked.answer, asked.conversation, "", asked.lease)
+            await run_table.begin(connection, begun, state)
         self._on_written(Place(asked.account, asked.conversation))
 
     async def _checkpoint(self, run: Run) -> None:
@@ -218,7 +226,7 @@ class Runs:
         """Write body and state as changes of the node's own, and tell the watchers (S5)."""
         run.flush()
         asked = run.asked
-        ended = run_table.Unfinished(asked.account, asked.answer, asked.conversation, run.text)
+        ended = run_table.Unfinished(asked.account, asked.answer, asked.conversation, run.text, asked.lease)
         try:
             async with self._database.transaction() as connection:
                 changes = await run_table.finish(connection, ended, state)

@@ -8,16 +8,29 @@ import httpx
 import msgspec
 
 from shared.errors import Code, DomovoiError, Problem
-from shared.limits import DEFAULT_PULL_CHANGES
-from shared.wire import KeySet, NodeLogin, NodeSession, Pulled, Push, Pushed
+from shared.limits import DEFAULT_PULL_CHANGES, MAX_PULL_CHANGES
+from shared.wire import (
+    Bootstrapped,
+    Digest,
+    KeySet,
+    Lease,
+    LeaseRequest,
+    NodeLogin,
+    NodeSession,
+    Pulled,
+    Push,
+    Pushed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 _T = TypeVar("_T")
 
 MESSAGE_PACK = "application/msgpack"
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+
+_NOT_OURS = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
 
 
 class ServerApi:
@@ -51,6 +64,20 @@ class ServerApi:
             query["epoch"] = str(epoch)
         return await self._call("GET", "/api/v1/sync/pull", Pulled, token=token, query=query)
 
+    async def bootstrap(self, token: str, after: str | None, scope: bytes | None = None) -> Bootstrapped:
+        """Return a page of the account's cells, or of one conversation's."""
+        path = "/api/v1/sync/bootstrap" if scope is None else f"/api/v1/sync/scopes/{scope.hex()}"
+        query = {"limit": str(MAX_PULL_CHANGES)} | ({} if after is None else {"after": after})
+        return await self._call("GET", path, Bootstrapped, token=token, query=query)
+
+    async def digest(self, token: str) -> Digest:
+        """Return what the account's cells fold to."""
+        return await self._call("GET", "/api/v1/sync/digest", Digest, token=token)
+
+    async def lease(self, token: str, wish: LeaseRequest) -> Lease:
+        """Claim, renew or release the right to run an answer."""
+        return await self._call("POST", "/api/v1/leases", Lease, token=token, body=wish)
+
     async def _call(
         self,
         method: str,
@@ -60,9 +87,26 @@ class ServerApi:
         token: str | None = None,
         body: object = None,
         query: Mapping[str, str] | None = None,
+        content: bytes | None = None,
     ) -> _T:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        content = None
+        response = await self._send(method, path, token=token, body=body, query=query, content=content)
+        try:
+            return _decoded(response, kind)
+        except _NOT_OURS as error:
+            raise Unreachable(f"{path} answered with something else") from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """Return the answer to `body` in MessagePack, or to `content` as it is."""
+        headers = _authorised(token)
         if body is not None:
             headers["Content-Type"] = MESSAGE_PACK
             content = msgspec.msgpack.encode(body)
@@ -70,21 +114,42 @@ class ServerApi:
             response = await self._client.request(method, path, headers=headers, content=content, params=query)
         except httpx.TransportError as error:
             raise Unreachable(str(error) or type(error).__name__) from error
+        _raise_problem(response)
+        return response
+
+    async def _stream(self, path: str, token: str) -> AsyncIterator[bytes]:
         try:
-            if response.is_success:
-                return _decoded(response, kind)
-            problem = _decoded(response, Problem)
-            code = Code(problem.code)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-            # A proxy's error page, or a server of another age.
-            raise Unreachable(f"{path} answered {response.status_code} with something else") from error
-        members = ("last_dseq", "acked_dseq", "epoch", "server_ms")
-        extra = {name: value for name in members if (value := getattr(problem, name)) is not None}
-        raise DomovoiError(code, problem.detail, **extra)
+            async with self._client.stream("GET", path, headers=_authorised(token)) as response:
+                if not response.is_success:
+                    await response.aread()
+                    _raise_problem(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.TransportError as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
 
 
 class Unreachable(Exception):
     """The server does not answer, or what answers is not our server."""
+
+
+def _authorised(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _raise_problem(response: httpx.Response) -> None:
+    """Raise what the answer says, if it is no success."""
+    if response.is_success:
+        return
+    try:
+        problem = _decoded(response, Problem)
+        code = Code(problem.code)
+    except _NOT_OURS as error:
+        # A proxy's error page, or a server of another age.
+        raise Unreachable(f"{response.url.path} answered {response.status_code} with something else") from error
+    members = ("last_dseq", "acked_dseq", "epoch", "server_ms", "received")
+    extra = {name: value for name in members if (value := getattr(problem, name)) is not None}
+    raise DomovoiError(code, problem.detail, **extra)
 
 
 def _decoded(response: httpx.Response, kind: type[_T]) -> _T:

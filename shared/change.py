@@ -34,6 +34,7 @@ class ConversationField(IntEnum):
     DELETED = 3
     PINNED = 4
     ARCHIVED = 5
+    PURGED = 6
 
 
 class MessageField(IntEnum):
@@ -45,6 +46,14 @@ class MessageField(IntEnum):
     STATE = 4
     STOP = 5
     DELETED = 6
+
+
+class AttachmentField(IntEnum):
+    """Fields of an attachment; its scope is the conversation. BLOB is never encrypted: the server reads it (B6)."""
+
+    INFO = 1
+    BLOB = 2
+    DELETED = 3
 
 
 class Change(Struct, array_like=True, frozen=True):
@@ -74,3 +83,9 @@ CellKey = tuple[int, bytes, int]
 def cell_key(change: Change) -> CellKey:
     """Return (entity type, entity id, field): the cell that the change writes."""
     return (change.etype, change.eid, change.field)
+
+
+def is_purge(change: Change) -> bool:
+    """Say whether the change ends its conversation for ever (rule L18), whatever its value."""
+    is_field = change.etype == EntityType.CONVERSATION and change.field == ConversationField.PURGED
+    return is_field and change.eid == change.scope

@@ -43,6 +43,8 @@ class Code(StrEnum):
     HISTORY_TRIMMED = "history_trimmed"
     QUOTA_EXCEEDED = "quota_exceeded"
     LEASE_LOST = "lease_lost"
+    BLOB_OFFSET = "blob_offset"
+    BLOB_DAMAGED = "blob_damaged"
     ANSWER_UNKNOWN = "answer_unknown"
     EVENTS_GONE = "events_gone"
     MODEL_MISSING = "model_missing"
@@ -121,6 +123,8 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.HISTORY_TRIMMED: Explanation(410, "This device stayed away too long.", "Pull from the beginning."),
     Code.QUOTA_EXCEEDED: Explanation(507, "The account's space is full.", "Delete something, or raise the quota."),
     Code.LEASE_LOST: Explanation(409, "Another node has this request.", "Leave it to that node."),
+    Code.BLOB_OFFSET: Explanation(409, "The file goes on elsewhere.", "Send on from `received`."),
+    Code.BLOB_DAMAGED: Explanation(422, "The file that came is another one.", "Send it again from the beginning."),
     Code.ANSWER_UNKNOWN: Explanation(404, "This node has no such answer running.", "Read it from the log."),
     Code.EVENTS_GONE: Explanation(410, "These events are no longer kept.", "Read the answer from the log."),
     Code.MODEL_MISSING: Explanation(404, "The model is not on this node.", "Choose another or: domovoi models pull."),
@@ -181,7 +185,8 @@ class StartupError(Exception):
 class Problem(Struct, frozen=True, omit_defaults=True):
     """RFC 9457 problem details, with our `code`.
 
-    `last_dseq` comes with sequence_gap and device_forked; `acked_dseq` when a push's first new change is refused.
+    `last_dseq` comes with sequence_gap and device_forked; `acked_dseq` when a push's first new change is refused;
+    `received`, in bytes, with blob_offset.
     """
 
     type: str
@@ -194,6 +199,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     acked_dseq: int | None = None
     epoch: int | None = None
     server_ms: int | None = None
+    received: int | None = None
 
 
 class DomovoiError(Exception):

@@ -30,6 +30,17 @@ MAX_PULL_BYTES = 4 * 1024 * 1024
 # News of the log carries the changes themselves while they are smaller than this.
 MAX_INLINE_NEWS_BYTES = 16 * 1024
 DEFAULT_QUOTA_BYTES = 4 * 1024 * 1024 * 1024
+# A tombstone leaves the log once every live device has read it, and at the latest after this.
+TOMBSTONE_KEPT_S = 90 * 86_400
+# A holder renews its lease when a third of it is over.
+LEASE_S = 60
+LEASE_TOKEN_BYTES = 16
+
+# Blobs. A piece is the body of one PUT; proxies in front of the server must let it pass.
+MAX_BLOB_BYTES = 256 * 1024 * 1024
+MAX_BLOB_PIECE_BYTES = 4 * 1024 * 1024
+# What no attachment names is kept this long, so that a device may upload first and write offline.
+BLOB_ORPHAN_KEPT_S = 7 * 86_400
 
 # Accounts.
 MIN_USERNAME_CHARACTERS = 1

@@ -1,11 +1,11 @@
-"""Merging changes into cells: a last-writer-wins map by clock (rules L6, L7)."""
+"""Merging changes into cells: a last-writer-wins map by clock (rules L6, L7, L18)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
 
 from shared.canonical import canonical_bytes
-from shared.change import CellKey, Change, cell_key
+from shared.change import CellKey, Change, ConversationField, EntityType, cell_key, is_purge
 
 Cells = MutableMapping[CellKey, Change]
 
@@ -29,11 +29,24 @@ def is_clone(challenger: Change, holder: Change) -> bool:
 
 
 def merge(cells: Cells, changes: Iterable[Change]) -> list[Change]:
-    """Apply `changes` to `cells` in place and return those that won, in order."""
+    """Apply `changes` to `cells` in place and return those that won, in order.
+
+    A purge takes the other cells of its conversation out, and what is written to it later is dropped (L18).
+    """
     winners = []
     for change in changes:
         key = cell_key(change)
+        if not is_purge(change) and tombstone_key(change.scope) in cells:
+            continue
         if wins(change, cells.get(key)):
+            if is_purge(change):
+                for gone in [other for other, cell in cells.items() if cell.scope == change.scope]:
+                    del cells[gone]
             cells[key] = change
             winners.append(change)
     return winners
+
+
+def tombstone_key(scope: bytes) -> CellKey:
+    """Return the cell whose being there says that the conversation is purged."""
+    return (EntityType.CONVERSATION, scope, ConversationField.PURGED)

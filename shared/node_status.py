@@ -25,7 +25,7 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True):
 
     `state` is one of waiting (for memory), loading, ready, stalled, failed; `code` says why it failed. `done` of
     `total` bytes are loaded. `context` is in tokens, `slots` how many answers it gives at once. The texts about the
-    engine are for people: "llama", "Q4_1", "AVX2 FMA".
+    engine are for people: "llama", "Q4_1", "AVX2 FMA"; `detail` says what is not as it should be.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True):
     quantisation: str = ""
     instructions: str = ""
     threads: int = 0
+    detail: str = ""
 
 
 class NodeStatus(Struct, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from shared import change, errors, key_wire, node_status, runs, values, wire
 
-_VALUES = (values.Header, values.Request, values.State)
+_VALUES = (values.Header, values.Request, values.State, values.Attachment)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
 _BODIES = tuple(
     member

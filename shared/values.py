@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared.change import EntityId
-from shared.limits import MAX_MESSAGE_CHARACTERS, NODE_ID_BYTES
+from shared.limits import MAX_BLOB_BYTES, MAX_MESSAGE_CHARACTERS, NODE_ID_BYTES
 
 Role = Literal["system", "user", "assistant"]
 AnswerState = Literal["queued", "running", "done", "stopped", "interrupted", "failed"]
@@ -73,6 +73,18 @@ class State(Struct, frozen=True, omit_defaults=True):
     first_token_ms: int | None = None
     duration_ms: int | None = None
     dropped_messages: int | None = None
+
+
+class Attachment(Struct, frozen=True, omit_defaults=True):
+    """What people see of a file, in its INFO field; its content is the blob that its BLOB field names (B6).
+
+    `size` is in bytes, `message` the message that carries it; None while it is a draft's.
+    """
+
+    name: Annotated[str, Meta(max_length=255)]
+    media_type: Annotated[str, Meta(max_length=127)]
+    size: Annotated[int, Meta(ge=0, le=MAX_BLOB_BYTES)]
+    message: EntityId | None = None
 
 
 FINAL_STATES: frozenset[AnswerState] = frozenset({"done", "stopped", "interrupted", "failed"})

@@ -5,17 +5,18 @@ In JSON, bytes are base64. Identifiers that people meet (accounts, devices, node
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
-from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, MAX_PUSH_CHANGES
+from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, LEASE_TOKEN_BYTES, MAX_PUSH_CHANGES
 from shared.node_status import NodeStatus
 from shared.values import Request, Role, Text
 
 DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEASE_TOKEN_BYTES)]
 
 
 # Accounts and tokens.
@@ -132,6 +133,13 @@ class Nodes(Struct, frozen=True):
 # Sync.
 
 
+class IfLease(Struct, frozen=True):
+    """A push counts only while this lease is nobody else's (rule Q10)."""
+
+    answer: EntityId
+    token: LeaseToken
+
+
 class Push(Struct, frozen=True):
     """POST /api/v1/sync/push: changes `first_dseq`… of the token's device.
 
@@ -142,6 +150,7 @@ class Push(Struct, frozen=True):
     first_dseq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     prev_hash: Hash
     changes: Annotated[list[Change], Meta(min_length=1, max_length=MAX_PUSH_CHANGES)]
+    if_lease: IfLease | None = None
 
 
 class Rejected(Struct, frozen=True):
@@ -152,12 +161,16 @@ class Rejected(Struct, frozen=True):
 
 
 class Pushed(Struct, frozen=True):
-    """Answer to a push: everything up to `acked_dseq` is committed."""
+    """Answer to a push: everything up to `acked_dseq` is committed.
+
+    `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
+    """
 
     acked_dseq: Sequence
     head: Sequence
     server_ms: int
     rejected: list[Rejected] = []
+    purged: list[EntityId] = []
 
 
 class Pulled(Struct, frozen=True):
@@ -181,6 +194,48 @@ class Bootstrapped(Struct, frozen=True):
     head: Sequence
     changes: list[PulledChange]
     after: str | None
+    server_ms: int
+
+
+class Digest(Struct, frozen=True):
+    """GET /api/v1/sync/digest: of the account's `count` cells at `head`, the XOR of their hashes (rule L20)."""
+
+    epoch: U32
+    head: Sequence
+    count: int
+    digest: Hash
+    server_ms: int
+
+
+class Usage(Struct, frozen=True):
+    """GET /api/v1/usage: the account's space, in bytes; files count with their whole size from their first piece."""
+
+    bytes_used: int
+    quota_bytes: int
+
+
+class BlobState(Struct, frozen=True):
+    """Answer to a piece of a file, and GET /api/v1/blobs/{sha256}/state: whole when `received` is `size`, in bytes."""
+
+    size: int
+    received: int
+
+
+class LeaseRequest(Struct, frozen=True):
+    """POST /api/v1/leases, of a node's device. Renewing and releasing need the `token` that claiming gave."""
+
+    answer: EntityId
+    action: Literal["claim", "renew", "release"]
+    token: LeaseToken | None = None
+
+
+class Lease(Struct, frozen=True):
+    """The right to run an answer until `expires_ms`, once the holder has read the log up to `head` (rule Q9)."""
+
+    answer: EntityId
+    token: LeaseToken
+    expires_ms: int
+    head: Sequence
     server_ms: int
 
 

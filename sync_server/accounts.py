@@ -13,6 +13,7 @@ from shared.limits import DEFAULT_QUOTA_BYTES, DEVICE_ID_BYTES
 from sync_server import clock, invitations
 from sync_server.database import Connection, Database, DuplicateKey, Row
 from sync_server.devices import create_device, find_device
+from sync_server.histories import new_epoch
 from sync_server.names import checked_device_name, checked_username, folded
 from sync_server.nodes import grant_shared_nodes
 from sync_server.passwords import Passwords, check_strength
@@ -141,8 +142,7 @@ async def _create_account(connection: Connection, username: str, password_hash: 
         "is_owner": is_owner,
         "head": 0,
         "floor": 0,
-        # Random, so that a history that begins again after the data was lost is never taken for the old one.
-        "epoch": secrets.randbelow(2**32 - 1) + 1,
+        "epoch": new_epoch(),
         "bytes_used": 0,
         "quota_bytes": DEFAULT_QUOTA_BYTES,
         "created_ms": now_ms,

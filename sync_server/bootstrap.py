@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Column, ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, func, or_, select, true
 
 from shared.change import U16, U32, EntityId, EntityType, PulledChange, Sequence
 from shared.errors import Code, DomovoiError
@@ -58,6 +58,8 @@ _PARTS = (
     _Part(True, ("etype", "eid", "field"), cell.c.etype.in_(LISTED)),
     _Part(False, ("scope", "etype", "eid", "field"), cell.c.etype.not_in(LISTED)),
 )
+# One conversation has no list, and in two parts its messages would have to be sorted.
+_OF_SCOPE = (_Part(False, ("etype", "eid", "field"), true()),)
 
 
 async def bootstrap(
@@ -85,7 +87,7 @@ async def _bootstrap(
     rows: list[PulledChange] = []
     budget = MAX_PULL_BYTES
     next_position: _Position | None = None
-    for part in _PARTS:
+    for part in _PARTS if scope is None else _OF_SCOPE:
         if position is not None and position.is_listed < part.is_listed:
             continue
         query = _ordered(part, within, position if position and position.is_listed == part.is_listed else None)
@@ -95,7 +97,7 @@ async def _bootstrap(
         if is_cut or (part.is_listed and rows):
             # A page that could take nothing more of this part goes on where the last one ended.
             last = rows[-1]
-            is_listed = last.etype in LISTED
+            is_listed = scope is None and last.etype in LISTED
             next_position = _Position(books["epoch"], head, is_listed, last.scope, last.etype, last.eid, last.field)
             break
     return Bootstrapped(

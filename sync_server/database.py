@@ -120,6 +120,19 @@ class Database:
 
         return await _retried(attempt)
 
+    async def snapshot(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Return what `work` reads, all of it as it stood at one moment. It locks nobody out, and must not write."""
+
+        async def attempt() -> _T:
+            async with self._connection() as connection:
+                await connection.run(text(self.dialect.begin_snapshot))
+                try:
+                    return await work(connection)
+                finally:
+                    await _roll_back(connection)
+
+        return await _retried(attempt)
+
     async def run(self, statement: ClauseElement) -> None:
         """Execute one statement that returns no rows."""
         await self.transact(lambda connection: connection.run(statement))

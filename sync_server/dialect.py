@@ -38,8 +38,8 @@ class Dialect(ABC):
     """One kind of database at one address.
 
     `url` and `options` are for `databases`; `grammar` is SQLAlchemy's, with parameters by position; `begin` starts a
-    transaction that takes its locks without deadlock; `advice` tells a person what to do when the database can't be
-    used.
+    transaction that takes its locks without deadlock, `begin_snapshot` one that only reads; `advice` tells a person
+    what to do when the database can't be used.
     """
 
     advice: str
@@ -47,6 +47,7 @@ class Dialect(ABC):
     options: dict[str, Any]
     grammar: Grammar
     begin: str
+    begin_snapshot: str
 
     @abstractmethod
     def migration(self) -> AbstractContextManager[Connection]:
@@ -85,6 +86,7 @@ class SQLite(Dialect):
 
     # Taking the write lock at once: a transaction that reads first can't upgrade behind another writer.
     begin = "BEGIN IMMEDIATE"
+    begin_snapshot = "BEGIN"
     grammar = sqlite.dialect(paramstyle="qmark")
 
     def __init__(self, path: Path) -> None:
@@ -157,6 +159,7 @@ class MySQL(Dialect):
     """MySQL or MariaDB, InnoDB."""
 
     begin = "START TRANSACTION"
+    begin_snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
     grammar = mysql.dialect(paramstyle="format")
     advice = "Start the database, make the schema and the user, and check DOMOVOI_DATABASE_URL."
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from shared import wire
-from sync_server import account_endpoints, health, node_endpoints, sync_endpoints
+from sync_server import account_endpoints, blob_endpoints, health, node_endpoints, sync_endpoints
 
 if TYPE_CHECKING:
     from msgspec import Struct
@@ -26,7 +26,10 @@ class Parameter(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One method of one path. `body` and `reply` None: there is none; `is_public`: it asks for no token."""
+    """One method of one path. `body` and `reply` None: there is none; `is_public`: it asks for no token.
+
+    `media_type` is the answer's, `takes` the body's, where that is no Struct.
+    """
 
     method: str
     path: str
@@ -36,6 +39,7 @@ class Endpoint(NamedTuple):
     is_public: bool = False
     query: tuple[Parameter, ...] = ()
     media_type: str | None = None
+    takes: str | None = None
 
 
 _PULL = (
@@ -47,6 +51,12 @@ _PULL = (
 _BOOTSTRAP = (
     Parameter("after", "What the page before said.", "string"),
     Parameter("limit", "The most cells to return."),
+)
+
+_BYTES = "application/octet-stream"
+_PIECE = (
+    Parameter("offset", "Where the piece begins: what has been received so far."),
+    Parameter("size", "The size of the whole file, in bytes."),
 )
 
 ENDPOINTS = (
@@ -68,6 +78,14 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/sync/scopes/{scope}", sync_endpoints.bootstrap_scope, None, wire.Bootstrapped, query=_BOOTSTRAP
     ),
+    Endpoint(
+        "PUT", "/api/v1/blobs/{sha256}", blob_endpoints.put_blob, None, wire.BlobState, query=_PIECE, takes=_BYTES
+    ),
+    Endpoint("GET", "/api/v1/blobs/{sha256}", blob_endpoints.get_blob, media_type=_BYTES),
+    Endpoint("GET", "/api/v1/blobs/{sha256}/state", blob_endpoints.blob_state, None, wire.BlobState),
+    Endpoint("GET", "/api/v1/usage", blob_endpoints.usage, None, wire.Usage),
+    Endpoint("GET", "/api/v1/sync/digest", sync_endpoints.digest, None, wire.Digest),
+    Endpoint("POST", "/api/v1/leases", sync_endpoints.lease, wire.LeaseRequest, wire.Lease),
     Endpoint("GET", "/api/v1/events", sync_endpoints.events, media_type="text/event-stream"),
     Endpoint("GET", "/healthz", health.healthz, None, health.Health, True),
     Endpoint("GET", "/readyz", health.readyz, None, health.Health, True),

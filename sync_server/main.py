@@ -17,10 +17,13 @@ from shared.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server import signing_keys
 from sync_server.accounts import Accounts
 from sync_server.application import make_application
+from sync_server.blob_files import BlobFiles
+from sync_server.blobs import Blobs
 from sync_server.database import Database
 from sync_server.dialect import dialect_for
 from sync_server.enrolment import enrol_from
 from sync_server.guard import Addresses
+from sync_server.housekeeping import keep_house
 from sync_server.metrics import Metrics
 from sync_server.migrations import upgrade
 from sync_server.news import Hub
@@ -93,13 +96,17 @@ class _Server(uvicorn.Server):
         super().__init__(configuration)
         self._services = services
         self._on_started = on_started
+        self._housekeeping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._housekeeping = asyncio.create_task(keep_house(self._services.database, self._services.blobs))
         if self._on_started is not None:
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
         self._services.streams.close_all()
         await super().shutdown(sockets)
         self._services.passwords.close()
@@ -137,6 +144,7 @@ def _compose(
     streams = OpenStreams()
     tunnels = Tunnels(database, node_logins, hub)
     metrics = Metrics()
+    blob_files = BlobFiles(settings.data / "blobs")
     metrics.gauge("domovoi_open_streams", "Event streams and relayed calls.", lambda: len(streams))
     metrics.gauge("domovoi_connected_nodes", "Nodes with a tunnel.", lambda: len(tunnels))
     return Services(
@@ -151,6 +159,8 @@ def _compose(
         streams=streams,
         tunnels=tunnels,
         metrics=metrics,
+        blob_files=blob_files,
+        blobs=Blobs(database, blob_files),
     )
 
 

@@ -51,6 +51,9 @@ def _operation(endpoint: Endpoint, schemas: dict[type[Struct], Document]) -> Doc
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": _either(schemas[endpoint.body])}
+    if endpoint.takes is not None:
+        content = {endpoint.takes: {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", endpoint.path)]
     parameters += [
         {"name": name, "in": "query", "description": text, "schema": _QUERY_SCHEMAS[kind]}

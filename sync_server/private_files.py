@@ -33,13 +33,14 @@ def create_once(path: Path, content: bytes) -> bytes:
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         draft.unlink()
     return path.read_bytes()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make sure that names made in the folder outlive a power cut. Raises OSError."""
     if os.name != "posix":  # Windows can't open a folder, and needs no such flush
         return
     descriptor = os.open(folder, os.O_RDONLY)

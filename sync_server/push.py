@@ -1,4 +1,4 @@
-"""Taking a device's changes into the account's log (rules L5-L11).
+"""Taking a device's changes into the account's log (rules L5-L11, L18, L22).
 
 One transaction, in this order: raise `account.head`, which locks the account (a transaction that reads first fails
 under MariaDB's snapshot isolation); check the device and its chain; read the touched cells; write the winners in one
@@ -14,13 +14,16 @@ from sqlalchemy import ColumnElement, select
 
 from shared import clock as hybrid_clock
 from shared.canonical import fold_hashes
-from shared.change import CellKey, Change, PulledChange, cell_key
+from shared.change import CellKey, Change, PulledChange, cell_key, is_purge
 from shared.errors import Code, DomovoiError
 from shared.limits import MAX_CLOCK_AHEAD_MS, MAX_INLINE_NEWS_BYTES
 from shared.merge import is_clone, wins
 from shared.wire import LogNews, Push, Pushed, Rejected
 from sync_server import clock
+from sync_server.books import CELL_OVERHEAD_BYTES
+from sync_server.leases import holds_lease
 from sync_server.prepared import padded, pieces
+from sync_server.purges import end_scope, purged_scopes
 from sync_server.push_statements import BOOKS, HELD, KEEP_BOOKS, MOVE_DEVICE, RAISE_HEAD, UPSERT
 from sync_server.tables import cell
 
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a cell takes beyond its value, for the quota; near enough to what both databases use with keys.
-CELL_OVERHEAD_BYTES = 128
 # A full account can still delete, stop and rename: small values may use a tenth more than the quota.
 SMALL_VALUE_BYTES = 64
 
@@ -51,6 +52,7 @@ class _Books(NamedTuple):
     epoch: int
     bytes_used: int
     quota_bytes: int
+    purges: int
     last_dseq: int
     last_hash: bytes
     revoked_ms: int | None
@@ -64,14 +66,25 @@ class _Held(NamedTuple):
     change: Change | None
 
 
+class _Cells(NamedTuple):
+    """What the account holds where a batch writes, and which conversations are over."""
+
+    held: dict[CellKey, _Held]
+    purged: set[bytes]
+
+
 class _Taken(NamedTuple):
-    """How far a batch was taken, and what it changed: `winners` by cell, as (dseq, seq, change)."""
+    """How far a batch was taken, and what it changed: `winners` by cell, as (dseq, seq, change).
+
+    `ended` are the conversations that it purged, with the seq of each tombstone.
+    """
 
     last_dseq: int
     head: int
     bytes_used: int
     winners: dict[CellKey, tuple[int, int, Change]]
     rejected: list[Rejected]
+    ended: dict[bytes, int]
 
 
 class _NothingTaken(Exception):
@@ -86,7 +99,7 @@ async def push(database: Database, account_id: bytes, device_id: bytes, batch: P
 
     A change that is refused for itself (clock_ahead, quota_exceeded) ends the prefix and is named in the answer.
     Raises DomovoiError epoch_changed, device_revoked, sequence_gap, device_forked; and, when the first new change
-    is refused, its reason with `acked_dseq` and `server_ms` (rule L10).
+    is refused or the lease is lost, its reason with `acked_dseq` and `server_ms` (rules L10, Q10).
     """
     try:
         return await database.transact(lambda connection: _push(connection, account_id, device_id, batch))
@@ -108,10 +121,13 @@ async def _push(connection: Connection, account_id: bytes, device_id: bytes, bat
 
     first_new = books.last_dseq + 1
     fresh = batch.changes[first_new - batch.first_dseq :]
-    held = await _held_cells(connection, account_id, fresh)
     now_ms = clock.now_ms()
+    if fresh and batch.if_lease is not None and not await holds_lease(connection, account_id, batch.if_lease):
+        raise DomovoiError(Code.LEASE_LOST, acked_dseq=books.last_dseq, server_ms=now_ms)
+    purged = await purged_scopes(connection, account_id, batch.changes) if books.purges else set()
+    held = _Cells(await _held_cells(connection, account_id, fresh), purged)
     taken = _take(fresh, first_new, held, prev_head, books, now_ms)
-    pushed = Pushed(taken.last_dseq, taken.head, now_ms, taken.rejected)
+    pushed = Pushed(taken.last_dseq, taken.head, now_ms, taken.rejected, sorted(purged))
     if taken.last_dseq < first_new:
         if taken.rejected:
             code = Code(taken.rejected[0].code)
@@ -119,7 +135,10 @@ async def _push(connection: Connection, account_id: bytes, device_id: bytes, bat
         raise _NothingTaken(pushed)
 
     await _write(connection, account_id, list(taken.winners.values()))
-    await connection.rows(KEEP_BOOKS, account=account_id, new_head=taken.head, new_bytes_used=taken.bytes_used)
+    bytes_used = taken.bytes_used
+    for scope, seq in taken.ended.items():
+        bytes_used -= await end_scope(connection, account_id, scope, seq)
+    await connection.rows(KEEP_BOOKS, account=account_id, new_head=taken.head, new_bytes_used=bytes_used)
     last_hash = hashes[taken.last_dseq - batch.first_dseq]
     await connection.rows(MOVE_DEVICE, **key, new_dseq=taken.last_dseq, new_hash=last_hash, seen_ms=now_ms)
     return Outcome(pushed, _news(books.epoch, prev_head, taken))
@@ -175,28 +194,34 @@ def _is_cell(account_id: bytes, key: CellKey) -> ColumnElement[bool]:
     )
 
 
-def _take(
-    changes: Sequence[Change], first_dseq: int, held: dict[CellKey, _Held], head: int, books: _Books, now_ms: int
-) -> _Taken:
-    """Merge the changes into `held` in order, up to the first that must be refused."""
+def _take(changes: Sequence[Change], first_dseq: int, cells: _Cells, head: int, books: _Books, now_ms: int) -> _Taken:
+    """Merge the changes into `cells` in order, up to the first that must be refused.
+
+    What is written to a purged conversation is acknowledged and dropped (L18).
+    """
+    held, purged = cells
     bytes_used, quota = books.bytes_used, books.quota_bytes
     winners: dict[CellKey, tuple[int, int, Change]] = {}
+    ended: dict[bytes, int] = {}
     dseq = first_dseq - 1
     for change in changes:
         key = cell_key(change)
         holder = held.get(key)
-        won = _wins(change, holder)
+        won = change.scope not in purged and _wins(change, holder)
         growth = _cost(len(change.value)) - (_cost(holder.size) if holder else 0) if won else 0
         code = _refusal(change, bytes_used + growth, quota, growth, now_ms)
         if code is not None:
-            return _Taken(dseq, head, bytes_used, winners, [Rejected(dseq + 1, code)])
+            return _Taken(dseq, head, bytes_used, winners, [Rejected(dseq + 1, code)], ended)
         dseq += 1
         if won:
             head += 1
             bytes_used += growth
             held[key] = _Held(change.clk, len(change.value), change)
             winners[key] = (dseq, head, change)
-    return _Taken(dseq, head, bytes_used, winners, [])
+            if is_purge(change):
+                purged.add(change.scope)
+                ended[change.scope] = head
+    return _Taken(dseq, head, bytes_used, winners, [], ended)
 
 
 def _wins(change: Change, holder: _Held | None) -> bool:
@@ -210,6 +235,9 @@ def _wins(change: Change, holder: _Held | None) -> bool:
 def _refusal(change: Change, bytes_used: int, quota: int, growth: int, now_ms: int) -> Code | None:
     if hybrid_clock.milliseconds(change.clk) > now_ms + MAX_CLOCK_AHEAD_MS:
         return Code.CLOCK_AHEAD
+    if is_purge(change):
+        # It makes room.
+        return None
     allowed = quota + quota // 10 if len(change.value) <= SMALL_VALUE_BYTES else quota
     return Code.QUOTA_EXCEEDED if growth > 0 and bytes_used > allowed else None
 

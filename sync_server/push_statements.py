@@ -53,6 +53,7 @@ BOOKS = Prepared(
             account.c.epoch,
             account.c.bytes_used,
             account.c.quota_bytes,
+            account.c.purges,
             device.c.last_dseq,
             device.c.last_hash,
             device.c.revoked_ms,

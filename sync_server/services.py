@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from sync_server.accounts import Accounts
+    from sync_server.blob_files import BlobFiles
+    from sync_server.blobs import Blobs
     from sync_server.database import Database
     from sync_server.metrics import Metrics
     from sync_server.news import Hub
@@ -36,6 +38,8 @@ class Services:
     streams: OpenStreams
     tunnels: Tunnels
     metrics: Metrics
+    blob_files: BlobFiles
+    blobs: Blobs
 
 
 def services_of(connection: HTTPConnection) -> Services:

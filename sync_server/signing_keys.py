@@ -79,5 +79,10 @@ def load_or_create(folder: Path) -> SigningKeys:
         ) from error
 
 
+def forget_signing_key(folder: Path) -> None:
+    """Have the next start make another signing key, so that no token given out before is valid any more."""
+    (folder / "signing.pem").unlink(missing_ok=True)
+
+
 def _new_private_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -18,12 +18,15 @@ from shared.limits import (
     MAX_PUSH_BYTES,
     MAX_SEQUENCE,
 )
-from shared.wire import Hello, LogNews, Push
+from shared.wire import Hello, LeaseRequest, LogNews, Push
 from sync_server.authentication import authenticated, bearer
 from sync_server.bootstrap import bootstrap
 from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
+from sync_server.digests import digest_of
+from sync_server.leases import lease_answer
 from sync_server.news import Mailbox, News
 from sync_server.pull import hello, pull
+from sync_server.purges import acknowledge
 from sync_server.push import push
 from sync_server.services import Services, services_of
 
@@ -63,8 +66,10 @@ async def pull_changes(request: Request) -> Response:
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
     database = services_of(request).database
-    page = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
-    return await compressed_answer(request, page)
+    pulled = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
+    if since:
+        await acknowledge(database, caller.account_id, caller.device_id, since)
+    return await compressed_answer(request, pulled)
 
 
 async def bootstrap_account(request: Request) -> Response:
@@ -84,6 +89,19 @@ async def _bootstrap(request: Request, scope: bytes | None) -> Response:
     database = services_of(request).database
     page = await bootstrap(database, caller.account_id, after, limit or DEFAULT_BOOTSTRAP_CELLS, scope)
     return await compressed_answer(request, page)
+
+
+async def digest(request: Request) -> Response:
+    """Say what the account's cells fold to, for a device that wants to know whether it has them all."""
+    caller = await authenticated(request)
+    return answer(request, await digest_of(services_of(request).database, caller.account_id))
+
+
+async def lease(request: Request) -> Response:
+    """Claim, renew or release the right to run an answer."""
+    caller = await authenticated(request)
+    wish = await read_struct(request, LeaseRequest)
+    return answer(request, await lease_answer(services_of(request).database, caller.account_id, caller.device_id, wish))
 
 
 async def events(request: Request) -> EventStream:

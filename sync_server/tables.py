@@ -17,6 +17,7 @@ from shared.limits import (
     DEVICE_ID_BYTES,
     ENTITY_ID_BYTES,
     HASH_BYTES,
+    LEASE_TOKEN_BYTES,
     MAX_DEVICE_NAME_CHARACTERS,
     MAX_USERNAME_CHARACTERS,
     NODE_ID_BYTES,
@@ -47,6 +48,8 @@ account = Table(
     Column("bytes_used", BigInteger, nullable=False),
     Column("quota_bytes", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    # How many conversations were ever purged: a push looks into `purge` only where there are any.
+    Column("purges", BigInteger, nullable=False, server_default="0"),
     PrimaryKey("account_id"),
     Unique("username_folded", name="account_username"),
 )
@@ -63,6 +66,8 @@ device = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("last_seen_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    # The cursor with which it last pulled past a tombstone.
+    Column("acked_seq", BigInteger, nullable=False, server_default="0"),
     PrimaryKey("account_id", "device_id"),
 )
 
@@ -83,6 +88,40 @@ cell = Table(
     Unique("account_id", "seq", name="cell_seq"),
     # Ends with the primary key, which InnoDB appends to a secondary key anyway.
     Unique("account_id", "scope", "etype", "eid", "field", name="cell_scope"),
+)
+
+# A conversation that was purged, remembered for ever; `seq` is its tombstone's while that is in the log.
+purge = Table(
+    "purge",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("scope", EntityId, nullable=False),
+    Column("seq", BigInteger),
+    Column("purged_ms", BigInteger, nullable=False),
+    PrimaryKey("account_id", "scope"),
+    Unique("account_id", "seq", name="purge_seq"),
+)
+
+# A file that the account sends or has sent. Its bytes are beside the database, and they alone say whether it is whole.
+blob = Table(
+    "blob",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("sha256", Hash, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("touched_ms", BigInteger, nullable=False),
+    PrimaryKey("account_id", "sha256"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("answer", EntityId, nullable=False),
+    Column("node_id", NodeId, nullable=False),
+    Column("token", BINARY(LEASE_TOKEN_BYTES), nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    PrimaryKey("account_id", "answer"),
 )
 
 node = Table(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import settings
 
 from tests.mariadb import MariaDB, mariadbd_path
-from tests.model import default_test_model
+from tests.model import default_test_model, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["default_test_model"]
+__all__ = ["default_test_model", "tiny_model"]
 
 # Times vary on a busy machine, so no deadline; a failure prints the blob that reproduces it.
 settings.register_profile("quick", deadline=None, print_blob=True)

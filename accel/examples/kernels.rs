@@ -8,7 +8,9 @@
 use std::time::Instant;
 
 use _native::error::Result;
-use _native::kernels::{Activations, Attention, Format, Into, Isa, Matrix, PAGE, Page, Tiles, multiply};
+use _native::kernels::{
+    Activations, Attention, CacheFormat, Format, Into, Isa, Matrix, PAGE, Page, Tiles, multiply,
+};
 
 const RUNS: usize = 40;
 
@@ -47,7 +49,7 @@ fn time(isa: Isa, format: Format, rows: usize, columns: usize, tokens: usize) ->
     let mut out = vec![0.0; tokens * rows];
     let seconds = best(|| {
         let tiles = Tiles::new(&mut out, rows, tokens, rows);
-        while let Some(mut tile) = tiles.next() {
+        while let Some(mut tile) = tiles.next(0) {
             multiply(isa, &matrix, &activations, &mut tile, Into::Set)?;
         }
         Ok(())
@@ -57,14 +59,21 @@ fn time(isa: Isa, format: Format, rows: usize, columns: usize, tokens: usize) ->
 
 fn attend(isa: Isa) -> Result<f64> {
     let (tokens, past, dimension) = (64, 448, 64);
-    let attention = Attention { group: 3, dimension, scale: 0.125, softcap: None, window: None };
+    let attention = Attention {
+        group: 3,
+        dimension,
+        format: CacheFormat::F16,
+        scale: 0.125,
+        softcap: None,
+        window: None,
+    };
     let width = 9 * dimension;
     let queries: Vec<f32> = (0..tokens * width).map(|i| (i as f32).sin()).collect();
-    let page = vec![0x3000u16; PAGE * dimension];
+    let page = [0x00, 0x30].repeat(PAGE * dimension);
     let mut out = vec![0.0; tokens * width];
     let seconds = best(|| {
         let tiles = Tiles::new(&mut out, width, 16, 3 * dimension);
-        while let Some(mut tile) = tiles.next() {
+        while let Some(mut tile) = tiles.next(0) {
             attention.attend(isa, &queries, past, |_| Page { keys: &page, values: &page }, &mut tile)?;
         }
         Ok(())

@@ -10,14 +10,17 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::decoder::Decoder;
+use crate::embedding::{Embedder, Pooling};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::gguf::Gguf;
+use crate::kernels::{CacheFormat, Isa};
 use crate::model::{self, Model};
 use crate::request::{Message, Options, Request, Sampling, ToolCall};
 use crate::sched::{Job, Limits, Reader, Scheduler};
 use crate::scoring::{Scores, Scoring};
 use crate::speech::Speech;
-use crate::text::{self, Chat, Constraints, Sampler, Template, TextStream, Tokenizer};
+use crate::text::{self, Chat, Constraints, Prompt, Sampler, Template, TextStream, Tokenizer};
 
 /// What is loaded: `LoadedModel` of `inference_node/engine.py`.
 #[derive(Debug, Clone, Serialize)]
@@ -34,12 +37,18 @@ pub struct Description {
 
 /// One loaded model, for any number of threads.
 pub struct Engine {
-    scheduler: Scheduler,
+    work: Work,
     vocabulary: usize,
     tokenizer: Arc<Tokenizer>,
     template: Template,
     constraints: Constraints,
     description: Description,
+}
+
+/// What a model is for.
+enum Work {
+    Answers(Scheduler),
+    Embeddings(Box<Embedder>),
 }
 
 impl Engine {
@@ -48,15 +57,19 @@ impl Engine {
     /// # Errors
     /// `Damaged`, `Unsupported`, `OutOfMemory`; `Failed` when `progress` ends it.
     pub fn load(path: &Path, options: &Options, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Self> {
+        fault::maybe("load");
         let gguf = Gguf::open(path)?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
         let template = Template::from_gguf(&gguf, &tokenizer)?;
+        let pooling = Pooling::from_gguf(&gguf)?;
         let cores = || available_parallelism().map_or(1, usize::from);
         let wanted = model::Options {
             threads: if options.threads == 0 { cores() } else { options.threads },
             context: Some(options.context),
             cache_bytes: options.cache_bytes,
-            ..model::Options::default()
+            cache: CacheFormat::named(&options.cache)?,
+            isa: options.instructions.as_deref().map(Isa::named).transpose()?,
+            states: pooling.is_some(),
         };
         let mut all = 0;
         let model = Model::load(&gguf, wanted, &mut |done, total| {
@@ -66,22 +79,28 @@ impl Engine {
         // Small tensors come without a report of their own.
         progress(all, all);
         let (loaded, vocabulary) = (model.describe(), model.vocabulary());
-        let slots = options.slots.max(1);
-        // What all slots take at their longest is enough: kept prompts live in what those leave.
-        let longest = model.cache_bytes_for(loaded.context).saturating_add(model.cache_bytes_for(1));
-        let cache_bytes = loaded.cache_bytes.min(longest.saturating_mul(slots));
-        let scheduler = Scheduler::start(model, Limits { cache_bytes, generations: slots })?;
+        let (work, context, slots) = if let Some(pooling) = pooling {
+            (Work::Embeddings(Box::new(Embedder::new(model, pooling))), loaded.context, 1)
+        } else {
+            let slots = options.slots.max(1);
+            // What all slots take at their longest is enough: kept prompts live in what those leave.
+            let longest = model.cache_bytes_for(loaded.context).saturating_add(model.cache_bytes_for(1));
+            let cache_bytes = loaded.cache_bytes.min(longest.saturating_mul(slots));
+            let scheduler = Scheduler::start(model, Limits { cache_bytes, generations: slots })?;
+            let context = scheduler.context();
+            (Work::Answers(scheduler), context, slots)
+        };
         let description = Description {
-            context: scheduler.context(),
+            context,
             slots,
-            can_embed: false,
+            can_embed: pooling.is_some(),
             architecture: loaded.architecture.to_owned(),
             quantisation: format!("{:?}", loaded.quantization),
             instructions: loaded.isa.to_uppercase(),
             threads: loaded.threads,
         };
         let constraints = Constraints::new(Arc::clone(&tokenizer));
-        Ok(Self { scheduler, vocabulary, tokenizer, template, constraints, description })
+        Ok(Self { work, vocabulary, tokenizer, template, constraints, description })
     }
 
     #[must_use]
@@ -92,8 +111,10 @@ impl Engine {
     /// Begins an answer.
     ///
     /// # Errors
-    /// `TooLong` before any work, `BadRequest` for messages, sampling or a schema that can't be used, `Failed`.
+    /// `TooLong` before any work, `BadRequest` for messages, sampling or a schema that can't be used, `Unsupported` for
+    /// a model that makes embeddings, `Failed`.
     pub fn start(&self, request: Request) -> Result<Reader> {
+        fault::maybe("start");
         let prompt = self.prompt(&request)?;
         let mut sampler = Sampler::new(sampling(&request.sampling, request.logprobs))?;
         sampler.read(&prompt);
@@ -103,7 +124,7 @@ impl Engine {
         };
         let tokenizer = Arc::clone(&self.tokenizer);
         let voice = Speech { tokenizer, sampler, constraint, stream: TextStream::new(request.stop) };
-        self.scheduler.submit(Job {
+        self.scheduler()?.submit(Job {
             owner: (!request.owner.is_empty()).then_some(request.owner),
             prompt,
             room: request.room,
@@ -132,7 +153,7 @@ impl Engine {
         }
         let forced = tokens.split_off(1);
         let scores = Scores::default();
-        let reader = self.scheduler.submit(Job {
+        let reader = self.scheduler()?.submit(Job {
             owner: None,
             prompt: tokens,
             room: forced.len(),
@@ -144,31 +165,46 @@ impl Engine {
         Ok(scores.take())
     }
 
+    /// Returns a text's vector, of length 1, and how many tokens it took.
+    ///
     /// # Errors
-    /// `Unsupported`: the models that this engine runs answer, and make no embeddings.
-    pub fn embed(&self, _texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        Err(Error::Unsupported("embeddings".into()))
+    /// `Unsupported` for a model that answers, `TooLong`, `BadRequest` for an empty text, `OutOfMemory`, `Failed`.
+    pub fn embed(&self, text: &str) -> Result<(Vec<f32>, usize)> {
+        let Work::Embeddings(embedder) = &self.work else {
+            return Err(Error::Unsupported("this model answers and makes no embeddings".into()));
+        };
+        let tokens = self.tokenizer.encode(text, true, true);
+        Ok((embedder.embed(&tokens)?, tokens.len()))
     }
 
     /// Stops every answer and gives the memory back; whoever holds the engine still gets `Failed` from it.
     pub fn close(&self) {
-        self.scheduler.close();
+        if let Work::Answers(scheduler) = &self.work {
+            scheduler.close();
+        }
     }
 
-    fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
-        let text = match &request.text {
-            Some(text) if request.messages.is_empty() => text.clone(),
-            Some(_) => return Err(Error::BadRequest("either messages or text, not both".into())),
-            None => self.template.render(&chat(request)?)?,
-        };
-        let mut tokens = self.tokenizer.encode(&text, true, true);
-        // Where the template has written the token that begins a text, the tokenizer adds no second one.
-        let beginning = self.tokenizer.beginning();
-        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning
-        {
-            tokens.remove(0);
+    fn scheduler(&self) -> Result<&Scheduler> {
+        match &self.work {
+            Work::Answers(scheduler) => Ok(scheduler),
+            Work::Embeddings(_) => {
+                Err(Error::Unsupported("this model makes embeddings and no answers".into()))
+            }
         }
-        Ok(tokens)
+    }
+
+    /// Returns the tokens of the prompt that a request makes.
+    ///
+    /// # Errors
+    /// `BadRequest` for messages that the template refuses, `Unsupported`.
+    pub fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
+        let prompt = match &request.text {
+            // Raw text stands in for a template: its control tokens are meant.
+            Some(text) if request.messages.is_empty() => Prompt { text: text.clone(), literal: Vec::new() },
+            Some(_) => return Err(Error::BadRequest("either messages or text, not both".into())),
+            None => self.template.prompt(&chat(request)?, &self.tokenizer)?,
+        };
+        Ok(self.tokenizer.encode_prompt(&prompt))
     }
 }
 

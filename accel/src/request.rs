@@ -18,13 +18,18 @@ pub struct Options {
     /// Bytes for keys and values of all generations, and of prompts kept for the next turn; if not said, as many as
     /// one generation takes.
     pub cache_bytes: Option<usize>,
+    /// How keys and values are kept: `f16` or `q8_0`.
+    pub cache: String,
+    /// Vector instructions by name (`Isa::NAMES`); the fastest of this processor if not said.
+    pub instructions: Option<String>,
     /// Threads that compute, at the most; 0 for as many as there are cores for this process.
     pub threads: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { context: 8192, slots: 4, cache_bytes: None, threads: 0 }
+        let cache = "f16".to_owned();
+        Self { context: 8192, slots: 4, cache_bytes: None, cache, instructions: None, threads: 0 }
     }
 }
 

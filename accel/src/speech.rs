@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::fault;
 use crate::sched::{Likely, Next, Record, Voice};
 use crate::text::{Choice, Constraint, LogProbability, Sampler, TextStream, Tokenizer};
 
@@ -16,6 +17,7 @@ pub struct Speech {
 
 impl Voice for Speech {
     fn next(&mut self, logits: &mut [f32]) -> Result<Next> {
+        fault::maybe("word");
         let choice = self.sampler.sample(logits, self.constraint.as_mut())?;
         let token = choice.token;
         let mut ends = self.tokenizer.is_end(token);

@@ -72,15 +72,29 @@ def run_everything(
     raise typer.Exit(up.run(_configuration(data=data, port=port, node_port=node_port), open_browser=browser))
 
 
-@application.command("server")
+server_application = typer.Typer(invoke_without_command=True)
+application.add_typer(server_application, name="server")
+
+
+@server_application.callback()
 def run_server(
+    context: typer.Context,
     data: Data = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     node_port: NodePort = None,
 ) -> None:
     """The sync server alone."""
-    parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+    if context.invoked_subcommand is None:
+        parts.run_server(_configuration(data=data, port=port, host=host, node_port=node_port))
+
+
+@server_application.command("restored")
+def restored(data: Data = None) -> None:
+    """Begin a new history after a restored backup, while the server stands still: devices bring what it lacks."""
+    from deploy.command import server
+
+    server.restored(_configuration(data=data))
 
 
 @application.command("node")
@@ -92,6 +106,36 @@ def run_node(
 ) -> None:
     """The inference node alone."""
     parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
+
+
+ServerUrl = Annotated[str | None, typer.Option(help="Address of the server. Default: the one on this machine.")]
+Username = Annotated[str, typer.Option("--username", prompt="Name", help="Whose account it is.")]
+
+
+@application.command("export")
+def run_export(
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Write all of an account into a file, in the open format of docs/export.md."""
+    from deploy.command import transfer
+
+    transfer.run_export(_configuration(data=data, server_url=server_url), username, file)
+
+
+@application.command("import")
+def run_import(
+    file: Annotated[Path, typer.Argument(help="What domovoi export wrote.")],
+    username: Username,
+    server_url: ServerUrl = None,
+    data: Data = None,
+) -> None:
+    """Add what a file holds to an account. Adding it twice changes nothing."""
+    from deploy.command import transfer
+
+    transfer.run_import(_configuration(data=data, server_url=server_url), username, file)
 
 
 @application.command("doctor")

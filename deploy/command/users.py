@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.command import configuration
-from shared.errors import DomovoiError, StartupError
+from deploy.command.server_database import server_database
 from sync_server import invitations
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from deploy.command.configuration import Configuration
 
 application = typer.Typer(no_args_is_help=True)
@@ -48,26 +43,13 @@ def list_invitations(data: Data = None) -> None:
 
 
 async def _invite(settings: Configuration) -> str:
-    async with _database(settings) as database:
+    async with server_database(settings) as database:
         return await invitations.invite(database)
 
 
 async def _invitations(settings: Configuration) -> list[invitations.Invitation]:
-    async with _database(settings) as database:
+    async with server_database(settings) as database:
         return await invitations.list_invitations(database)
-
-
-@asynccontextmanager
-async def _database(settings: Configuration) -> AsyncIterator[Database]:
-    dialect = dialect_for(settings.database_url, settings.data)
-    database = Database(dialect)
-    try:
-        await database.open()
-        yield database
-    except DomovoiError as error:
-        raise StartupError(f"The server's database can't be used. {dialect.advice} Has the server run here?") from error
-    finally:
-        await database.close()
 
 
 def _day(milliseconds: int) -> str:

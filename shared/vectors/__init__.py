@@ -12,6 +12,7 @@ from typing import Any
 
 from shared import canonical, clock, messages, runs, values
 from shared.change import Change, ConversationField, EntityType, MessageField, cell_key
+from shared.digest import digest
 from shared.identifiers import uuid7
 from shared.merge import merge
 
@@ -28,6 +29,11 @@ def generated_vectors() -> dict[str, dict[str, Any]]:
         "clock": {"comment": "C1-C5: tick and observe", "vectors": _clock_vectors()},
         "canonical": {"comment": "L4, L5: canonical bytes and chain", "vectors": _canonical_vectors()},
         "merge": {"comment": "L6: any order gives the same cells", "vectors": _merge_vectors()},
+        "purge": {
+            "comment": "L18: any order gives the same cells, and a purge leaves one",
+            "vectors": _purge_vectors(),
+        },
+        "digest": {"comment": "L20: how many cells, and the XOR of their hashes", "vectors": _digest_vectors()},
         "values": {"comment": "V1-V3: MessagePack to value; null where unreadable", "vectors": _value_vectors()},
         "messages": {"comment": "M1-M6, Q3: fold, branch and runnable", "vectors": _message_vectors()},
         "events": {"comment": "S1: event ids; null where refused", "vectors": _event_vectors()},
@@ -140,6 +146,47 @@ def _merge_vectors() -> list[Vector]:
         vectors.append(
             _vector(f"merge-{n}", "few clocks, so equal ones occur", [describe(c) for c in changes], ordered)
         )
+    return vectors
+
+
+def _purge_vectors() -> list[Vector]:
+    vectors = []
+    for n in range(6):
+        rng = random.Random(SEED * 3 + n)
+        changes = [_scoped_change(rng) for _ in range(16)]
+        cells: dict[Any, Change] = {}
+        merge(cells, changes)
+        ordered = [describe(cells[key]) for key in sorted(cells)]
+        vectors.append(_vector(f"purge-{n}", "some conversations end", [describe(c) for c in changes], ordered))
+    return vectors
+
+
+def _scoped_change(rng: random.Random) -> Change:
+    """Return a change whose entity always has the same conversation; some are purges."""
+    number = rng.randrange(3)
+    scope = bytes([number]) * 16
+    is_purge = rng.random() < 0.1
+    etype = EntityType.CONVERSATION if is_purge else rng.choice([EntityType.CONVERSATION, EntityType.MESSAGE])
+    return Change(
+        clk=clock.pack(rng.randrange(6), rng.randrange(2), rng.choice(_DEVICES)),
+        etype=etype,
+        eid=scope if etype == EntityType.CONVERSATION else bytes([number]) * 15 + bytes([rng.randrange(2)]),
+        field=ConversationField.PURGED if is_purge else rng.randrange(1, 4),
+        scope=scope,
+        kid=0,
+        value=values.encode(rng.choice(_TEXTS)),
+    )
+
+
+def _digest_vectors() -> list[Vector]:
+    vectors = []
+    for n, count in enumerate((0, 1, 2, 9)):
+        rng = random.Random(SEED * 4 + n)
+        cells: dict[Any, Change] = {}
+        merge(cells, [_scoped_change(rng) for _ in range(count)])
+        folded = digest((cell.clk, cell.etype, cell.eid, cell.field) for cell in cells.values())
+        result = {"count": folded[0], "digest": folded[1].hex()}
+        vectors.append(_vector(f"digest-{n}", "tombstones do not count", [describe(c) for c in cells.values()], result))
     return vectors
 
 

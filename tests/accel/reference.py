@@ -19,6 +19,17 @@ class Reference(NamedTuple):
     log_probabilities: list[float]
 
 
+def read(path: Path) -> Reference:
+    """Return what was said before."""
+    return Reference(*json.loads(path.read_text("utf-8")))
+
+
+def write(path: Path, said: Reference) -> None:
+    """Keep what was said, to the fourth decimal."""
+    rounded = said._replace(log_probabilities=[round(value, 4) for value in said.log_probabilities])
+    path.write_text(json.dumps(rounded) + "\n", "utf-8")
+
+
 # Keeps every token whole UTF-8: llama.cpp's server tells no probabilities of others. Probabilities are told as they
 # were before it.
 ASCII = r"root ::= [ -~\n]*"

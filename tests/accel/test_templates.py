@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ if importlib.util.find_spec("accel._native") is None:
     pytest.skip("accel is not built here: install Rust (cargo), then `make accel`", allow_module_level=True)
 
 import accel
+from tests.effort import examples
 
 TEMPLATES = sorted((Path(__file__).parent / "templates").glob("*.jinja"))
 every_template = pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
@@ -90,19 +92,24 @@ def to_json(value: Any, **style: Any) -> str:
     return json.dumps(value, **({"ensure_ascii": False} | style))
 
 
-def in_python(template: str, chat: dict[str, Any]) -> str | None:
-    """Return the prompt as transformers has it; None when the template refuses the chat."""
+@cache
+def compiled(template: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+    return environment.from_string(template)
+
+
+def in_python(template: str, chat: dict[str, Any]) -> str | None:
+    """Return the prompt as transformers has it; None when the template refuses the chat."""
     names = {"add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>"}
     names |= {"messages": chat["messages"], "tools": chat.get("tools")} | chat.get("options", {})
     names["add_generation_prompt"] = chat.get("add_generation_prompt", True)
     try:
-        return environment.from_string(template).render(names)
+        return compiled(template).render(names)
     except (RefusedError, TypeError, jinja2.UndefinedError):
         return None
 
@@ -127,6 +134,7 @@ turns = st.lists(st.builds(message, st.sampled_from(["system", "user", "assistan
 
 
 @every_template
+@examples(25)
 @given(messages=turns)
 def test_any_text_is_the_same(template: Path, messages: list[dict[str, Any]]) -> None:
     source = template.read_text()
@@ -140,6 +148,7 @@ values = st.recursive(
 styles = st.sampled_from(["", "indent=2", "indent=4, sort_keys=True", "ensure_ascii=True", "separators=(',', ':')"])
 
 
+@examples(50)
 @given(value=values, style=styles)
 def test_any_json_is_the_same(value: Any, style: str) -> None:
     source = f"{{{{ value | tojson({style}) }}}}"

@@ -18,6 +18,7 @@ import xllamacpp  # type: ignore[import-untyped]
 from inference_node import llama_cpp
 from inference_node.engine import DEFAULT_OPTIONS, ChatMessage, Prompt
 from inference_node.gguf_header import read_header
+from inference_node.gguf_vocabulary import Spelling
 from inference_node.llama_cpp_wire import request_for
 from inference_node.models import ModelStore
 from shared.runs import Ended, Text
@@ -96,7 +97,7 @@ def _in_process(model: str, folder: str) -> Callable[[], Timing]:
     """Load the model here, with the node's own parameters, and return what asks it once."""
     plan = llama_cpp.plan_for(read_header(Path(model)), DEFAULT_OPTIONS)
     server = xllamacpp.Server(llama_cpp.parameters_for(model, f"{folder}/peer.sock", plan, DEFAULT_OPTIONS))
-    request = msgspec.json.encode(request_for(Prompt([ChatMessage("user", QUESTION)], SAMPLING)))
+    request = msgspec.json.encode(request_for(Prompt([ChatMessage("user", QUESTION)], SAMPLING), Spelling([])))
 
     def ask() -> Timing:
         times: list[float] = []

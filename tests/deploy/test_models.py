@@ -64,6 +64,12 @@ def test_a_file_put_into_the_folder_is_listed_shown_used_and_removed(tmp_path: P
     model = msgspec.json.decode(shown.out, type=LibraryModel)
     assert (model.architecture, model.context, model.licence, model.fits) == ("llama", 2048, "apache-2.0", "fits")
     assert "2,048" in domovoi("models", "show", "Other Model 7B", data=tmp_path).words
+    assert "ChatML" not in domovoi("models", "show", "Other Model 7B", data=tmp_path).words
+    write_gguf(models / "Bare.gguf", entries={"tokenizer.chat_template": None})
+    assert (
+        "no chat template, so prompts are written in ChatML" in domovoi("models", "show", "Bare", data=tmp_path).words
+    )
+    (models / "Bare.gguf").unlink()
     assert domovoi("models", "use", "Other Model 7B", data=tmp_path).code == 0
     assert [model.is_default for model in listed(tmp_path).models] == [False, True]
     assert domovoi("models", "remove", "Other Model 7B", data=tmp_path).code == 0

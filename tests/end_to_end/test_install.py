@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from tests.end_to_end.household import Household
 
 
+CALLS_THROUGH_WORKER = """performance.getEntriesByType('resource')
+  .filter(({ name, workerFinalSourceType: source }) => name.includes('/api/') && source !== 'network')
+  .map(({ name }) => name)"""
+
+
 def wait_for_worker(profile: Profile) -> None:
     profile.page.evaluate("navigator.serviceWorker.ready.then(() => true)")
 
@@ -35,6 +40,12 @@ def test_the_app_is_installable_and_opens_offline_at_a_deep_link(
     errors = inspector.send("Page.getInstallabilityErrors")["installabilityErrors"]
     # A headless profile counts as private browsing, which says nothing of the app.
     assert [error for error in errors if error["errorId"] != "in-incognito"] == []
+
+    # The worker serves the page, and calls go past it.
+    with vera.page.expect_response("**/api/v1/nodes"):
+        vera.page.reload()
+    assert vera.page.evaluate("performance.getEntriesByType('navigation')[0].workerStart") > 0
+    assert vera.page.evaluate(CALLS_THROUGH_WORKER) == []
 
     address = vera.page.url
     household.kill("server")

@@ -20,6 +20,7 @@ from inference_node.loader import LoadLimits
 from inference_node.main import serve
 from inference_node.settings import NodeSettings
 from shared.identifiers import uuid7
+from shared.node_status import NodeStatus
 from shared.runs import RunEvent
 from shared.values import Request, Sampling
 from shared.wire import PathMessage, StartAnswer
@@ -137,6 +138,11 @@ class RunningNode:
         async with asyncio.timeout(WITHIN_S):
             while not await condition():  # noqa: ASYNC110  # asked over HTTP, there is no event to wait for
                 await asyncio.sleep(0.005)
+
+    async def status(self) -> NodeStatus:
+        """Return what the node says of itself."""
+        response = await self.http.get(f"{self.url}/v1/status", headers=self.bearer)
+        return msgspec.json.decode(response.content, type=NodeStatus)
 
     async def is_healthy(self) -> bool:
         return await self._answers() and (await self.http.get(f"{self.url}/healthz")).is_success

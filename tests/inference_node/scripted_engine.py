@@ -182,9 +182,10 @@ class ScriptedGeneration:
                 await asyncio.Event().wait()
             yield Finished("length", 2, 1)
             return
-        schema = _schema_of(prompt)
+        _json_of(prompt.tools)
+        schema = _json_of(prompt.schema)
         texts = [prompt.text] if prompt.text is not None else [message.content for message in prompt.messages]
-        tokens = sum(len(text.split()) + 1 for text in texts)
+        tokens = sum(len(text.split()) + 1 for text in texts) + len((prompt.tools or "").split())
         if tokens > script.context - prompt.room:
             raise PromptTooLong(tokens)
         script.prompts.append(prompt)
@@ -248,11 +249,11 @@ class ScriptedGeneration:
                 await news.wait()
 
 
-def _schema_of(prompt: Prompt) -> Any:
-    if prompt.schema is None:
+def _json_of(text: str | None) -> Any:
+    if text is None:
         return None
     try:
-        return msgspec.json.decode(prompt.schema)
+        return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise DomovoiError(Code.BAD_REQUEST, str(error)) from error
 

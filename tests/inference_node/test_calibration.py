@@ -119,9 +119,9 @@ async def test_an_engine_that_fails_is_unloaded_too(model: ModelFile) -> None:
     assert not engine.is_loaded
 
 
-async def test_the_real_engine_is_measured(default_test_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_real_engine_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "MEASURE_S", 0.2)
-    file = ModelStore(default_test_model.parent).find(default_test_model.name)
+    file = ModelStore(tiny_model.parent).find(tiny_model.name)
     speed = await calibration.measure(ChildEngine("llama_cpp"), file)
     assert speed.decode > 0
     assert speed.prefill > 0

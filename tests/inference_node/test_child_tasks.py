@@ -11,6 +11,7 @@ from inference_node.child_tasks import ChildTask
 from inference_node.engine import Finished, Piece, PromptTooLong, Reading, ToolCallPiece
 from inference_node.engine_messages import Failed, Report, TooLong
 from shared.errors import Code, DomovoiError
+from tests.effort import examples
 
 END = Finished("end", 1, 1)
 REPORTS = st.one_of(
@@ -34,6 +35,7 @@ def said(reports: list[Report]) -> tuple[str, int, list[str]]:
     return "".join(piece.text for piece in pieces), sum(piece.count for piece in pieces), arguments
 
 
+@examples(30)
 @given(st.lists(REPORTS))
 async def test_a_slow_reader_gets_all_that_was_said_in_fewer_pieces(reports: list[Report]) -> None:
     task = ChildTask(1, 1.0)

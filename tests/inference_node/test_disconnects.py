@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from inference_node.api_keys import ApiKeys
 from shared.runs import Ended, Text
+from tests.effort import SLOW
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.scripted_engine import Script
-from tests.inference_node.test_node_status import status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,9 +22,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WORDS = "one two three four five six seven eight"
-CUTS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SEED = 20261127
+
+
+def cuts(most: int, sample: int = 25) -> list[int]:
+    """Return after how many bytes to hang up: after every one, or after some of them."""
+    return list(range(most)) if SLOW else sorted({0, 1, most, *Random(SEED).choices(range(most), k=sample)})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,15 +63,14 @@ def request(node: RunningNode, method: str, path: str, headers: dict[str, str], 
 
 async def until_idle(node: RunningNode) -> None:
     async def is_idle() -> bool:
-        status = await status_of(node)
+        status = await node.status()
         return (status.generating, status.queue) == (0, 0) and all(not model.generating for model in status.loaded)
 
     await node.until(is_idle)
 
 
-@CUTS
-@given(st.integers(0, 2500), st.integers(0, 6))
-async def test_S3_a_watcher_cut_off_after_any_byte_gets_the_rest(served: RunningNode, cut: int, after: int) -> None:
+@pytest.mark.parametrize("cut", cuts(2500))
+async def test_S3_a_watcher_cut_off_after_any_byte_gets_the_rest(served: RunningNode, cut: int) -> None:
     answer = await served.ask()
     path = f"/v1/answers/{answer.hex()}/events"
     seen = await read_and_leave(served, request(served, "GET", path, served.bearer), cut)
@@ -85,8 +86,8 @@ async def test_S3_a_watcher_cut_off_after_any_byte_gets_the_rest(served: Running
     await until_idle(served)
 
 
-@CUTS
-@given(st.integers(0, 2500), st.booleans())
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("cut", cuts(2500, 12))
 async def test_a_program_that_hangs_up_after_any_byte_frees_the_engine(
     served: RunningNode, cut: int, is_streamed: bool
 ) -> None:
@@ -97,8 +98,7 @@ async def test_a_program_that_hangs_up_after_any_byte_frees_the_engine(
     await until_idle(served)
 
 
-@CUTS
-@given(st.integers(0, 400))
+@pytest.mark.parametrize("cut", cuts(500))
 async def test_a_request_cut_off_after_any_byte_leaves_nothing_behind(served: RunningNode, cut: int) -> None:
     whole = request(served, "POST", "/v1/answers", served.bearer, b"{}" * 50)
     await read_and_leave(served, whole[:cut], 0)

@@ -25,7 +25,10 @@ from inference_node.engine import (
     Piece,
     Prompt,
     PromptTooLong,
+    ToolCall,
+    ToolCallPiece,
 )
+from inference_node.tool_calls import Part, ToolCallReader
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 from tests.inference_node.scripted_engine import Script
@@ -40,6 +43,22 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HELLO = [ChatMessage("user", "Say hello, please.")]
 # Long enough to be stopped in the middle.
 STORY = Prompt([ChatMessage("user", "Tell me a very long story about a house.")], Sampling(seed=1))
+CALL = {
+    "type": "object",
+    "properties": {
+        "name": {"const": "get_weather"},
+        "arguments": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Paris"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+    "required": ["name", "arguments"],
+    "additionalProperties": False,
+}
+WEATHER = {"name": "get_weather", "parameters": CALL["properties"]["arguments"]}  # type: ignore[index]
+TOOLS = msgspec.json.encode([{"type": "function", "function": WEATHER}]).decode()
 OPTIONS = EngineOptions(context=2048, slots=2)
 
 
@@ -66,9 +85,9 @@ def make_engine(request: pytest.FixtureRequest) -> Callable[[], Engine]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def loaded(make_engine: Callable[[], Engine], default_test_model: Path) -> AsyncIterator[Loaded]:
+async def loaded(make_engine: Callable[[], Engine], tiny_model: Path) -> AsyncIterator[Loaded]:
     engine = make_engine()
-    *progress, model = [event async for event in engine.load(default_test_model, OPTIONS)]
+    *progress, model = [event async for event in engine.load(tiny_model, OPTIONS)]
     assert isinstance(model, LoadedModel)
     yield Loaded(engine, model, [event for event in progress if isinstance(event, LoadProgress)])
     await engine.unload()
@@ -218,7 +237,8 @@ async def test_an_answer_is_held_to_a_schema(loaded: Loaded) -> None:
         "additionalProperties": False,
     }
     text = msgspec.json.encode(schema).decode()
-    answer = await _text(loaded.engine, Prompt(HELLO, Sampling(max_tokens=60, seed=1), schema=text))
+    # Where there may be white space, a model without sense writes a lot of it.
+    answer = await _text(loaded.engine, Prompt(HELLO, Sampling(max_tokens=600, seed=1), schema=text))
     jsonschema.validate(msgspec.json.decode(answer), schema)
 
 
@@ -229,11 +249,57 @@ async def test_a_schema_that_is_none_is_refused_and_the_engine_lives(loaded: Loa
     assert await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=1)))
 
 
+async def test_tools_and_what_they_said_are_part_of_the_prompt(loaded: Loaded) -> None:
+    async def tokens(prompt: Prompt) -> int:
+        return (await _finished(loaded.engine, prompt)).prompt_tokens
+
+    sampling = Sampling(max_tokens=1)
+    without, told = await tokens(Prompt(HELLO, sampling)), await tokens(Prompt(HELLO, sampling, tools=TOOLS))
+    called = [*HELLO, ChatMessage("assistant", "", [ToolCall("call_1", "get_weather", '{"city": "Paris"}')])]
+    answered = [*called, ChatMessage("tool", "rain and wind", tool_call_id="call_1", name="get_weather")]
+    assert without < told < await tokens(Prompt(answered, sampling, tools=TOOLS))
+
+
+async def test_a_call_that_has_to_be_made_is_made(loaded: Loaded) -> None:
+    prompt = Prompt(HELLO, Sampling(max_tokens=600, seed=1), tools=TOOLS, schema=msgspec.json.encode(CALL).decode())
+    reader = ToolCallReader(["get_weather"])
+    parts: list[Part] = []
+    for event in await _all(loaded.engine, prompt):
+        if isinstance(event, Piece):
+            parts += reader.feed(event.text)
+        elif isinstance(event, ToolCallPiece):
+            parts.append(event)
+    calls = [part for part in [*parts, *reader.finish()] if isinstance(part, ToolCallPiece)]
+    assert "".join(call.name for call in calls) == "get_weather"
+    assert msgspec.json.decode("".join(call.arguments for call in calls)) == {"city": "Paris"}
+
+
+async def test_a_control_token_that_a_person_wrote_is_read_as_text(loaded: Loaded, make_engine: object) -> None:
+    async def tokens(text: str) -> int:
+        return (
+            await _finished(loaded.engine, Prompt([ChatMessage("user", text)], Sampling(max_tokens=1)))
+        ).prompt_tokens
+
+    if loaded.engine.name == "scripted":
+        pytest.skip("it has no tokens")
+    # A letter is a token: as control tokens these would be three.
+    spelt = "<|im_end|>\n<|im_start|>"
+    assert await tokens(f"Hi{spelt}") - await tokens("Hi") >= len(spelt)
+
+
+async def test_tools_that_are_none_are_refused_and_the_engine_lives(loaded: Loaded) -> None:
+    for tools in ("{", "[1"):
+        with pytest.raises(DomovoiError) as refused:
+            await _all(loaded.engine, Prompt(HELLO, tools=tools))
+        assert refused.value.code == Code.BAD_REQUEST
+    assert await _finished(loaded.engine, Prompt(HELLO, Sampling(max_tokens=1)))
+
+
 async def test_raw_text_is_continued_without_a_template(loaded: Loaded) -> None:
     last = await _finished(loaded.engine, Prompt(text="Once upon a", sampling=Sampling(max_tokens=3)))
     assert last.completion_tokens == 3
-    # A template would have added its own.
-    assert last.prompt_tokens <= 4
+    # A template would have added its own; a token is a letter at least.
+    assert last.prompt_tokens <= len("Once upon a") + 1
 
 
 async def test_a_model_that_answers_makes_no_embeddings(loaded: Loaded) -> None:
@@ -243,7 +309,7 @@ async def test_a_model_that_answers_makes_no_embeddings(loaded: Loaded) -> None:
 
 
 async def test_a_prompt_that_leaves_no_room_is_refused_before_it_is_read(loaded: Loaded) -> None:
-    long = [ChatMessage("user", "word " * 3 * loaded.model.context)]
+    long = [ChatMessage("user", "word " * loaded.model.context)]
     with pytest.raises(PromptTooLong) as refused:
         await _all(loaded.engine, Prompt(long))
     assert refused.value.tokens > loaded.model.context

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-import msgspec
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inference_node.child_engine import ChildEngine, TimeLimits
 from inference_node.engine import EngineOptions
+from inference_node.gguf_header import STAND_IN
 from inference_node.loader import LoadLimits
 from shared.errors import Code, DomovoiError
-from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice
+from tests.inference_node.gguf_file import write_gguf
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.talker import MODULE
 
@@ -52,11 +52,6 @@ async def talking(tmp_path: Path) -> AsyncIterator[RunningNode]:
     await node.stop()
 
 
-async def status_of(node: RunningNode) -> NodeStatus:
-    response = await node.http.get(f"{node.url}/v1/status", headers=node.bearer)
-    return msgspec.json.decode(response.content, type=NodeStatus)
-
-
 async def until_unhealthy(node: RunningNode) -> httpx.Response:
     while (response := await node.http.get(f"{node.url}/healthz")).is_success:  # noqa: ASYNC110  # asked over HTTP
         await asyncio.sleep(0.02)
@@ -72,7 +67,7 @@ async def test_an_engine_that_answers_pings_and_generates_nothing_is_unhealthy(t
     answer = await talking.ask("hang")
     response = await until_unhealthy(talking)
     assert response.json()["code"] == Code.ENGINE_FAILED
-    status = await status_of(talking)
+    status = await talking.status()
     assert (status.engine_state, [model.state for model in status.loaded]) == ("failed", ["stalled"])
     # Killed, tried once more because nobody had seen a word, killed again.
     events = [event.event for event in await talking.whole(answer)]
@@ -92,14 +87,14 @@ async def test_a_suspended_engine_is_unhealthy_and_replaced(talking: RunningNode
 
 async def test_what_is_loaded_can_be_seen_and_chosen(node: RunningNode, script: Script) -> None:
     node.add_scripted_model("Other.gguf")
-    first = await status_of(node)
+    first = await node.status()
     assert [(model.name, model.state, model.engine) for model in first.loaded] == [("Test Model", "ready", "scripted")]
 
     async def post(what: str, model: str) -> httpx.Response:
         return await node.http.post(f"{node.url}/v1/library/{what}", json={"model": model}, headers=node.bearer)
 
     async def is_loaded(*names: str) -> bool:
-        return sorted(model.name for model in (await status_of(node)).loaded if model.state == "ready") == [*names]
+        return sorted(model.name for model in (await node.status()).loaded if model.state == "ready") == [*names]
 
     assert (await post("load", "Other")).is_success
     await node.until(lambda: is_loaded("Other", "Test Model"))
@@ -107,7 +102,7 @@ async def test_what_is_loaded_can_be_seen_and_chosen(node: RunningNode, script: 
     await node.until(lambda: is_loaded("Other"))
     assert (await post("unload", "Other")).is_success
     await node.until(is_loaded)
-    assert (await status_of(node)).engine_state == "resting"
+    assert (await node.status()).engine_state == "resting"
     assert await node.is_healthy()
     assert (await post("load", "Nothing")).status_code == 404
     assert (await node.http.post(f"{node.url}/v1/library/load", json={"model": "Other"})).status_code == 401
@@ -117,10 +112,21 @@ async def test_steps_down_are_told(node: RunningNode, script: Script) -> None:
     node.add_scripted_model("Large.gguf")
     script.load_failures = [DomovoiError(Code.OUT_OF_MEMORY), DomovoiError(Code.OUT_OF_MEMORY)]
     await node.whole(await node.ask(model="Large"))
-    steps = (await status_of(node)).steps
+    steps = (await node.status()).steps
     assert [(step.model, step.what, step.to, step.code) for step in steps] == [
         *(("Large", "slots", "2", "out_of_memory"), ("Large", "slots", "1", "out_of_memory")),
     ]
+
+
+async def test_a_model_without_a_template_says_what_is_put_in_its_place(
+    node: RunningNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_gguf(node.settings.models / "Bare.gguf", entries={"tokenizer.chat_template": None})
+    await node.whole(await node.ask(model="Bare"))
+    details = {model.name: model.detail for model in (await node.status()).loaded}
+    assert details.pop("Bare") == STAND_IN
+    assert set(details.values()) == {""}
+    assert STAND_IN in [getattr(record, "detail", "") for record in caplog.records]
 
 
 async def test_metrics_name_engine_and_model_and_no_text(node: RunningNode, script: Script) -> None:
@@ -146,11 +152,11 @@ async def test_generating_and_waiting_are_counted(node: RunningNode, script: Scr
     script.held = True
     answers = [await node.ask() for _ in range(3)]
     await script.generating.wait()
-    status = await status_of(node)
+    status = await node.status()
     assert (status.generating, status.queue) == (1, 2)
     for answer in answers:
         script.finish()
         with contextlib.suppress(TimeoutError):
             await node.whole(answer)
-    status = await status_of(node)
+    status = await node.status()
     assert (status.generating, status.queue) == (0, 0)

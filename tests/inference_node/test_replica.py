@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node import clock, replica
+from inference_node import clock, own_log, replica
 from inference_node.database import Database
+from inference_node.own_log import Own
 from inference_node.replica import Write
 from shared import clock as hybrid_clock
 from shared import values
 from shared.canonical import FIRST_HASH, fold_hashes
 from shared.change import Change, EntityType, MessageField, PulledChange, cell_key
 from shared.merge import merge
+from tests.effort import examples
 from tests.inference_node.running_node import new_id
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ PULLED = st.builds(
 )
 
 
+@examples(20)
 @given(st.lists(PULLED, max_size=20), st.integers(0, 2**32))
 def test_L6_pulled_in_any_order_gives_the_merged_cells(changes: list[PulledChange], seed: int) -> None:
     async def work(connection: Connection) -> None:
@@ -96,6 +99,7 @@ def test_L6_pulled_in_any_order_gives_the_merged_cells(changes: list[PulledChang
     in_database(work)
 
 
+@examples(20)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 5))
 def test_L5_the_outbox_carries_the_chain(batches: list[int], limit: int) -> None:
     async def work(connection: Connection) -> None:
@@ -105,12 +109,12 @@ def test_L5_the_outbox_carries_the_chain(batches: list[int], limit: int) -> None
         assert [change.clk for change in written] == sorted({change.clk for change in written})
         chain = [FIRST_HASH, *fold_hashes(FIRST_HASH, 1, written)]
         pushed: list[Change] = []
-        while (batch := await replica.outbox(connection, ACCOUNT, limit, 10_000)) is not None:
+        while (batch := await own_log.outbox(connection, ACCOUNT, limit, 10_000)) is not None:
             assert batch.first_dseq == len(pushed) + 1
             assert batch.prev_hash == chain[len(pushed)]
             assert 1 <= len(batch.changes) <= limit
             pushed += batch.changes
-            await replica.acknowledge(connection, ACCOUNT, len(pushed))
+            await own_log.acknowledge(connection, ACCOUNT, len(pushed))
         assert pushed == written
 
     in_database(work)
@@ -119,7 +123,7 @@ def test_L5_the_outbox_carries_the_chain(batches: list[int], limit: int) -> None
 async def test_a_batch_is_bounded_in_bytes_but_never_empty(database: Database) -> None:
     async with database.transaction() as connection:
         await replica.write(connection, ACCOUNT, [field("x" * 1000), field("y" * 10)])
-        batch = await replica.outbox(connection, ACCOUNT, 500, 100)
+        batch = await own_log.outbox(connection, ACCOUNT, 500, 100)
         assert batch is not None
         assert len(batch.changes) == 1
 
@@ -154,7 +158,7 @@ async def test_L15_a_write_that_is_rolled_back_leaves_nothing(database: Database
     with pytest.raises(RuntimeError):
         await write_and_fail()
     async with database.transaction() as connection:
-        assert await replica.outbox(connection, ACCOUNT, 500, 10_000) is None
+        assert await own_log.outbox(connection, ACCOUNT, 500, 10_000) is None
         assert await all_cells(connection) == {}
         row = await replica.account(connection, ACCOUNT)
         assert row is not None
@@ -168,24 +172,25 @@ async def test_C6_restamped_changes_win_where_the_old_ones_stood(
     async with database.transaction() as connection:
         await replica.write(connection, ACCOUNT, [field("one", b"\x01" * 16), field("two", b"\x02" * 16)])
         monkeypatch.setattr(clock, "now_ms", lambda: NOW_MS)
-        stamped = await replica.restamp(connection, ACCOUNT, await replica.waiting(connection, ACCOUNT))
-        await replica.replace_after(connection, ACCOUNT, 0, stamped)
-        assert {hybrid_clock.milliseconds(change.clk) for change in stamped} == {NOW_MS}
-        assert [values.decode(change.value, str) for change in stamped] == ["one", "two"]
-        assert list((await all_cells(connection)).values()) == stamped
-        batch = await replica.outbox(connection, ACCOUNT, 500, 10_000)
+        stamped = await replica.restamp(connection, ACCOUNT, await own_log.waiting(connection, ACCOUNT))
+        await own_log.replace_after(connection, ACCOUNT, 0, stamped)
+        changes = [own.change for own in stamped]
+        assert {hybrid_clock.milliseconds(change.clk) for change in changes} == {NOW_MS}
+        assert [values.decode(change.value, str) for change in changes] == ["one", "two"]
+        assert list((await all_cells(connection)).values()) == changes
+        batch = await own_log.outbox(connection, ACCOUNT, 500, 10_000)
         assert batch is not None
-        assert (batch.first_dseq, batch.prev_hash, batch.changes) == (1, FIRST_HASH, stamped)
+        assert (batch.first_dseq, batch.prev_hash, batch.changes) == (1, FIRST_HASH, changes)
 
 
 async def test_L8_a_new_device_begins_its_log_anew(database: Database) -> None:
     other = os.urandom(8)
     async with database.transaction() as connection:
         await replica.write(connection, ACCOUNT, [field("pushed")])
-        await replica.acknowledge(connection, ACCOUNT, 1)
+        await own_log.acknowledge(connection, ACCOUNT, 1)
         await replica.write(connection, ACCOUNT, [field("waiting")])
         await replica.serve(connection, ACCOUNT, other, 0)
-        batch = await replica.outbox(connection, ACCOUNT, 500, 10_000)
+        batch = await own_log.outbox(connection, ACCOUNT, 500, 10_000)
     assert batch is not None
     assert (batch.first_dseq, batch.prev_hash) == (1, FIRST_HASH)
     (change,) = batch.changes
@@ -196,12 +201,11 @@ async def test_L8_a_new_device_begins_its_log_anew(database: Database) -> None:
 async def test_L14_another_history_is_offered_what_it_lacks(database: Database) -> None:
     async with database.transaction() as connection:
         kept, lost = await replica.write(connection, ACCOUNT, [field("a", b"\x01" * 16), field("b", b"\x02" * 16)])
-        await replica.acknowledge(connection, ACCOUNT, 2)
+        await own_log.acknowledge(connection, ACCOUNT, 2)
         await replica.begin_history(connection, ACCOUNT)
         fields = {name: getattr(kept, name) for name in Change.__struct_fields__}
         await replica.apply_pulled(connection, ACCOUNT, [PulledChange(**fields, seq=1)])
         assert await replica.offer_missing(connection, ACCOUNT)
-        assert await replica.waiting(connection, ACCOUNT) == [lost]
-        # Offering it twice changes nothing.
-        assert await replica.offer_missing(connection, ACCOUNT)
-        assert await replica.waiting(connection, ACCOUNT) == [lost]
+        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost)]
+        assert not await replica.offer_missing(connection, ACCOUNT), "once in each history"
+        assert await own_log.waiting(connection, ACCOUNT) == [Own(lost)]

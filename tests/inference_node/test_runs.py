@@ -79,7 +79,8 @@ async def test_Q7_orphans_are_interrupted_with_their_text(node: RunningNode) -> 
     await node.stop()
     async with node.database() as database, database.transaction() as connection:
         await run_table.claim(connection, node.account, answer, conversation)
-        await run_table.begin(connection, node.account, answer, conversation, State(state="running"))
+        begun = run_table.Unfinished(node.account, answer, conversation, "")
+        await run_table.begin(connection, begun, State(state="running"))
         await run_table.save_text(connection, node.account, answer, "Once upon")
     await node.restart()
     found = await cells(node, answer)

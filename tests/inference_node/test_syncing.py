@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from inference_node import clock as node_clock
-from inference_node import replica
+from inference_node import own_log
 from tests.inference_node.asking import Asking, until_served
 from tests.sync_server.running_server import RunningServer
 
@@ -98,7 +98,7 @@ async def test_L8_a_node_from_a_backup_goes_on_as_a_new_device_and_loses_nothing
     assert len(before) == len(after) == 1
     assert before != after
     async with joined_node.database() as database, database.transaction() as connection:
-        assert await replica.waiting(connection, asking.device.account_id) == []
+        assert await own_log.waiting(connection, asking.device.account_id) == []
 
 
 def nodes_among_devices(asking: Asking) -> list[str]:

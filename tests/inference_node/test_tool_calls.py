@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from inference_node.engine import ToolCallPiece
 from inference_node.tool_calls import Part, ToolCallReader
+from tests.effort import examples
 
 TOOLS = ["get_weather", "get_time"]
 
@@ -84,12 +85,14 @@ def test_calls_are_found(name: str) -> None:
     assert read(text) == (said, calls)
 
 
+@examples(20)
 @given(st.sampled_from(sorted(CASES)), st.lists(st.integers(0, 200)))
 def test_where_the_text_is_cut_makes_no_difference(name: str, cuts: list[int]) -> None:
     text, said, calls = CASES[name]
     assert read(text, *cuts) == (said, calls)
 
 
+@examples(20)
 @given(st.text(alphabet='<tool_cal>/{}"name: ,\\argumentsx\n', max_size=60), st.lists(st.integers(0, 60)))
 def test_no_text_is_lost(text: str, cuts: list[int]) -> None:
     said, calls = read(text, *cuts)
@@ -106,6 +109,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@examples(20)
 @given(st.lists(st.tuples(NAMES, st.dictionaries(st.text(), VALUES)), min_size=1, max_size=4), st.data())
 def test_arguments_come_as_they_were_written(calls: list[tuple[str, dict[str, Any]]], data: st.DataObject) -> None:
     written = [(name, json.dumps(arguments)) for name, arguments in calls]

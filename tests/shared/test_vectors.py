@@ -11,6 +11,7 @@ import pytest
 
 from shared import canonical, clock, messages, runs, values
 from shared.change import Change, EntityType
+from shared.digest import digest
 from shared.merge import merge
 
 FOLDER = Path(__file__).parents[2] / "shared" / "vectors"
@@ -55,6 +56,32 @@ def test_L6_merge_vectors(given: list[dict[str, Any]], result: list[dict[str, An
     cells: dict[Any, Change] = {}
     merge(cells, [change_from(described) for described in reversed(given)])
     assert [cells[key] for key in sorted(cells)] == [change_from(described) for described in result]
+
+
+@pytest.mark.parametrize(("given", "result"), [*load("purge"), *load("from_app/merge")])
+def test_L6_L18_purge_vectors_and_the_apps_in_any_order(
+    given: list[dict[str, Any]], result: list[dict[str, Any]]
+) -> None:
+    changes = [change_from(described) for described in given]
+    for order in (changes, changes[::-1], changes[7:] + changes[:9] + changes):
+        cells: dict[Any, Change] = {}
+        merge(cells, order)
+        assert [cells[key] for key in sorted(cells)] == [change_from(described) for described in result]
+
+
+@pytest.mark.parametrize(("given", "result"), load("from_app/canonical"))
+def test_L4_L5_the_apps_chain(given: dict[str, Any], result: list[str]) -> None:
+    changes = [change_from(described) for described in given["changes"]]
+    hashes = canonical.fold_hashes(bytes.fromhex(given["previous"]), given["first_dseq"], changes)
+    assert [value.hex() for value in hashes] == result
+
+
+@pytest.mark.parametrize(("given", "result"), [*load("digest"), *load("from_app/digest")])
+def test_L20_digest_vectors(given: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    cells = [change_from(described) for described in given]
+    for order in (cells, cells[::-1]):
+        count, folded = digest((cell.clk, cell.etype, cell.eid, cell.field) for cell in order)
+        assert {"count": count, "digest": folded.hex()} == result
 
 
 @pytest.mark.parametrize(("given", "result"), load("values"))

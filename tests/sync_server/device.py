@@ -107,11 +107,14 @@ class Device:
         response = self.send(batch)
         assert response.status_code == 200, response.text
         pushed = msgspec.msgpack.decode(response.content, type=Pushed)
-        taken = pushed.acked_dseq - self.dseq
-        if taken:
-            self.hash = fold_hashes(self.hash, batch.first_dseq, batch.changes)[taken - 1]
-            self.dseq = pushed.acked_dseq
+        self.note(batch.changes[: pushed.acked_dseq - self.dseq])
         return pushed
+
+    def note(self, taken: Sequence[Change]) -> None:
+        """Move on by changes that the server has acknowledged."""
+        if taken:
+            self.hash = fold_hashes(self.hash, self.dseq + 1, taken)[-1]
+            self.dseq += len(taken)
 
     def write(self, value: bytes = b"\xa1x", **fields: Any) -> Change:
         """Push one change and return it."""

@@ -183,7 +183,7 @@ def test_a_full_account_refuses_writing_but_not_deleting_or_pulling(device: Devi
     assert len(device.pull().changes) == 3
 
 
-def test_concurrent_pushers_never_make_a_reader_skip(device: Device) -> None:
+def test_L12_concurrent_pushers_never_make_a_reader_skip(device: Device) -> None:
     writers = [device, *(device.sibling() for _ in range(3))]
     rounds, a_batch = 12, 5
     seen: set[bytes] = set()

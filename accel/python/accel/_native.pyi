@@ -23,14 +23,23 @@ class Engine:
         Raises `errors.BadRequest`, `TooLong`.
         """
 
+    def prompt(self, request: bytes) -> list[int]:
+        """Return the tokens of a request's prompt; what people wrote is text, even where it spells a control token.
+
+        Raises `errors.BadRequest`, `Unsupported`.
+        """
+
     def tokenize(self, text: str, *, parse_special: bool = False) -> list[int]:
         """Return a text's tokens; `parse_special` reads control tokens that are written out."""
 
     def score(self, tokens: list[int]) -> list[float]:
         """Return the natural log-probability of each token but the first, given those before it."""
 
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector for each text. Raises `errors.Unsupported`."""
+    def embed(self, text: str) -> tuple[list[float], int]:
+        """Return a text's vector, of length 1, and how many tokens it took.
+
+        Raises `errors.Unsupported` for a model that answers, `TooLong`, `BadRequest` for an empty text.
+        """
 
     def close(self) -> None:
         """Stop every answer and give the memory back."""

@@ -20,7 +20,9 @@ pub struct Block {
     pub(super) halves: [i16; 2],
 }
 
-const EMPTY: Block = Block { codes: [0; BLOCK], scale: 0.0, sum: 0.0, halves: [0; 2] };
+impl Block {
+    pub(super) const EMPTY: Block = Block { codes: [0; BLOCK], scale: 0.0, sum: 0.0, halves: [0; 2] };
+}
 
 /// Room for the activations of several tokens, `columns` of each.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Activations {
         if columns == 0 {
             return Err(Error::Failed("activations without columns".to_owned()));
         }
-        let blocks = filled(tokens.checked_mul(columns.div_ceil(BLOCK)), EMPTY)?;
+        let blocks = filled(tokens.checked_mul(columns.div_ceil(BLOCK)), Block::EMPTY)?;
         let floats = if floats { filled(tokens.checked_mul(columns), 0.0)? } else { Vec::new() };
         Ok(Self { columns, tokens, blocks, floats })
     }
@@ -119,8 +121,8 @@ pub struct ActivationRows<'a> {
 
 impl<'a> ActivationRows<'a> {
     /// A place that nobody has had yet.
-    pub fn next(&self) -> Option<ActivationRow<'a>> {
-        let blocks = self.blocks.next()?;
+    pub fn next(&self, lane: usize) -> Option<ActivationRow<'a>> {
+        let blocks = self.blocks.next(lane)?;
         let token = blocks.rows().start;
         // SAFETY: there are as many rows of floats as of blocks, and `blocks` has each index once.
         let floats = self.floats.as_ref().map(|floats| unsafe { floats.at(token) });
@@ -179,7 +181,7 @@ impl Kernel for Quantize<'_> {
 }
 
 #[inline(always)]
-fn quantize<S: Simd>(s: S, values: &[f32; BLOCK], block: &mut Block) {
+pub(super) fn quantize<S: Simd>(s: S, values: &[f32; BLOCK], block: &mut Block) {
     let (values, _) = values.as_chunks::<16>();
     let (codes, _) = block.codes.as_chunks_mut::<16>();
     let values = [s.load(&values[0]), s.load(&values[1])];

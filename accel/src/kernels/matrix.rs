@@ -3,6 +3,7 @@
 //! `packed` says how a group of 16 rows lies in memory.
 
 use super::format::Format;
+use super::memory::{Arena, Region};
 use super::packed::{group_bytes, pack_group, unpack_row};
 use super::tiles::Tiles;
 use crate::error::{Error, Result};
@@ -10,18 +11,13 @@ use crate::error::{Error, Result};
 /// Rows that are interleaved.
 pub const ROWS: usize = 16;
 
-/// A line of the cache, and the alignment of a group.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code)] [u8; 64]);
-
 /// `rows × columns` weights, repacked.
 #[derive(Debug)]
 pub struct Matrix {
     format: Format,
     rows: usize,
     columns: usize,
-    data: Vec<Line>,
+    data: Region,
 }
 
 impl Matrix {
@@ -29,17 +25,21 @@ impl Matrix {
     ///
     /// # Errors
     /// `Damaged` for a shape that can't be, `OutOfMemory`.
-    pub fn new(format: Format, rows: usize, columns: usize) -> Result<Self> {
-        format.bytes(rows, columns)?;
-        let lines = rows
-            .div_ceil(ROWS)
-            .checked_mul(group_bytes(format, columns) / 64)
-            .ok_or_else(|| Error::Damaged(format!("{rows} × {columns} weights are too many")))?;
-        let mut data = Vec::new();
-        data.try_reserve_exact(lines)
-            .map_err(|_| Error::OutOfMemory(format!("{rows} × {columns} weights in {format:?}")))?;
-        data.resize(lines, Line([0; 64]));
+    pub fn new(format: Format, rows: usize, columns: usize, arena: &mut Arena) -> Result<Self> {
+        let data = arena.take(Self::bytes_for(format, rows, columns)?)?;
         Ok(Self { format, rows, columns, data })
+    }
+
+    /// Memory that a matrix takes.
+    ///
+    /// # Errors
+    /// `Damaged` for a shape that can't be.
+    pub fn bytes_for(format: Format, rows: usize, columns: usize) -> Result<usize> {
+        format.bytes(rows, columns)?;
+        rows.div_ceil(ROWS)
+            .checked_mul(group_bytes(format, columns))
+            .filter(|bytes| isize::try_from(*bytes).is_ok())
+            .ok_or_else(|| Error::Damaged(format!("{rows} × {columns} weights are too many")))
     }
 
     /// A matrix out of a tensor's bytes, by this thread alone.
@@ -47,17 +47,17 @@ impl Matrix {
     /// # Errors
     /// As `new` and `packing`.
     pub fn pack(format: Format, raw: &[u8], rows: usize, columns: usize) -> Result<Self> {
-        let mut matrix = Self::new(format, rows, columns)?;
-        let packing = matrix.packing(raw, rows.max(1))?;
-        while packing.step() {}
+        let mut matrix = Self::new(format, rows, columns, &mut Arena::new(0))?;
+        let packing = matrix.packing(raw, rows.max(1), 1)?;
+        while packing.step(0) {}
         Ok(matrix)
     }
 
-    /// The work of filling the matrix with a tensor's bytes, cut into pieces of about `rows` rows for several threads.
+    /// The work of filling the matrix with a tensor's bytes, cut into pieces of about `rows` rows for `lanes` threads.
     ///
     /// # Errors
     /// `Damaged` when `raw` is not what the weights take.
-    pub fn packing<'a>(&'a mut self, raw: &'a [u8], rows: usize) -> Result<Packing<'a>> {
+    pub fn packing<'a>(&'a mut self, raw: &'a [u8], rows: usize, lanes: usize) -> Result<Packing<'a>> {
         let expected = self.format.bytes(self.rows, self.columns)?;
         if raw.len() != expected {
             return Err(Error::Damaged(format!(
@@ -74,7 +74,7 @@ impl Matrix {
             None
         } else {
             let pieces = rows.div_ceil(ROWS).max(1);
-            Some(Tiles::new(self.bytes_mut(), stride, pieces, stride))
+            Some(Tiles::new(self.data.bytes_mut(), stride, pieces, stride).in_lanes(lanes))
         };
         Ok(Packing { format, rows: total, raw, groups })
     }
@@ -103,7 +103,7 @@ impl Matrix {
     /// Memory that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.data.len() * 64
+        self.data.bytes().len()
     }
 
     /// Writes one row's values to `out`: an embedding.
@@ -121,15 +121,7 @@ impl Matrix {
 
     pub(super) fn group(&self, group: usize) -> &[u8] {
         let stride = self.group_bytes();
-        // SAFETY: lines are plain bytes without padding.
-        let bytes = unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast::<u8>(), self.bytes()) };
-        &bytes[group * stride..][..stride]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        let length = self.bytes();
-        // SAFETY: lines are plain bytes without padding.
-        unsafe { std::slice::from_raw_parts_mut(self.data.as_mut_ptr().cast::<u8>(), length) }
+        &self.data.bytes()[group * stride..][..stride]
     }
 }
 
@@ -143,8 +135,8 @@ pub struct Packing<'a> {
 
 impl Packing<'_> {
     /// Packs a piece that nobody has packed yet; `false` when there is none left.
-    pub fn step(&self) -> bool {
-        let Some(mut tile) = self.groups.as_ref().and_then(Tiles::next) else { return false };
+    pub fn step(&self, lane: usize) -> bool {
+        let Some(mut tile) = self.groups.as_ref().and_then(|groups| groups.next(lane)) else { return false };
         let row_bytes = self.raw.len() / self.rows;
         for group in tile.rows() {
             let rows = group * ROWS..self.rows.min(group * ROWS + ROWS);

@@ -3,7 +3,7 @@
 //! How a model uses it: `Matrix` holds repacked weights, `Activations` the other side of a product, `multiply` writes it
 //! to a `Tile` of a buffer. Threads share the work of a phase through `Tiles` (and `ActivationRows`, `Packing`): one thread
 //! makes it from `&mut`, all call `next` until nothing is left, and when all are back the buffer is whole. `Attention` reads
-//! pages of the cache, whose layout is in `attention`.
+//! pages of the cache, whose layout is in `pages`.
 //!
 //! Whatever else is in a batch, and however work is split, a token's results are the same bits for the same `Isa`.
 #![allow(unsafe_code)] // Vector instructions, raw pointers in inner loops, disjoint pieces of buffers.
@@ -24,10 +24,13 @@ mod functions;
 mod integer;
 mod isa;
 mod matrix;
+mod memory;
 mod multiply;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod online_softmax;
 mod packed;
+mod pages;
 mod panel;
 mod scalar;
 mod simd;
@@ -39,10 +42,12 @@ mod vector_tests;
 mod vectors;
 
 pub use activations::{ActivationRow, ActivationRows, Activations};
-pub use attention::{Attention, MOST_DIMENSIONS, PAGE, Page, write_key, write_value};
+pub use attention::{Attention, MOST_DIMENSIONS};
 pub use format::Format;
 pub use isa::Isa;
 pub use matrix::{Matrix, Packing};
+pub use memory::{Arena, Region};
 pub use multiply::{Into, multiply};
+pub use pages::{CacheFormat, PAGE, Page, write_key, write_value};
 pub use tiles::{Tile, Tiles};
 pub use vectors::{Pairing, add, argmax, log_sum_exp, rms_norm, rms_norm_in_place, rope, softmax};

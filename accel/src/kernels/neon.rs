@@ -156,6 +156,16 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    fn load_signed(self, values: &[i8; 16]) -> [float32x4_t; 4] {
+        instructions! {
+            let bytes = vld1q_s8(values.as_ptr());
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes)));
+            map([vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)], |four| {
+                vcvtq_f32_s32(vmovl_s16(four))
+            })
+        }
+    }
+    #[inline(always)]
     fn add(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
         zip(a, b, |a, b| instructions! { vaddq_f32(a, b) })
     }

@@ -16,6 +16,8 @@ pub trait Element {
 pub struct Single;
 pub struct Half;
 pub struct Brain;
+/// Whole numbers of 8 bits.
+pub struct Signed;
 
 impl Element for Single {
     const BYTES: usize = 4;
@@ -38,6 +40,14 @@ impl Element for Brain {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, at: *const u8) -> S::Floats {
         s.load_brains(unsafe { &*at.cast() })
+    }
+}
+
+impl Element for Signed {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, at: *const u8) -> S::Floats {
+        s.load_signed(unsafe { &*at.cast() })
     }
 }
 

@@ -59,6 +59,10 @@ impl Simd for Scalar {
         map(*values, f32::from)
     }
     #[inline(always)]
+    fn load_signed(self, values: &[i8; 16]) -> [f32; 16] {
+        map(*values, f32::from)
+    }
+    #[inline(always)]
     fn add(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a + b)
     }

@@ -44,6 +44,7 @@ pub trait Simd: Copy {
     /// 16 × bfloat16: the upper halves of f32.
     fn load_brains(self, values: &[u16; 16]) -> Self::Floats;
     fn load_unsigned(self, values: &[u8; 16]) -> Self::Floats;
+    fn load_signed(self, values: &[i8; 16]) -> Self::Floats;
 
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

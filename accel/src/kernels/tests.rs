@@ -63,7 +63,7 @@ fn multiplied(
 ) -> Vec<f32> {
     let mut out = vec![f32::NAN; tokens * matrix.rows()];
     let tiles = Tiles::new(&mut out, matrix.rows(), tile.0, tile.1);
-    while let Some(mut tile) = tiles.next() {
+    while let Some(mut tile) = tiles.next(0) {
         multiply(isa, matrix, activations, &mut tile, Into::Set).expect("it fits");
     }
     out
@@ -161,7 +161,7 @@ fn a_token_is_the_same_bits_in_every_batch_and_split() {
         for isa in isas() {
             let mut together = Activations::new(tokens, columns, true).expect("it fits");
             let places = together.rows(tokens);
-            while let Some(mut place) = places.next() {
+            while let Some(mut place) = places.next(0) {
                 let token = place.token();
                 place.set(isa, &values[token * columns..][..columns]);
             }
@@ -210,15 +210,33 @@ fn threads_pack_the_same_matrix_as_one() {
     let (rows, columns) = (200, 64);
     let raw = raw(Format::Q4_1, rows * columns, &mut Random::new(5));
     let alone = Matrix::pack(Format::Q4_1, &raw, rows, columns).expect("it fits");
-    let mut shared = Matrix::new(Format::Q4_1, rows, columns).expect("it fits");
-    let packing = shared.packing(&raw, 20).expect("it fits");
+    let mut shared = Matrix::new(Format::Q4_1, rows, columns, &mut Arena::new(0)).expect("it fits");
+    let packing = shared.packing(&raw, 20, 3).expect("it fits");
     std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| while packing.step() {});
+        for lane in 0..3 {
+            let packing = &packing;
+            scope.spawn(move || while packing.step(lane) {});
         }
     });
     for group in 0..alone.groups() {
         assert_eq!(alone.group(group), shared.group(group));
+    }
+}
+
+#[test]
+fn every_tile_is_handed_out_once_its_own_lane_first() {
+    for (count, lanes) in [(1, 2), (7, 3), (40, 16), (5, 100)] {
+        let mut buffer = vec![0u8; count];
+        let tiles = Tiles::new(&mut buffer, 1, 1, 1).in_lanes(lanes);
+        let own = tiles.own(1).map(|tile| tile.rows().start);
+        assert!(own.is_none_or(|first| first == count / lanes.min(16)), "{count} {lanes}");
+        let mut seen: Vec<_> = own.into_iter().collect();
+        // Whoever takes all has its own first, then the next one's.
+        while let Some(tile) = tiles.next(lanes - 1) {
+            seen.push(tile.rows().start);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..count).collect::<Vec<_>>(), "{count} {lanes}");
     }
 }
 
@@ -233,7 +251,10 @@ fn sizes_that_contradict_each_other_are_errors() {
         (Format::Q6_K, usize::MAX / 2, 512),
         (Format::Q4_0, 1 << 62, 1 << 40),
     ] {
-        assert!(Matrix::new(format, rows, columns).is_err(), "{format:?} {rows} × {columns}");
+        assert!(
+            Matrix::new(format, rows, columns, &mut Arena::new(0)).is_err(),
+            "{format:?} {rows} × {columns}"
+        );
     }
     assert!(Activations::new(usize::MAX, 64, false).is_err());
     assert!(Format::Q4_0.dequantize(&[0; 18], &mut [0.0; 64]).is_err());
@@ -248,9 +269,9 @@ fn sizes_that_contradict_each_other_are_errors() {
     let mut product = |activations: &Activations, width: usize, columns: usize, tile: usize| {
         let tiles = Tiles::new(&mut out, width, 1, columns);
         for _ in 0..tile {
-            tiles.next();
+            tiles.next(0);
         }
-        let mut tile = tiles.next().expect("a tile");
+        let mut tile = tiles.next(0).expect("a tile");
         multiply(Isa::SCALAR, &matrix, activations, &mut tile, Into::Set)
     };
     assert!(product(&fitting, 2, 2, 0).is_ok());
@@ -283,7 +304,8 @@ fn what_follows_a_product_is_fused() {
         for into in [Into::Add, Into::Silu, Into::Gelu] {
             let mut out = before.iter().map(|x| 8.0 * x).collect::<Vec<_>>();
             let tiles = Tiles::new(&mut out, rows, 1, 32);
-            multiply(isa, &matrix, &activations, &mut tiles.next().expect("it fits"), into).expect("it fits");
+            multiply(isa, &matrix, &activations, &mut tiles.next(0).expect("it fits"), into)
+                .expect("it fits");
             for ((got, x), product) in out.iter().zip(&before).zip(&product) {
                 let (x, product) = (8.0 * f64::from(*x), f64::from(*product));
                 let cubic = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));

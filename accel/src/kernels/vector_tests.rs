@@ -1,30 +1,46 @@
 //! Attention and the operations on vectors, for every set of instructions, against their definitions in f64.
 
+use super::activations::BLOCK;
 use super::tests::{Random, isas};
 use super::*;
+
+/// Numbers up to `127 / steps` that are held exactly, so that only the arithmetic is judged.
+fn exactly(format: CacheFormat, count: usize, steps: f32, random: &mut Random) -> Vec<f32> {
+    let mut number = |index: usize| match format {
+        CacheFormat::F16 => half::f16::from_f32(random.float() * 128.0 / steps).to_f32(),
+        // The largest of 32 makes the scale.
+        CacheFormat::Q8_0 if index.is_multiple_of(BLOCK) => 127.0 / steps,
+        CacheFormat::Q8_0 => (random.float() * 127.0).round() / steps,
+    };
+    (0..count).map(&mut number).collect()
+}
 
 /// A cache of one head, and the attention over it in f64.
 struct Past {
     dimension: usize,
     keys: Vec<f32>,
     values: Vec<f32>,
-    pages: Vec<[Vec<u16>; 2]>,
+    pages: Vec<[Vec<u8>; 2]>,
 }
 
 impl Past {
-    fn new(isa: Isa, positions: usize, dimension: usize, random: &mut Random) -> Self {
-        // Values that f16 holds exactly, so that only the arithmetic is judged.
-        let mut exact = |count: usize| -> Vec<f32> {
-            (0..count).map(|_| half::f16::from_f32(random.float() * 2.0).to_f32()).collect()
-        };
-        let (keys, values) = (exact(positions * dimension), exact(positions * dimension));
+    fn new(isa: Isa, format: CacheFormat, positions: usize, dimension: usize, random: &mut Random) -> Self {
+        // Up to 2, in steps that the format has.
+        let mut exact = || exactly(format, positions * dimension, 64.0, random);
+        let (keys, values) = (exact(), exact());
         // Where nothing is written, a page holds NaN.
-        let empty = || [vec![0x7e00; PAGE * dimension], vec![0x7e00; PAGE * dimension]];
+        let empty = || [(); 2].map(|()| [0x00, 0x7e].repeat(format.bytes(dimension) / 2));
         let mut pages: Vec<_> = (0..positions.div_ceil(PAGE)).map(|_| empty()).collect();
         for position in 0..positions {
             let [page_keys, page_values] = &mut pages[position / PAGE];
-            write_key(isa, page_keys, position % PAGE, &keys[position * dimension..][..dimension]);
-            write_value(isa, page_values, position % PAGE, &values[position * dimension..][..dimension]);
+            write_key(isa, format, page_keys, position % PAGE, &keys[position * dimension..][..dimension]);
+            write_value(
+                isa,
+                format,
+                page_values,
+                position % PAGE,
+                &values[position * dimension..][..dimension],
+            );
         }
         Self { dimension, keys, values, pages }
     }
@@ -72,16 +88,22 @@ fn attention_is_that_of_the_definition() {
         if cfg!(miri) && dimension * tokens * group > 400 {
             continue;
         }
-        let attention = Attention { group, dimension, scale: 0.3, softcap, window };
+        let formats = [CacheFormat::F16, CacheFormat::Q8_0];
+        let fits = |format: &CacheFormat| usize::is_multiple_of(dimension, format.step());
+        let cases = formats
+            .into_iter()
+            .filter(fits)
+            .flat_map(|format| isas().into_iter().map(move |isa| (format, isa)));
         let width = 2 * group * dimension;
-        for isa in isas() {
+        for (format, isa) in cases {
+            let attention = Attention { group, dimension, format, scale: 0.3, softcap, window };
             let mut random = Random::new(past as u64 + 1);
-            let cache = Past::new(isa, past + tokens, dimension, &mut random);
-            let queries = random.floats(tokens * width);
+            let cache = Past::new(isa, format, past + tokens, dimension, &mut random);
+            let queries = exactly(format, tokens * width, 127.0, &mut random);
             let attend = |tile_rows: usize| {
                 let mut out = vec![f32::NAN; tokens * width];
                 let tiles = Tiles::new(&mut out, width, tile_rows, group * dimension);
-                while let Some(mut tile) = tiles.next() {
+                while let Some(mut tile) = tiles.next(0) {
                     attention
                         .attend(isa, &queries, past, |index| cache.page(index), &mut tile)
                         .expect("it fits");
@@ -108,13 +130,20 @@ fn attention_is_that_of_the_definition() {
 
 #[test]
 fn attention_refuses_what_does_not_fit() {
-    let attention = Attention { group: 1, dimension: 16, scale: 1.0, softcap: None, window: None };
-    let (page, short) = (vec![0; PAGE * 16], vec![0; PAGE * 16 - 1]);
-    let attend = |attention: &Attention, queries: usize, values: &[u16]| {
+    let attention = Attention {
+        group: 1,
+        dimension: 16,
+        format: CacheFormat::F16,
+        scale: 1.0,
+        softcap: None,
+        window: None,
+    };
+    let (page, short) = (vec![0; PAGE * 32], vec![0; PAGE * 32 - 1]);
+    let attend = |attention: &Attention, queries: usize, values: &[u8]| {
         let mut out = [0.0; 64];
         let tiles = Tiles::new(&mut out, 32, 2, 16);
         let page = Page { keys: &page, values };
-        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next().expect("it fits"))
+        attention.attend(Isa::SCALAR, &vec![0.0; queries], 0, |_| page, &mut tiles.next(0).expect("it fits"))
     };
     assert!(attend(&attention, 64, &page).is_ok());
     assert!(attend(&attention, 63, &page).is_err(), "queries");
@@ -123,6 +152,8 @@ fn attention_refuses_what_does_not_fit() {
     for dimension in [0, 8, 512] {
         assert!(attend(&Attention { dimension, ..attention }, 64, &page).is_err(), "dimension {dimension}");
     }
+    let half_a_block = Attention { format: CacheFormat::Q8_0, ..attention };
+    assert!(attend(&half_a_block, 64, &page).is_err(), "no whole number of blocks");
 }
 
 #[test]
@@ -202,9 +233,13 @@ fn pairs_turn_by_their_angle() {
 #[test]
 fn keys_beyond_half_precision_stay_finite() {
     for isa in isas() {
-        let mut page = vec![0; PAGE * 16];
-        write_key(isa, &mut page, 17, &[1e6; 16]);
-        write_value(isa, &mut page, 3, &[-1e6; 16]);
-        assert!(page.iter().all(|bits| half::f16::from_bits(*bits).is_finite()), "{isa}");
+        let mut page = vec![0; PAGE * 32];
+        write_key(isa, CacheFormat::F16, &mut page, 17, &[1e6; 16]);
+        write_value(isa, CacheFormat::F16, &mut page, 3, &[-1e6; 16]);
+        let mut halves = page.as_chunks::<2>().0.iter().map(|bits| half::f16::from_ne_bytes(*bits));
+        assert!(halves.all(half::f16::is_finite), "{isa}");
+        let mut coded = vec![0; CacheFormat::Q8_0.bytes(32)];
+        write_value(isa, CacheFormat::Q8_0, &mut coded, 3, &[-1e9; 32]);
+        assert!(half::f16::from_ne_bytes([coded[6], coded[7]]).is_finite(), "{isa}");
     }
 }

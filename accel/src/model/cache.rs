@@ -10,13 +10,21 @@ use std::ops::Range;
 use super::config::Config;
 use crate::decoder::Sequence;
 use crate::error::{Error, Result};
-use crate::kernels::{PAGE, Page};
+use crate::kernels::{Arena, CacheFormat, PAGE, Page, Region};
+
+/// Memory is asked of the system for so many bytes of pages at a time: some large pages of the processor's.
+const CHUNK: usize = 16 << 20;
 
 #[derive(Debug)]
 pub struct Cache {
     shape: Shape,
     /// The most pages at a time.
     most: usize,
+    /// Where pages come from, and for how many more of them it has room.
+    arena: Arena,
+    room: usize,
+    /// Pages that were given back; they go to the system when the last sequence ends.
+    spare: Vec<Region>,
     pages: Vec<Slot>,
     /// Slots without a page.
     vacant: Vec<usize>,
@@ -24,12 +32,11 @@ pub struct Cache {
     last: u32,
 }
 
-/// Sizes of a page's parts, in f16 values.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     layers: usize,
     heads: usize,
-    /// The keys, or the values, of one head in one layer.
+    /// Bytes of the keys, or the values, of one head in one layer.
     part: usize,
 }
 
@@ -37,7 +44,7 @@ struct Shape {
 #[derive(Debug, Default)]
 struct Slot {
     references: usize,
-    halves: Vec<u16>,
+    memory: Region,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -58,11 +65,15 @@ pub struct Destination {
 impl Cache {
     /// A cache that takes `bytes` of memory at the most.
     #[must_use]
-    pub fn new(config: &Config, bytes: usize) -> Self {
-        let shape = Shape { layers: config.layers, heads: config.key_heads, part: PAGE * config.head_width };
+    pub fn new(config: &Config, format: CacheFormat, bytes: usize) -> Self {
+        let part = format.bytes(config.head_width);
+        let shape = Shape { layers: config.layers, heads: config.key_heads, part };
         Self {
             shape,
             most: bytes / shape.bytes(),
+            arena: Arena::new(0),
+            room: 0,
+            spare: Vec::new(),
             pages: Vec::new(),
             vacant: Vec::new(),
             sequences: HashMap::new(),
@@ -111,10 +122,29 @@ impl Cache {
             let slot = &mut self.pages[*page];
             slot.references -= 1;
             if slot.references == 0 {
-                slot.halves = Vec::new();
+                self.spare.push(std::mem::take(&mut slot.memory));
                 self.vacant.push(*page);
             }
         }
+        if self.vacant.len() == self.pages.len() {
+            (self.arena, self.room) = (Arena::new(0), 0);
+            self.spare.clear();
+        }
+    }
+
+    /// Memory for a page, with anything in it.
+    fn memory(&mut self) -> Result<Region> {
+        if let Some(memory) = self.spare.pop() {
+            return Ok(memory);
+        }
+        let bytes = self.shape.bytes();
+        if self.room == 0 {
+            self.room = (CHUNK / bytes).clamp(1, self.most);
+            self.arena = Arena::new(self.room * bytes.next_multiple_of(64));
+        }
+        let memory = self.arena.take(bytes)?;
+        self.room -= 1;
+        Ok(memory)
     }
 
     /// How many tokens a sequence holds; `None` when there is no such sequence.
@@ -156,17 +186,27 @@ impl Cache {
                 total * self.shape.bytes()
             )));
         }
-        let mut fresh = (0..total).map(|_| self.shape.page()).collect::<Result<Vec<_>>>()?;
+        let mut fresh = Vec::with_capacity(total);
+        for _ in 0..total {
+            match self.memory() {
+                Ok(memory) => fresh.push(memory),
+                Err(error) => {
+                    self.spare.append(&mut fresh);
+                    return Err(error);
+                }
+            }
+        }
         for ((sequence, _), need) in wanted.iter().zip(needs) {
             let Some(mut held) = self.sequences.remove(sequence) else { continue };
             if need.copy {
                 self.copy_last(&mut held, &mut fresh);
             }
-            for halves in fresh.drain(fresh.len() - need.more..) {
-                held.pages.push(self.put(halves));
+            for memory in fresh.drain(fresh.len() - need.more..) {
+                held.pages.push(self.put(memory));
             }
             self.sequences.insert(*sequence, held);
         }
+        self.spare.append(&mut fresh);
         Ok(())
     }
 
@@ -178,19 +218,21 @@ impl Cache {
         Need { more, copy: tokens > 0 && is_partial && held.pages.last().is_some_and(is_shared) }
     }
 
-    fn copy_last(&mut self, held: &mut Held, fresh: &mut Vec<Vec<u16>>) {
-        let (Some(last), Some(mut halves)) = (held.pages.last_mut(), fresh.pop()) else { return };
+    fn copy_last(&mut self, held: &mut Held, fresh: &mut Vec<Region>) {
+        let Some(last) = held.pages.last_mut() else { return };
         // All others may have made their copies since it was counted.
-        if self.pages[*last].references > 1 {
-            halves.copy_from_slice(&self.pages[*last].halves);
+        if self.pages[*last].references > 1
+            && let Some(mut memory) = fresh.pop()
+        {
+            memory.bytes_mut().copy_from_slice(self.pages[*last].memory.bytes());
             self.pages[*last].references -= 1;
-            *last = self.put(halves);
+            *last = self.put(memory);
         }
     }
 
     /// Puts a page into a vacant slot.
-    fn put(&mut self, halves: Vec<u16>) -> usize {
-        let slot = Slot { references: 1, halves };
+    fn put(&mut self, memory: Region) -> usize {
+        let slot = Slot { references: 1, memory };
         if let Some(page) = self.vacant.pop() {
             self.pages[page] = slot;
             page
@@ -216,24 +258,25 @@ impl Cache {
     }
 
     /// Hands out the pages that rows go to, to be written to, until `take_back`.
-    pub fn lend(&mut self, destinations: &[Destination]) -> Vec<Vec<u16>> {
-        destinations.iter().map(|to| std::mem::take(&mut self.pages[to.slot].halves)).collect()
+    pub fn lend(&mut self, destinations: &[Destination]) -> Vec<Region> {
+        destinations.iter().map(|to| std::mem::take(&mut self.pages[to.slot].memory)).collect()
     }
 
-    pub fn take_back(&mut self, destinations: &[Destination], pages: Vec<Vec<u16>>) {
-        for (to, halves) in destinations.iter().zip(pages) {
-            self.pages[to.slot].halves = halves;
+    pub fn take_back(&mut self, destinations: &[Destination], pages: Vec<Region>) {
+        for (to, memory) in destinations.iter().zip(pages) {
+            self.pages[to.slot].memory = memory;
         }
     }
 
     /// A layer's part of a page that was lent: keys and values of each head.
     pub fn parts_mut<'a>(
         &self,
-        page: &'a mut [u16],
+        page: &'a mut Region,
         layer: usize,
-    ) -> impl Iterator<Item = (&'a mut [u16], &'a mut [u16])> + use<'a> {
+    ) -> impl Iterator<Item = (&'a mut [u8], &'a mut [u8])> + use<'a> {
         let Shape { heads, part, .. } = self.shape;
-        let heads = page[layer * heads * 2 * part..][..heads * 2 * part].chunks_exact_mut(2 * part);
+        let heads =
+            page.bytes_mut()[layer * heads * 2 * part..][..heads * 2 * part].chunks_exact_mut(2 * part);
         heads.map(move |head| head.split_at_mut(part))
     }
 
@@ -245,8 +288,8 @@ impl Cache {
     /// Keys and values of one head in one layer.
     pub fn page(&self, page: usize, layer: usize, head: usize) -> Page<'_> {
         let Shape { heads, part, .. } = self.shape;
-        let halves = &self.pages[page].halves[(layer * heads + head) * 2 * part..][..2 * part];
-        let (keys, values) = halves.split_at(part);
+        let bytes = &self.pages[page].memory.bytes()[(layer * heads + head) * 2 * part..][..2 * part];
+        let (keys, values) = bytes.split_at(part);
         Page { keys, values }
     }
 
@@ -279,20 +322,7 @@ impl Held {
 }
 
 impl Shape {
-    fn halves(self) -> usize {
-        self.layers * self.heads * 2 * self.part
-    }
-
     fn bytes(self) -> usize {
-        self.halves() * size_of::<u16>()
-    }
-
-    fn page(self) -> Result<Vec<u16>> {
-        let mut halves = Vec::new();
-        halves
-            .try_reserve_exact(self.halves())
-            .map_err(|_| Error::OutOfMemory(format!("{} bytes for the cache", self.bytes())))?;
-        halves.resize(self.halves(), 0);
-        Ok(halves)
+        self.layers * self.heads * 2 * self.part
     }
 }

@@ -5,6 +5,8 @@ mod config;
 mod rotation;
 mod score;
 mod scratch;
+mod sharing;
+mod states;
 mod step;
 mod weights;
 
@@ -19,8 +21,8 @@ pub use weights::Progress;
 use crate::decoder::{Chunk, Decoder, Sequence, Wanted};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::kernels::{Format, Isa};
-use crate::threads::{self, Governor, Pool};
+use crate::kernels::{CacheFormat, Format, Isa};
+use crate::threads::{self, Governor, Meter, Pool};
 use cache::Cache;
 use config::Config;
 use scratch::Scratch;
@@ -38,12 +40,23 @@ pub struct Options {
     pub context: Option<usize>,
     /// The most memory for keys and values; enough for one sequence of the whole context if not said.
     pub cache_bytes: Option<usize>,
+    /// Whether steps write states, of which embeddings are made, in place of logits.
+    pub states: bool,
+    /// How keys and values are kept.
+    pub cache: CacheFormat,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
-        Self { threads, isa: None, context: None, cache_bytes: None }
+        Self {
+            threads,
+            isa: None,
+            context: None,
+            cache_bytes: None,
+            states: false,
+            cache: CacheFormat::default(),
+        }
     }
 }
 
@@ -72,11 +85,14 @@ pub struct Model {
     config: Config,
     weights: Weights,
     cache: Cache,
+    cache_format: CacheFormat,
     scratch: Scratch,
     context: usize,
+    states: bool,
     isa: Isa,
     pool: Pool,
     governor: Governor,
+    meter: Meter,
     began: Instant,
 }
 
@@ -88,19 +104,29 @@ impl Model {
     /// off.
     pub fn load(gguf: &Gguf, options: Options, progress: Progress<'_>) -> Result<Self> {
         let config = Config::read(gguf)?;
+        if !config.head_width.is_multiple_of(options.cache.step()) {
+            return Err(Error::Unsupported(format!(
+                "keys of {} values kept as {:?}",
+                config.head_width, options.cache
+            )));
+        }
         let mut pool = Pool::new(options.threads)?;
         let weights = Weights::load(gguf, &config, &mut pool, progress)?;
         let scratch = Scratch::new(&config, &weights)?;
         let context = options.context.map_or(config.context, |context| context.clamp(1, config.context));
-        let cache_bytes = options.cache_bytes.unwrap_or_else(|| Cache::new(&config, 0).bytes_for(context));
+        let cache_bytes =
+            options.cache_bytes.unwrap_or_else(|| Cache::new(&config, options.cache, 0).bytes_for(context));
         Ok(Self {
-            cache: Cache::new(&config, cache_bytes),
+            cache: Cache::new(&config, options.cache, cache_bytes),
+            cache_format: options.cache,
             config,
             weights,
             scratch,
             context,
+            states: options.states,
             isa: options.isa.unwrap_or_else(Isa::detect),
             governor: Governor::new(pool.size()),
+            meter: Meter::default(),
             pool,
             began: Instant::now(),
         })
@@ -121,6 +147,12 @@ impl Model {
             weight_bytes: self.weights.bytes(),
             cache_bytes: self.cache.most_bytes(),
         }
+    }
+
+    /// How many values a state has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.config.width
     }
 
     /// How many threads the latest step had, which the load of the machine decides.
@@ -218,14 +250,19 @@ impl Decoder for Model {
         let tokens: Vec<_> = chunks.iter().flat_map(|chunk| chunk.tokens).copied().collect();
         let wanted: Vec<_> = parts.iter().map(|part| (part.sequence, part.rows.len())).collect();
         self.cache.reserve(&wanted)?;
+        if let Some(cores) = self.meter.read(self.began.elapsed()) {
+            self.governor.bound(cores);
+        }
         self.pool.set_threads(self.governor.threads());
         let start = Instant::now();
         let step = step::Step {
             config: &self.config,
             weights: &self.weights,
+            states: self.states,
             isa: self.isa,
             pool: &mut self.pool,
             cache: &mut self.cache,
+            cache_format: self.cache_format,
             scratch: &mut self.scratch,
         };
         let outcome = step.run(&tokens, parts, logits);

@@ -8,23 +8,18 @@ use std::ops::Range;
 use super::cache::{Cache, Destination};
 use super::config::Config;
 use super::scratch::Scratch;
+use super::sharing::{for_rows, of_product, of_rows, quantize};
 use super::weights::{Layer, Linear, Weights};
 use crate::decoder::Sequence;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Activations, Attention, Into, Isa, Matrix, Tiles, add, multiply, rms_norm, rms_norm_in_place, rope,
-    write_key, write_value,
+    Attention, CacheFormat, Into, Isa, Matrix, Region, Tiles, add, multiply, rms_norm, rms_norm_in_place,
+    rope, write_key, write_value,
 };
 use crate::threads::Pool;
 
 /// The most rows of a step: enough that weights are read seldom, and few enough that a step is soon over.
 pub const BATCH: usize = 128;
-
-/// Below so many rows, what is done to each is not worth waking anybody.
-const FEW: usize = 4;
-
-/// Pieces of a product for each thread: enough that all end at about the same time.
-const PIECES: usize = 6;
 
 /// Rows that attend together, so that keys and values are read once for them.
 const ATTENDING_ROWS: usize = 16;
@@ -51,9 +46,12 @@ enum From {
 pub struct Step<'a> {
     pub config: &'a Config,
     pub weights: &'a Weights,
+    /// Whether to write states in place of logits.
+    pub states: bool,
     pub isa: Isa,
     pub pool: &'a mut Pool,
     pub cache: &'a mut Cache,
+    pub cache_format: CacheFormat,
     pub scratch: &'a mut Scratch,
 }
 
@@ -110,16 +108,18 @@ impl Step<'_> {
     fn project(&mut self, layer: &Layer, rows: usize) -> Result<()> {
         self.normalize(&layer.norm, rows)?;
         let Scratch { normed, query, key, value, .. } = &mut *self.scratch;
-        let columns = columns_of_a_piece(
-            layer.query.matrix.rows() + layer.key.matrix.rows() + layer.value.matrix.rows(),
-            self.pool.threads(),
-        );
+        let threads = self.pool.threads();
         let products = [(&layer.query, query), (&layer.key, key), (&layer.value, value)]
-            .map(|(linear, out)| (&linear.matrix, tiles(out, rows, linear.matrix.rows(), rows, columns)));
+            .map(|(linear, out)| (&linear.matrix, of_product(out, rows, linear.matrix.rows(), threads)));
         let (isa, normed) = (self.isa, &*normed);
-        self.pool.run(&|| {
+        self.pool.run(&|lane| {
             for (matrix, tiles) in &products {
-                while let Some(mut tile) = tiles.next() {
+                while let Some(mut tile) = tiles.own(lane) {
+                    multiply(isa, matrix, normed, &mut tile, Into::Set)?;
+                }
+            }
+            for (matrix, tiles) in &products {
+                while let Some(mut tile) = tiles.next(lane) {
                     multiply(isa, matrix, normed, &mut tile, Into::Set)?;
                 }
             }
@@ -132,9 +132,9 @@ impl Step<'_> {
         let (isa, width, epsilon) = (self.isa, self.config.width, self.config.epsilon);
         let Scratch { stream, normed, .. } = &mut *self.scratch;
         let (stream, places) = (&*stream, normed.rows(rows));
-        for_rows(self.pool, rows, &|| {
+        for_rows(self.pool, rows, &|lane| {
             let mut values = vec![0.0; width];
-            while let Some(mut place) = places.next() {
+            while let Some(mut place) = places.next(lane) {
                 rms_norm(isa, &stream[place.token() * width..][..width], weight, epsilon, &mut values);
                 place.set(isa, &values);
             }
@@ -150,11 +150,11 @@ impl Step<'_> {
             (Some(_), Some(turns)) => turns,
             _ => &*turns,
         };
-        let queries = tiles(query, rows, config.query_width(), 1, config.query_width());
-        let keys = tiles(key, rows, config.key_width(), 1, config.key_width());
-        let values = tiles(value, rows, config.key_width(), 1, config.key_width());
-        let turn_all = |tiles: &Tiles<'_, f32>, linear: &Linear, norm: Option<&[f32]>| {
-            while let Some(mut tile) = tiles.next() {
+        let queries = of_rows(query, rows, config.query_width());
+        let keys = of_rows(key, rows, config.key_width());
+        let values = of_rows(value, rows, config.key_width());
+        let turn_all = |lane: usize, tiles: &Tiles<'_, f32>, linear: &Linear, norm: Option<&[f32]>| {
+            while let Some(mut tile) = tiles.next(lane) {
                 let row = tile.rows().start;
                 let (cosines, sines) = turns.row(row);
                 let heads = tile.row_mut(row);
@@ -169,11 +169,11 @@ impl Step<'_> {
                 }
             }
         };
-        for_rows(self.pool, rows, &|| {
-            turn_all(&queries, &layer.query, layer.query_norm.as_deref());
-            turn_all(&keys, &layer.key, layer.key_norm.as_deref());
+        for_rows(self.pool, rows, &|lane| {
+            turn_all(lane, &queries, &layer.query, layer.query_norm.as_deref());
+            turn_all(lane, &keys, &layer.key, layer.key_norm.as_deref());
             if let Some(bias) = &layer.value.bias {
-                while let Some(mut tile) = values.next() {
+                while let Some(mut tile) = values.next(lane) {
                     add(isa, tile.row_mut(tile.rows().start), bias);
                 }
             }
@@ -189,10 +189,10 @@ impl Step<'_> {
         outcome
     }
 
-    fn write(&mut self, index: usize, destinations: &[Destination], pages: &mut [Vec<u16>]) -> Result<()> {
+    fn write(&mut self, index: usize, destinations: &[Destination], pages: &mut [Region]) -> Result<()> {
         struct Target<'a> {
-            keys: &'a mut [u16],
-            values: &'a mut [u16],
+            keys: &'a mut [u8],
+            values: &'a mut [u8],
             head: usize,
             to: &'a Destination,
         }
@@ -202,18 +202,19 @@ impl Step<'_> {
                 targets.push(Target { keys, values, head, to });
             }
         }
-        let (isa, head_width, width) = (self.isa, self.config.head_width, self.config.key_width());
+        let (isa, format) = (self.isa, self.cache_format);
+        let (head_width, width) = (self.config.head_width, self.config.key_width());
         let Scratch { key, value, .. } = &*self.scratch;
         let rows = destinations.iter().map(|to| to.rows.len()).sum();
         let tiles = Tiles::rows(&mut targets, 1);
-        for_rows(self.pool, rows, &|| {
-            while let Some(mut tile) = tiles.next() {
+        for_rows(self.pool, rows, &|lane| {
+            while let Some(mut tile) = tiles.next(lane) {
                 let first = tile.rows().start;
                 let Some(target) = tile.row_mut(first).first_mut() else { continue };
                 for (position, row) in (target.to.position..).zip(target.to.rows.clone()) {
                     let at = row * width + target.head * head_width;
-                    write_key(isa, target.keys, position, &key[at..][..head_width]);
-                    write_value(isa, target.values, position, &value[at..][..head_width]);
+                    write_key(isa, format, target.keys, position, &key[at..][..head_width]);
+                    write_value(isa, format, target.values, position, &value[at..][..head_width]);
                 }
             }
             Ok(())
@@ -245,6 +246,7 @@ impl Step<'_> {
         let attention = Attention {
             group,
             dimension: config.head_width,
+            format: self.cache_format,
             scale: config.attention_scale,
             softcap: None,
             window: config.slides(index).map(|sliding| sliding.window),
@@ -265,9 +267,9 @@ impl Step<'_> {
                 Tiles::new(out, width, ATTENDING_ROWS, head_columns),
             ));
         }
-        self.pool.run(&|| {
+        self.pool.run(&|lane| {
             for (position, queries, pages, tiles) in &pieces {
-                while let Some(mut tile) = tiles.next() {
+                while let Some(mut tile) = tiles.next(lane) {
                     let head = tile.columns().start / head_columns;
                     let page = |at: usize| cache.page(pages[at], index, head);
                     attention.attend(isa, queries, *position, page, &mut tile)?;
@@ -287,12 +289,11 @@ impl Step<'_> {
     fn add_inner(&mut self, layer: &Layer, rows: usize) -> Result<()> {
         self.normalize(&layer.inner_norm, rows)?;
         let (isa, gate) = (self.isa, self.config.architecture.gate());
-        let columns = columns_of_a_piece(layer.up.rows(), self.pool.threads());
         let Scratch { normed, inner, inner_codes, .. } = &mut *self.scratch;
-        let products = tiles(inner, rows, layer.up.rows(), rows, columns);
+        let products = of_product(inner, rows, layer.up.rows(), self.pool.threads());
         let normed = &*normed;
-        self.pool.run(&|| {
-            while let Some(mut tile) = products.next() {
+        self.pool.run(&|lane| {
+            while let Some(mut tile) = products.next(lane) {
                 multiply(isa, &layer.gate, normed, &mut tile, Into::Set)?;
                 multiply(isa, &layer.up, normed, &mut tile, gate)?;
             }
@@ -305,25 +306,24 @@ impl Step<'_> {
     /// Adds a product to the stream, through a norm if it has one.
     fn add_product(&mut self, matrix: &Matrix, norm: Option<&[f32]>, rows: usize, from: From) -> Result<()> {
         let (isa, width, epsilon) = (self.isa, self.config.width, self.config.epsilon);
-        let columns = columns_of_a_piece(width, self.pool.threads());
         let Scratch { stream, added, attended_codes, inner_codes, .. } = &mut *self.scratch;
         let activations = match from {
             From::Attended => &*attended_codes,
             From::Inner => &*inner_codes,
         };
         let (out, into) = if norm.is_some() { (&mut *added, Into::Set) } else { (&mut *stream, Into::Add) };
-        let products = tiles(out, rows, width, rows, columns);
-        self.pool.run(&|| {
-            while let Some(mut tile) = products.next() {
+        let products = of_product(out, rows, width, self.pool.threads());
+        self.pool.run(&|lane| {
+            while let Some(mut tile) = products.next(lane) {
                 multiply(isa, matrix, activations, &mut tile, into)?;
             }
             Ok(())
         })?;
         let Some(norm) = norm else { return Ok(()) };
-        let (added, stream) = (&*added, tiles(stream, rows, width, 1, width));
-        for_rows(self.pool, rows, &|| {
+        let (added, stream) = (&*added, of_rows(stream, rows, width));
+        for_rows(self.pool, rows, &|lane| {
             let mut values = vec![0.0; width];
-            while let Some(mut tile) = stream.next() {
+            while let Some(mut tile) = stream.next(lane) {
                 let row = tile.rows().start;
                 rms_norm(isa, &added[row * width..][..width], norm, epsilon, &mut values);
                 add(isa, tile.row_mut(row), &values);
@@ -333,6 +333,9 @@ impl Step<'_> {
     }
 
     fn logits(&mut self, rows: usize, logits: &mut Vec<f32>) -> Result<()> {
+        if self.states {
+            return self.states(rows, logits);
+        }
         let head = self.weights.head();
         let length = rows * head.rows();
         logits.clear();
@@ -345,10 +348,9 @@ impl Step<'_> {
         }
         self.normalize(&self.weights.norm, rows)?;
         let (isa, cap, normed) = (self.isa, self.config.logit_cap, &self.scratch.normed);
-        let columns = columns_of_a_piece(head.rows(), self.pool.threads());
-        let products = tiles(logits, rows, head.rows(), rows, columns);
-        self.pool.run(&|| {
-            while let Some(mut tile) = products.next() {
+        let products = of_product(logits, rows, head.rows(), self.pool.threads());
+        self.pool.run(&|lane| {
+            while let Some(mut tile) = products.next(lane) {
                 multiply(isa, head, normed, &mut tile, Into::Set)?;
                 if let Some(cap) = cap {
                     for row in tile.rows() {
@@ -361,37 +363,4 @@ impl Step<'_> {
             Ok(())
         })
     }
-}
-
-/// Runs what takes rows one by one, on one thread if they are few.
-fn for_rows(pool: &mut Pool, rows: usize, work: &(dyn Fn() -> Result<()> + Sync)) -> Result<()> {
-    if rows < FEW { Pool::run_alone(work) } else { pool.run(work) }
-}
-
-/// Makes activations of the first rows of a buffer.
-fn quantize(pool: &mut Pool, isa: Isa, values: &[f32], codes: &mut Activations, rows: usize) -> Result<()> {
-    let width = codes.columns();
-    let places = codes.rows(rows);
-    for_rows(pool, rows, &|| {
-        while let Some(mut place) = places.next() {
-            place.set(isa, &values[place.token() * width..][..width]);
-        }
-        Ok(())
-    })
-}
-
-/// Cuts the first rows of a buffer into tiles.
-fn tiles(
-    buffer: &mut [f32],
-    rows: usize,
-    width: usize,
-    tile_rows: usize,
-    tile_columns: usize,
-) -> Tiles<'_, f32> {
-    Tiles::new(&mut buffer[..rows * width], width, tile_rows, tile_columns)
-}
-
-/// How many of `rows` rows of matrices a thread takes at a time: whole groups of 16.
-fn columns_of_a_piece(rows: usize, threads: usize) -> usize {
-    rows.div_ceil(threads * PIECES).next_multiple_of(16)
 }

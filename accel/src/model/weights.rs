@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::config::{Architecture, Config};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Tensor};
-use crate::kernels::{Format, Matrix};
+use crate::kernels::{Arena, Format, Matrix};
 use crate::threads::Pool;
 
 /// Rows that a thread packs at a time: enough to be worth the asking, and few enough for threads to end together.
@@ -69,14 +69,19 @@ impl Weights {
     /// `Damaged` for missing tensors and wrong shapes, `Unsupported` for packings that the kernels don't know and for
     /// tensors that this engine would ignore, `OutOfMemory`, and `Failed` when broken off.
     pub fn load(gguf: &Gguf, config: &Config, pool: &mut Pool, progress: Progress<'_>) -> Result<Self> {
-        let mut total = 0;
+        let (mut total, mut packed) = (0, 0);
         for name in gguf.tensor_names() {
-            total += gguf.tensor(name)?.data.len() as u64;
+            let tensor = gguf.tensor(name)?;
+            total += tensor.data.len() as u64;
+            if let [columns, rows] = tensor.shape {
+                packed += Matrix::bytes_for(tensor.format, *rows, *columns)?;
+            }
         }
         let mut loader = Loader {
             gguf,
             pool,
             progress,
+            arena: Arena::new(packed),
             total,
             done: 0,
             taken: HashSet::new(),
@@ -115,6 +120,7 @@ struct Loader<'a> {
     gguf: &'a Gguf,
     pool: &'a mut Pool,
     progress: Progress<'a>,
+    arena: Arena,
     total: u64,
     done: u64,
     taken: HashSet<String>,
@@ -182,10 +188,10 @@ impl<'a> Loader<'a> {
 
     fn matrix(&mut self, name: &str, columns: usize, rows: usize) -> Result<Matrix> {
         let tensor = self.take(name, &[columns, rows])?;
-        let mut matrix = Matrix::new(tensor.format, rows, columns)?;
-        let packing = matrix.packing(tensor.data, ROWS_AT_ONCE)?;
-        self.pool.run(&|| {
-            while packing.step() {}
+        let mut matrix = Matrix::new(tensor.format, rows, columns, &mut self.arena)?;
+        let packing = matrix.packing(tensor.data, ROWS_AT_ONCE, self.pool.threads())?;
+        self.pool.run(&|lane| {
+            while packing.step(lane) {}
             Ok(())
         })?;
         self.done += tensor.data.len() as u64;

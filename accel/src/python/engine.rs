@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::errors::without_python;
+use super::errors::{at_once, without_python};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::request::read;
@@ -50,6 +50,11 @@ impl Engine {
         without_python(python, || engine.start(read(request)?)).map(Generation)
     }
 
+    fn prompt(&self, python: Python<'_>, request: &[u8]) -> PyResult<Vec<u32>> {
+        let engine = self.open()?;
+        without_python(python, || engine.prompt(&read(request)?))
+    }
+
     #[pyo3(signature = (text, *, parse_special = false))]
     fn tokenize(&self, python: Python<'_>, text: &str, parse_special: bool) -> PyResult<Vec<u32>> {
         let engine = self.open()?;
@@ -61,10 +66,9 @@ impl Engine {
         without_python(python, || engine.score(tokens))
     }
 
-    #[allow(clippy::needless_pass_by_value)] // A list of Python strings can't be borrowed.
-    fn embed(&self, python: Python<'_>, texts: Vec<String>) -> PyResult<Vec<Vec<f32>>> {
+    fn embed(&self, python: Python<'_>, text: &str) -> PyResult<(Vec<f32>, usize)> {
         let engine = self.open()?;
-        without_python(python, || engine.embed(&texts))
+        without_python(python, || engine.embed(text))
     }
 
     fn close(&self, python: Python<'_>) -> PyResult<()> {
@@ -98,8 +102,11 @@ impl Generation {
         Ok(json.map(|json| PyBytes::new(python, &json)))
     }
 
-    fn stop(&self) {
-        self.0.stop();
+    fn stop(&self) -> PyResult<()> {
+        at_once(|| {
+            self.0.stop();
+            Ok(())
+        })
     }
 }
 

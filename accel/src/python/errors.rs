@@ -34,7 +34,15 @@ impl From<Error> for PyErr {
 
 /// Does work that needs no Python, with other Python threads running. A panic is `Failed`.
 pub fn without_python<T: Send>(python: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    let outcome = python.detach(|| catch_unwind(AssertUnwindSafe(work)));
-    let result = outcome.unwrap_or_else(|panic| Err(Error::Failed(panic_message(panic.as_ref()))));
-    result.map_err(PyErr::from)
+    python.detach(|| whole(work)).map_err(PyErr::from)
+}
+
+/// Does work that is sooner done than other threads are woken. A panic is `Failed`.
+pub fn at_once<T>(work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    whole(work).map_err(PyErr::from)
+}
+
+fn whole<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|panic| Err(Error::Failed(panic_message(panic.as_ref()))))
 }

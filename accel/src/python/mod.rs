@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::events;
+use errors::at_once;
 
 /// One server-sent event. Raises `ValueError` when id or kind is not a single line.
 #[pyfunction]
@@ -18,7 +19,7 @@ fn encode_event<'py>(
     kind: &str,
     data: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
-    events::frame(event_id, kind, data)
+    at_once(|| Ok(events::frame(event_id, kind, data)))?
         .map(|bytes| PyBytes::new(python, &bytes))
         .ok_or_else(|| PyValueError::new_err("an event's id and kind are single lines"))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pyo3::prelude::*;
 
-use super::errors::without_python;
+use super::errors::{at_once, without_python};
 use crate::gguf::Gguf;
 use crate::request::read;
 use crate::text::{self, Chat, Template, TextStream};
@@ -21,8 +21,8 @@ impl Tokenizer {
     }
 
     #[getter]
-    fn ends(&self) -> Vec<u32> {
-        self.0.ends().collect()
+    fn ends(&self) -> PyResult<Vec<u32>> {
+        at_once(|| Ok(self.0.ends().collect()))
     }
 
     #[pyo3(signature = (text, *, add_special = false, parse_special = false))]
@@ -37,11 +37,14 @@ impl Tokenizer {
     }
 
     #[allow(clippy::needless_pass_by_value)] // A Python list can't be borrowed as one of numbers.
-    fn decode(&self, tokens: Vec<u32>) -> String {
-        let mut stream = TextStream::default();
-        let mut text: String = tokens.iter().map(|&token| stream.push(self.0.token_bytes(token))).collect();
-        text.push_str(&stream.finish());
-        text
+    fn decode(&self, python: Python<'_>, tokens: Vec<u32>) -> PyResult<String> {
+        without_python(python, || {
+            let mut stream = TextStream::default();
+            let said = tokens.iter().map(|&token| stream.push(self.0.token_bytes(token)));
+            let mut text: String = said.collect();
+            text.push_str(&stream.finish());
+            Ok(text)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ mod byte_alphabet;
 mod byte_pair;
 mod constraint;
 mod endings;
+mod literal;
 mod logits;
 mod merging;
 mod message;
@@ -21,6 +22,7 @@ mod vocabulary;
 mod white_space;
 
 pub use constraint::{Constraint, Constraints};
+pub use literal::Prompt;
 pub use message::{Chat, Message};
 pub use sampler::{Choice, LogProbability, Sampler, Sampling};
 pub use stream::TextStream;

@@ -42,10 +42,16 @@ impl Special {
         Ok(Self { automaton, tokens })
     }
 
-    /// Returns where which token stands, from left to right and without overlap; control tokens only on demand.
+    /// Returns where which token stands, from left to right and without overlap; control tokens only on demand, and
+    /// only outside what is `literal`.
     ///
     /// As in llama.cpp, longer tokens are found first in all of the text, and each from left to right in what is left.
-    pub fn find(&self, text: &str, parse_control: bool) -> Vec<(Range<usize>, u32)> {
+    pub fn find(
+        &self,
+        text: &str,
+        parse_control: bool,
+        literal: &[Range<usize>],
+    ) -> Vec<(Range<usize>, u32)> {
         let mut found = Vec::new();
         let mut free: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         for token in self.present(text).filter(|token| parse_control || !token.is_control) {
@@ -54,6 +60,9 @@ impl Special {
                 let mut start = range.start;
                 for (offset, _) in text[range.clone()].match_indices(&token.text) {
                     let place = range.start + offset..range.start + offset + token.text.len();
+                    if token.is_control && overlaps(literal, &place) {
+                        continue;
+                    }
                     rest.push(start..place.start);
                     start = place.end;
                     found.push((place, token.id));
@@ -67,6 +76,27 @@ impl Special {
         found
     }
 
+    /// Returns where control tokens are written out in a text, overlapping ones too, and where one may come about when
+    /// something is written before or after it. A part of one that is a mere word counts for nothing.
+    pub fn control_places(&self, text: &str) -> Vec<Range<usize>> {
+        let found = self.automaton.find_overlapping_iter(text);
+        let inside = found
+            .filter(|found| self.tokens[found.pattern().as_usize()].is_control)
+            .map(|found| found.range());
+        let controls =
+            || self.tokens.iter().filter(|token| token.is_control).map(|token| token.text.as_str());
+        let begun = controls().filter_map(|token| {
+            let cuts = token.char_indices().rev().map(|(cut, _)| &token[..cut]);
+            cuts.filter(|start| !is_word(start)).find(|start| text.ends_with(start)).map(str::len)
+        });
+        let ended = controls().filter_map(|token| {
+            let cuts = token.char_indices().skip(1).map(|(cut, _)| &token[cut..]);
+            cuts.filter(|end| !is_word(end)).find(|end| text.starts_with(end)).map(str::len)
+        });
+        let edges = begun.max().map(|length| text.len() - length..text.len());
+        inside.chain(edges).chain(ended.max().map(|length| 0..length)).collect()
+    }
+
     /// The tokens that are in a text at least once.
     fn present(&self, text: &str) -> impl Iterator<Item = &SpecialToken> {
         let mut is_present = vec![false; self.tokens.len()];
@@ -75,4 +105,15 @@ impl Special {
         }
         self.tokens.iter().zip(is_present).filter(|(_, is_present)| *is_present).map(|(token, _)| token)
     }
+}
+
+/// Whether a place has bytes in common with any of these ranges, which go from left to right.
+fn overlaps(ranges: &[Range<usize>], place: &Range<usize>) -> bool {
+    let after = ranges.partition_point(|range| range.end <= place.start);
+    ranges.get(after).is_some_and(|range| range.start < place.end)
+}
+
+/// Whether a text has nothing in it that words have not; so has the empty one.
+fn is_word(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
 }

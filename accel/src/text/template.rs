@@ -7,6 +7,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 
+use super::literal::{self, Prompt};
 use super::message::{Chat, Message};
 use super::python_json;
 use super::tokenizer::Tokenizer;
@@ -84,11 +85,29 @@ impl Template {
     /// `BadRequest` when the template refuses the messages, `Unsupported` when it asks for what this engine does not
     /// have or goes on for too long.
     pub fn render(&self, chat: &Chat) -> Result<String> {
-        let messages =
-            chat.messages.iter().map(Message::for_template).collect::<serde_json::Result<Vec<_>>>();
-        let messages =
-            messages.map_err(|error| Error::BadRequest(format!("a message is not JSON: {error}")))?;
-        let tools = (!chat.tools.is_empty()).then(|| chat.tools.iter().map(value).collect::<Vec<_>>());
+        self.write(&messages(chat)?, &chat.tools, chat)
+    }
+
+    /// Writes the prompt for a tokenizer, which reads control tokens in the template's own words alone: see `literal`.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn prompt(&self, chat: &Chat, tokenizer: &Tokenizer) -> Result<Prompt> {
+        let mut values = messages(chat)?;
+        let count = values.len();
+        values.extend(chat.tools.iter().cloned());
+        let mark = literal::mark(&mut values, tokenizer.special())?;
+        let tools = values.split_off(count);
+        Ok(literal::unmark(self.write(&values, &tools, chat)?, mark))
+    }
+
+    fn write(
+        &self,
+        messages: &[serde_json::Value],
+        tools: &[serde_json::Value],
+        chat: &Chat,
+    ) -> Result<String> {
+        let tools = (!tools.is_empty()).then(|| tools.iter().map(value).collect::<Vec<_>>());
         let name = match &tools {
             Some(_) if self.environment.get_template(CHAT_WITH_TOOLS).is_ok() => CHAT_WITH_TOOLS,
             _ => CHAT,
@@ -155,6 +174,11 @@ fn without_generation_tags(source: &str) -> String {
     }
     text.push_str(rest);
     text
+}
+
+fn messages(chat: &Chat) -> Result<Vec<serde_json::Value>> {
+    let messages = chat.messages.iter().map(Message::for_template).collect::<serde_json::Result<Vec<_>>>();
+    messages.map_err(|error| Error::BadRequest(format!("a message is not JSON: {error}")))
 }
 
 fn refusal(error: &minijinja::Error) -> Error {

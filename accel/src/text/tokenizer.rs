@@ -4,7 +4,10 @@
 //! does not hold, knows neither GGUF's names of rules nor llama.cpp's order of special tokens, and would more than
 //! double what this crate compiles. The rules here are those of llama.cpp, token for token (`tests/accel`).
 
+use std::ops::Range;
+
 use super::byte_pair::BytePair;
+use super::literal::Prompt;
 use super::pretokenizer;
 use super::sentence_piece::SentencePiece;
 use super::special::Special;
@@ -71,14 +74,37 @@ impl Tokenizer {
     /// Returns the tokens of a text.
     ///
     /// `add_special` puts the tokens of beginning and end around it where the model wants them. `parse_special` reads
-    /// control tokens that are written out: for prompts from templates, never for what a person typed. Characters that
+    /// control tokens that are written out: for what a template wrote, never for what a person typed. Characters that
     /// the vocabulary can't say are left out, or "unknown" where it has such a token.
     #[must_use]
     pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<u32> {
+        self.encode_around(text, add_special, parse_special, &[])
+    }
+
+    /// Returns the tokens of a prompt that a template wrote, control tokens included; those that people spelt are text.
+    #[must_use]
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Vec<u32> {
+        let mut tokens = self.encode_around(&prompt.text, true, true, &prompt.literal);
+        // Where the template has written the token that begins a text, the tokenizer adds no second one.
+        let beginning = self.vocabulary.beginning;
+        if beginning.is_some() && tokens.first().copied() == beginning && tokens.get(1).copied() == beginning
+        {
+            tokens.remove(0);
+        }
+        tokens
+    }
+
+    fn encode_around(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        literal: &[Range<usize>],
+    ) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(text.len() / 3 + 2);
         tokens.extend(self.vocabulary.beginning.filter(|_| add_special && self.adds_beginning));
         let mut start = 0;
-        for (range, token) in self.special.find(text, parse_special) {
+        for (range, token) in self.special.find(text, parse_special, literal) {
             self.encode_plain(&text[start..range.start], &mut tokens);
             tokens.push(token);
             start = range.end;
@@ -86,6 +112,11 @@ impl Tokenizer {
         self.encode_plain(&text[start..], &mut tokens);
         tokens.extend(self.vocabulary.end.filter(|_| add_special && self.adds_end));
         tokens
+    }
+
+    /// The tokens that are not made of the letters around them.
+    pub(super) fn special(&self) -> &Special {
+        &self.special
     }
 
     fn encode_plain(&self, text: &str, tokens: &mut Vec<u32>) {

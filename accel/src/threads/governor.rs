@@ -1,9 +1,11 @@
 //! How many threads a step should have: fewer while other programs need the cores.
 //!
 //! Two threads on two cores are a trap the moment a browser draws: each waits for the other, which waits for the
-//! browser. Nothing is asked of the system. A core that is taken from us shows as time that one thread waits for
-//! another in the middle of its piece; then a trial decides, in real steps, whether fewer threads are faster. From
-//! time to time another trial decides whether one more is, sooner after it was and later after it was not.
+//! browser. Two things are watched. The system says how many cores we could have (`Meter`), and no more threads are used
+//! than that, at once and without trying. Where it says nothing, or the load is too small to decide, a core that is
+//! taken from us shows as time that one thread waits for another in the middle of its piece; then a trial decides, in
+//! real steps, whether fewer threads are faster. From time to time another trial decides whether one more is, sooner
+//! after it was and later after it was not.
 
 use std::time::Duration;
 
@@ -14,6 +16,10 @@ const SHORTEST: Duration = Duration::from_millis(30);
 const SUSPICIOUS: f64 = 0.15;
 /// What a trial must win for us to stay with it: less is noise.
 const WORTH: f64 = 1.03;
+/// How much of a core others may use before it is theirs: half of a thread that is hindered so much is lost in waiting.
+const SLACK: f64 = 0.3;
+/// How much less of it they may use before it is ours again, so that a load at the border changes nothing.
+const MARGIN: f64 = 0.15;
 /// How soon after a trial the next one may come.
 const SOONEST: Duration = Duration::from_millis(250);
 const LATEST: Duration = Duration::from_secs(8);
@@ -31,6 +37,8 @@ pub struct Step {
 pub struct Governor {
     most: usize,
     threads: usize,
+    /// As many as there are cores for us, by the latest reading.
+    bound: usize,
     window: Window,
     /// The trial that runs, if any.
     trial: Option<Trial>,
@@ -68,13 +76,36 @@ impl Governor {
     #[must_use]
     pub fn new(most: usize) -> Self {
         let trials = Trials { not_before: Duration::ZERO, pause: SOONEST, lost: 0 };
-        Self { most, threads: most, window: Window::default(), trial: None, fewer: trials, more: trials }
+        Self {
+            most,
+            threads: most,
+            bound: most,
+            window: Window::default(),
+            trial: None,
+            fewer: trials,
+            more: trials,
+        }
     }
 
     /// How many threads the next step should have.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Takes note that this process could have had so many cores lately.
+    pub fn bound(&mut self, cores: f64) {
+        let with = |slack: f64| {
+            let threads = (1..=self.most).rev().find(|threads| count(*threads) <= cores + slack);
+            threads.unwrap_or(1)
+        };
+        // Between the two, all stays as it is.
+        let bound = self.bound.clamp(with(SLACK - MARGIN), with(SLACK));
+        if bound == self.bound {
+            return;
+        }
+        // What was measured and learnt was so under another load.
+        *self = Self { threads: bound, bound, ..Self::new(self.most) };
     }
 
     /// Takes note of a step that ended at `now`, a time from any fixed point.
@@ -120,7 +151,7 @@ impl Governor {
             // When two cores are busy, one thread fewer changes nothing: every other trial takes a large step.
             let fewer = if self.fewer.lost.is_multiple_of(2) { self.threads - 1 } else { self.threads / 2 };
             self.try_out(fewer, window);
-        } else if self.threads < self.most && now >= self.more.not_before {
+        } else if self.threads < self.bound && now >= self.more.not_before {
             self.try_out(self.threads + 1, window);
         }
     }
@@ -129,6 +160,11 @@ impl Governor {
         self.trial = Some(Trial { before, threads_before: self.threads });
         self.threads = threads;
     }
+}
+
+#[allow(clippy::cast_precision_loss)] // Threads.
+fn count(threads: usize) -> f64 {
+    threads as f64
 }
 
 impl Window {
@@ -203,6 +239,71 @@ mod tests {
         let other = Step { tokens: 128, took: Duration::from_millis(60), stalled: Duration::ZERO };
         governor.observe(machine.now, other);
         assert_eq!(governor.threads(), 4);
+    }
+
+    /// Two cores and a program that takes a share of one: what a reading says, and how long steps take.
+    fn step_beside(governor: &mut Governor, now: &mut Duration, share: f64) -> f64 {
+        let two = governor.threads() == 2;
+        let quiet = if two { 4e-3 } else { 6e-3 };
+        // Who shares a core is late by the whole time slice of the other.
+        let stalled = if two { quiet * share * 4.0 } else { 0.0 };
+        *now += Duration::from_secs_f64(quiet + stalled);
+        let took = Duration::from_secs_f64(quiet + stalled);
+        governor.observe(*now, Step { tokens: 1, took, stalled: Duration::from_secs_f64(stalled) });
+        quiet + stalled
+    }
+
+    #[test]
+    fn a_busy_core_is_left_alone_at_once_and_never_tried() {
+        let (mut governor, mut now) = (Governor::new(2), Duration::ZERO);
+        // Our second thread and the other program share a core: half of it was ours.
+        governor.bound(1.5);
+        assert_eq!(governor.threads(), 1);
+        for _ in 0..2_000 {
+            step_beside(&mut governor, &mut now, 1.0);
+            governor.bound(1.0);
+            assert_eq!(governor.threads(), 1);
+        }
+        governor.bound(2.0);
+        assert_eq!(governor.threads(), 2, "the other program has ended");
+    }
+
+    #[test]
+    fn a_load_costs_little_whenever_it_comes_and_goes() {
+        for period in [30, 200, 1_000] {
+            let (mut governor, mut now, mut read) = (Governor::new(2), Duration::ZERO, Duration::ZERO);
+            let (mut took, mut best) = (0.0, 0.0);
+            for step in 0..6_000 {
+                let share = if step / period % 2 == 0 { 1.0 } else { 0.0 };
+                took += step_beside(&mut governor, &mut now, share);
+                best += if share > 0.0 { 6e-3 } else { 4e-3 };
+                // The load of the last fifth of a second, in cores.
+                if now.saturating_sub(read) >= Duration::from_millis(200) {
+                    read = now;
+                    governor.bound(if share > 0.0 && governor.threads() == 2 { 1.5 } else { 2.0 - share });
+                }
+            }
+            // A reading comes 200 ms late: a change costs at the most what the wrong number costs for that long.
+            let late = 6_000.0 / f64::from(period) * 0.2 * 0.5;
+            assert!(took <= best * 1.1 + late, "period {period}: {took:.2} s for {best:.2} s");
+        }
+    }
+
+    #[test]
+    fn a_load_at_the_border_changes_nothing() {
+        let mut governor = Governor::new(4);
+        governor.bound(2.75);
+        assert_eq!(governor.threads(), 3);
+        for cores in [2.8, 2.9, 2.7, 3.8] {
+            governor.bound(cores);
+            assert_eq!(governor.threads(), 3, "{cores}");
+        }
+        governor.bound(3.9);
+        assert_eq!(governor.threads(), 4);
+        for (cores, threads) in [(0.0, 1), (16.0, 4), (f64::NAN, 1)] {
+            governor.bound(cores);
+            assert_eq!(governor.threads(), threads, "{cores}");
+        }
     }
 
     #[test]

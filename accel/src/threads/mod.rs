@@ -6,7 +6,9 @@
 //! over and goes on to the next. Only who is in the middle of a piece is waited for; `Governor` watches how long.
 
 mod governor;
+mod load;
 mod pool;
 
 pub use governor::{Governor, Step};
-pub use pool::Pool;
+pub use load::Meter;
+pub use pool::{Pool, Work};

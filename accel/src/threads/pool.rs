@@ -22,7 +22,8 @@ const INSIDE: u64 = (1 << 16) - 1;
 const OPEN: u64 = 1 << 16;
 const NUMBER: u64 = 1 << 17;
 
-type Work<'a> = &'a (dyn Fn() -> Result<()> + Sync);
+/// What threads do together; it is told the number of the thread, from 0 on.
+pub type Work<'a> = &'a (dyn Fn(usize) -> Result<()> + Sync);
 
 /// The calling thread and its workers.
 #[derive(Debug)]
@@ -104,10 +105,10 @@ impl Pool {
     pub fn run(&mut self, work: Work<'_>) -> Result<()> {
         let invited = self.threads() - 1;
         if invited == 0 {
-            return Self::run_alone(work);
+            return Self::run_as(0, work);
         }
         self.open(ptr::from_ref(&work), invited);
-        let own = Self::run_alone(work);
+        let own = Self::run_as(0, work);
         self.stalled += self.shared.close();
         let fault = self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         own.and(fault.map_or(Ok(()), Err))
@@ -118,7 +119,12 @@ impl Pool {
     /// # Errors
     /// As `run`.
     pub fn run_alone(work: Work<'_>) -> Result<()> {
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Failed(message_of(&*panic))))
+        Self::run_as(0, work)
+    }
+
+    fn run_as(number: usize, work: Work<'_>) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| work(number)))
+            .unwrap_or_else(|panic| Err(Error::Failed(message_of(&*panic))))
     }
 
     /// Opens the next phase and wakes who sleeps.
@@ -170,7 +176,7 @@ impl Shared {
             // keeps what it points to alive until `close` has seen us go.
             #[allow(unsafe_code)]
             let work = unsafe { *self.work.load(Ordering::Relaxed) };
-            if let Err(error) = Pool::run_alone(work) {
+            if let Err(error) = Pool::run_as(index + 1, work) {
                 self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
             self.state.fetch_sub(1, Ordering::Release);
@@ -248,7 +254,7 @@ mod tests {
     /// Takes numbers below `count`, and adds up those taken.
     fn sum_of(pool: &mut Pool, count: usize) -> usize {
         let (next, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        pool.run(&|| {
+        pool.run(&|_| {
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= count {
@@ -264,7 +270,7 @@ mod tests {
 
     /// Returns only if all threads of the barrier take part.
     fn meet(pool: &mut Pool, all: &Barrier) {
-        let wait = || {
+        let wait = |_: usize| {
             all.wait();
             Ok(())
         };
@@ -286,7 +292,7 @@ mod tests {
     fn all_threads_take_part() {
         let mut pool = Pool::new(4).expect("threads");
         let (all, seen) = (Barrier::new(4), Mutex::new(HashSet::new()));
-        pool.run(&|| {
+        pool.run(&|_| {
             all.wait();
             seen.lock().expect("whole").insert(thread::current().id());
             Ok(())
@@ -301,7 +307,7 @@ mod tests {
         pool.set_threads(2);
         for _ in 0..2_000 {
             let calls = AtomicU32::new(0);
-            let count = || {
+            let count = |_: usize| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
@@ -319,7 +325,7 @@ mod tests {
         let own = thread::current().id();
         for panics_here in [true, false] {
             let both = Barrier::new(2);
-            let outcome = pool.run(&|| {
+            let outcome = pool.run(&|_| {
                 both.wait();
                 assert!((thread::current().id() == own) != panics_here, "on purpose");
                 Ok(())

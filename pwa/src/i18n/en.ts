@@ -306,6 +306,8 @@ export const en = {
     history_trimmed: 'This device was away too long. Domovoi reads everything anew.',
     quota_exceeded: 'Your space on the server is full. Delete something, or ask for more.',
     lease_lost: 'Another PC took this question. Its answer will come from there.',
+    blob_offset: 'The file goes on from another place. Domovoi sends the rest by itself.',
+    blob_damaged: 'The file was damaged on the way. Domovoi sends it again.',
     answer_unknown: 'The PC does not know this answer any more. Ask again.',
     events_gone: 'Part of this answer is no longer kept. It appears once it is whole.',
     model_missing: 'The model is not on the PC. Choose another or fetch it there.',

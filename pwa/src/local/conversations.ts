@@ -22,6 +22,8 @@ export interface Conversation {
   chosenAt: number
   pinned: boolean
   deleted: boolean
+  /** It is over for good, and nothing of it is kept (L18). */
+  purged: boolean
 }
 
 /** A conversation as of one revision of its scope. Never changed: the next one is made from it. */
@@ -78,9 +80,12 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
   for (const { etype, eid, fields, revision: written } of entities) {
     revision = Math.max(revision, written)
     if (etype === EntityType.CONVERSATION && eid === id) conversation = foldConversation(fields)
-    const message = etype === EntityType.MESSAGE ? foldMessage(eid, fields) : null
+    if (etype !== EntityType.MESSAGE) continue
+    const message = foldMessage(eid, fields)
     if (message !== null) messages.set(eid, message)
+    else messages.delete(eid)
   }
+  if (conversation.purged) messages.clear()
   return { revision, conversation, messages, unsaved: known.unsaved + entities.length }
 }
 
@@ -111,5 +116,6 @@ function foldConversation(fields: Fields): Conversation {
     chosenAt: leafCell === undefined ? 0 : millisecondsOf(leafCell[0]),
     pinned: read(ConversationField.PINNED, readFlag) ?? false,
     deleted: read(ConversationField.DELETED, readFlag) ?? false,
+    purged: fields[ConversationField.PURGED] !== undefined,
   }
 }

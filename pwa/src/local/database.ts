@@ -35,6 +35,8 @@ export interface SummaryRecord {
   updatedAt: number
   pinned: boolean
   deleted: boolean
+  /** It is over for good (L18). */
+  purged?: boolean
   /** It has something to show. */
   listed: boolean
   failed: boolean
@@ -100,12 +102,16 @@ export interface OwnLog {
   ackedHash: Uint8Array
 }
 
+export type Reread = 'history' | 'gap'
+
 /** How far this device has read the account's log. `offsetMs` is the server's time less this device's. */
 export interface SyncState {
   epoch: number | null
   cursor: number
   /** While the account's state is being read for the first time: where the next page begins (L16). */
   bootstrap?: string | null
+  /** Why everything is read anew: the server has another history (L21), or something is missing here (L19, L20). */
+  reread?: Reread | null
   offsetMs: number
   inStepAt: number | null
 }
@@ -126,6 +132,8 @@ export interface MetaValues {
   nodeTokens: Record<string, NodeToken>
   /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */
   unreadFrom: number
+  /** When this device's cells were last compared with the server's, ms since 1970 (L20). */
+  comparedAt: number
 }
 
 interface MetaRecord {

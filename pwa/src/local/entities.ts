@@ -75,6 +75,16 @@ function sinceRevision(db: AccountDatabase, scope: string, revision: number) {
   return db.entity.where('[scope+revision]').between([scope, revision], [scope, Infinity], false)
 }
 
+/** Removes what is stored of conversations. Their tombstones, if they are kept, are saved afterwards. */
+export async function removeScopes(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
+  await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).delete()))
+  await db.outline.bulkDelete([...scopes])
+}
+
+export async function allEntities(db: AccountDatabase): Promise<Entity[]> {
+  return (await db.entity.toArray()).map(unpack)
+}
+
 export async function loadEntity(db: AccountDatabase, etype: number, eid: string): Promise<Entity | null> {
   const record = await db.entity.get([etype, eid])
   return record === undefined ? null : unpack(record)

@@ -4,10 +4,27 @@ import { FIRST_HASH } from '../protocol/canonical'
 import type { StoredChange } from '../protocol/change'
 import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
-import { EntityType, limits, MessageField, type Change, type LogNews, type PulledChange } from '../protocol/generated'
-import { isClone, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, SyncState } from './database'
-import { loadEntities, loadNewEntities, placeOf, saveEntities, type Entity, type Place } from './entities'
+import {
+  ConversationField,
+  EntityType,
+  limits,
+  MessageField,
+  type Change,
+  type LogNews,
+  type PulledChange,
+} from '../protocol/generated'
+import { isClone, isPurge, wins } from '../protocol/merge'
+import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, Reread, SyncState } from './database'
+import {
+  entitiesSince,
+  loadEntities,
+  loadNewEntities,
+  placeOf,
+  removeScopes,
+  saveEntities,
+  type Entity,
+  type Place,
+} from './entities'
 import { renewSummary } from './summaries'
 
 /** A change before it has a clock. */
@@ -115,8 +132,8 @@ export interface BootstrapPage {
 /** Stores a page of the state and notes where to go on (L16). Returns false when another tab has been here. */
 export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): Promise<boolean> {
   return db.pullTransaction(async () => {
-    const { bootstrap = null, cursor } = await readSync(db)
-    if (bootstrap !== page.from || cursor > 0) return false
+    const { bootstrap = null, cursor, reread } = await readSync(db)
+    if (reread || bootstrap !== page.from || cursor > 0) return false
     const moved = (sync: SyncState) => ({
       ...sync,
       epoch: page.epoch,
@@ -124,13 +141,14 @@ export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): 
       cursor: page.after === null ? page.head : 0,
     })
     await storeForeign(db, page.changes, moved, loadNewEntities)
+    if (page.after === null) await db.putMeta('comparedAt', db.environment.now())
     return true
   })
 }
 
 /** Says whether the account's state has not been read to its end yet. */
-export function needsBootstrap({ epoch, bootstrap }: SyncState): boolean {
-  return epoch === null || (bootstrap ?? null) !== null
+export function needsBootstrap({ epoch, bootstrap, reread }: SyncState): boolean {
+  return epoch === null || (bootstrap ?? reread ?? null) !== null
 }
 
 /** Stores news that follows the cursor or is known already; returns false for any other (L13). */
@@ -149,10 +167,16 @@ export async function applyAside(db: AccountDatabase, changes: readonly StoredCh
   await db.pullTransaction(() => storeForeign(db, changes, () => null))
 }
 
-/** Begins to read another history of the server from its start (L14). */
-export async function changeEpoch(db: AccountDatabase, epoch: number | null): Promise<void> {
+/**
+ * Begins to read everything anew: the server has another history (L14, L21), or what is here lacks something (L19,
+ * L20). What is here stays until all is read.
+ */
+export async function beginAnew(db: AccountDatabase, reason: Reread): Promise<void> {
   await db.metaTransaction(async () => {
-    await db.putMeta('sync', { ...(await readSync(db)), epoch, cursor: 0, bootstrap: null, inStepAt: null })
+    const sync = await readSync(db)
+    const reread = sync.reread === 'history' ? 'history' : reason
+    const epoch = reread === 'history' ? null : sync.epoch
+    await db.putMeta('sync', { ...sync, epoch, cursor: 0, bootstrap: null, reread, inStepAt: null })
   })
 }
 
@@ -166,7 +190,7 @@ export async function noteServer(db: AccountDatabase, serverMs: number, isInStep
 }
 
 /** Stores changes of others. `moved` returns where this device has read to after them, or null to leave that. */
-async function storeForeign(
+export async function storeForeign(
   db: AccountDatabase,
   changes: readonly StoredChange[],
   moved: (sync: SyncState) => SyncState | null,
@@ -184,35 +208,67 @@ async function storeForeign(
   ])
 }
 
-/** What changes are merged into: their entities, one for each, and the revisions of their scopes. */
+/** What changes are merged into: their entities, one for each, the revisions of their scopes, and which are over. */
 interface Held {
   entities: Entity[]
   revisions: Map<string, number>
+  purged: ReadonlySet<string>
 }
 
 export async function loadHeld(db: AccountDatabase, places: readonly Place[], load = loadEntities): Promise<Held> {
   const scopes = [...new Set(places.map(({ scope }) => scope))]
   const [entities, summaries] = await Promise.all([load(db, places), db.summary.bulkGet(scopes)])
-  return { entities, revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])) }
+  return {
+    entities,
+    revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])),
+    purged: new Set(summaries.flatMap((summary) => (summary?.purged === true ? [summary.id] : []))),
+  }
 }
 
 /** Merges changes into their cells and renews what is worked out from them. Runs inside a log transaction. */
 async function storeCells(
   db: AccountDatabase,
   changes: readonly StoredChange[],
-  { entities, revisions }: Held,
+  { entities, revisions, purged }: Held,
 ): Promise<void> {
   const touched = new Set<Entity>()
+  const ended = new Map<string, Entity>()
   for (const [index, change] of changes.entries()) {
     const entity = entities[index]
     const holder = entity?.fields[change[3]]
     if (entity === undefined || !wins(change, holder)) continue
+    const isEnd = isPurge(change)
+    if (!isEnd && (purged.has(entity.scope) || ended.has(entity.scope))) continue
     if (holder !== undefined && isClone(change, holder)) reportClone(change)
     entity.fields[change[3]] = change
-    entity.scope = toHex(change[4])
     touched.add(entity)
+    if (isEnd) ended.set(entity.scope, entity)
   }
-  await saveTouched(db, [...touched], revisions)
+  // Of a conversation that is over only its tombstone is kept (L18).
+  for (const { fields } of ended.values())
+    for (const [field] of Object.entries(fields))
+      if (Number(field) !== ConversationField.PURGED) Reflect.deleteProperty(fields, field)
+  await removeScopes(db, [...ended.keys()])
+  const kept = [...touched].filter((entity) => (ended.get(entity.scope) ?? entity) === entity)
+  await saveTouched(db, kept, revisions)
+}
+
+/** Removes conversations that the server says are over, when it has let go of their tombstones itself (L18). */
+export async function dropScopes(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
+  if (scopes.length === 0) return
+  await db.logTransaction(async () => {
+    const { revisions } = await loadHeld(
+      db,
+      scopes.map((scope) => ({ etype: EntityType.CONVERSATION, eid: scope, scope })),
+    )
+    const emptied = await Promise.all(scopes.map((scope) => entitiesSince(db, scope, 0)))
+    // Emptied, not removed, so that other tabs see it.
+    await saveTouched(
+      db,
+      emptied.flat().map((entity) => ({ ...entity, fields: {} })),
+      revisions,
+    )
+  })
 }
 
 /** Saves entities under the next revision of their scopes, and renews what is worked out from those. */

@@ -27,9 +27,9 @@ export async function renewSummary(
   const before = kept.revision === revision ? kept : await loadConversation(db, scope)
   const now = keepWhenCommitted(db, scope, advance(before, scope, written))
   const isWhole = written.some(({ etype }) => etype === EntityType.CONVERSATION)
-  const ids = isWhole ? [...now.messages.keys()] : written.map(({ eid }) => eid)
+  const ids = isWhole ? [...before.messages.keys(), ...now.messages.keys()] : written.map(({ eid }) => eid)
   const wasPending = new Set(ids.filter((id) => isPending(before.messages.get(id))))
-  const pending = ids.flatMap((id) => pendingOf(now, id))
+  const pending = [...new Set(ids)].flatMap((id) => pendingOf(now, id))
   for (const { id } of pending) wasPending.delete(id)
   await Promise.all([
     db.summary.put(summarize(scope, now)),
@@ -70,7 +70,8 @@ function summarize(id: string, { revision, conversation, messages }: Snapshot): 
         ? conversation.chosenAt
         : path.reduce((latest, { created }) => Math.max(latest, millisecondsOf(created)), 0),
     pinned: conversation.pinned,
-    deleted: conversation.deleted,
+    deleted: conversation.deleted || conversation.purged,
+    purged: conversation.purged,
     // Without messages it is one whose messages are on their way (L16), and not one that lost them all.
     listed: path.length > 0 || (messages.size === 0 && (conversation.title !== '' || conversation.activeLeaf !== null)),
     failed: leaf?.state?.state === 'failed' || leaf?.state?.state === 'interrupted',

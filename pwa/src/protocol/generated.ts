@@ -31,6 +31,20 @@ export interface ApiKeys {
   keys: ApiKey[]
 }
 
+/** What people see of a file, in its INFO field; its content is the blob that its BLOB field names (B6). */
+export interface Attachment {
+  name: string
+  media_type: string
+  size: number
+  message?: Uint8Array | null
+}
+
+/** Answer to a piece of a file, and GET /api/v1/blobs/{sha256}/state: whole when `received` is `size`, in bytes. */
+export interface BlobState {
+  size: number
+  received: number
+}
+
 /** GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells. */
 export interface Bootstrapped {
   epoch: number
@@ -80,6 +94,15 @@ export interface Devices {
   devices: Device[]
 }
 
+/** GET /api/v1/sync/digest: of the account's `count` cells at `head`, the XOR of their hashes (rule L20). */
+export interface Digest {
+  epoch: number
+  head: number
+  count: number
+  digest: Uint8Array
+  server_ms: number
+}
+
 /** The run's last event: its final state and the changes the node wrote, to be stored like pulled ones. */
 export interface Ended {
   kind: 'ended'
@@ -108,10 +131,32 @@ export interface Hello {
   server_ms: number
 }
 
+/** A push counts only while this lease is nobody else's (rule Q10). */
+export interface IfLease {
+  answer: Uint8Array
+  token: Uint8Array
+}
+
 /** GET /.well-known/jwks.json: the server's signing keys and its name in `iss`. */
 export interface KeySet {
   issuer: string
   keys: PublicKey[]
+}
+
+/** The right to run an answer until `expires_ms`, once the holder has read the log up to `head` (rule Q9). */
+export interface Lease {
+  answer: Uint8Array
+  token: Uint8Array
+  expires_ms: number
+  head: number
+  server_ms: number
+}
+
+/** POST /api/v1/leases, of a node's device. Renewing and releasing need the `token` that claiming gave. */
+export interface LeaseRequest {
+  answer: Uint8Array
+  action: 'claim' | 'release' | 'renew'
+  token?: Uint8Array | null
 }
 
 /** GET /v1/library: the node's models, what else it can fetch by name, and what is being fetched. */
@@ -181,6 +226,7 @@ export interface ModelStatus {
   quantisation?: string
   instructions?: string
   threads?: number
+  detail?: string
 }
 
 /** Answer to POST /v1/keys. The secret is shown this once. */
@@ -256,6 +302,7 @@ export interface Problem {
   acked_dseq?: number | null
   epoch?: number | null
   server_ms?: number | null
+  received?: number | null
 }
 
 /** An Ed25519 public key as a JWK (RFC 8037); `kid` is its RFC 7638 thumbprint. */
@@ -302,6 +349,7 @@ export interface Push {
   first_dseq: number
   prev_hash: Uint8Array
   changes: Change[]
+  if_lease?: IfLease | null
 }
 
 /** Answer to a push: everything up to `acked_dseq` is committed. */
@@ -310,6 +358,7 @@ export interface Pushed {
   head: number
   server_ms: number
   rejected?: Rejected[]
+  purged?: Uint8Array[]
 }
 
 /** POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation. */
@@ -408,6 +457,12 @@ export interface TokenRequest {
   audience: string
 }
 
+/** GET /api/v1/usage: the account's space, in bytes; files count with their whole size from their first piece. */
+export interface Usage {
+  bytes_used: number
+  quota_bytes: number
+}
+
 export const EntityType = {
   SETTING: 1,
   CONVERSATION: 2,
@@ -421,6 +476,7 @@ export const ConversationField = {
   DELETED: 3,
   PINNED: 4,
   ARCHIVED: 5,
+  PURGED: 6,
 } as const
 
 export const MessageField = {
@@ -430,6 +486,12 @@ export const MessageField = {
   STATE: 4,
   STOP: 5,
   DELETED: 6,
+} as const
+
+export const AttachmentField = {
+  INFO: 1,
+  BLOB: 2,
+  DELETED: 3,
 } as const
 
 export type RunEvent = Ended | Notice | Started | Text
@@ -464,6 +526,8 @@ export const ERROR_CODES = [
   'history_trimmed',
   'quota_exceeded',
   'lease_lost',
+  'blob_offset',
+  'blob_damaged',
   'answer_unknown',
   'events_gone',
   'model_missing',
@@ -518,6 +582,12 @@ export const limits = {
   MAX_PULL_BYTES: 4194304,
   MAX_INLINE_NEWS_BYTES: 16384,
   DEFAULT_QUOTA_BYTES: 4294967296,
+  TOMBSTONE_KEPT_S: 7776000,
+  LEASE_S: 60,
+  LEASE_TOKEN_BYTES: 16,
+  MAX_BLOB_BYTES: 268435456,
+  MAX_BLOB_PIECE_BYTES: 4194304,
+  BLOB_ORPHAN_KEPT_S: 604800,
   MIN_USERNAME_CHARACTERS: 1,
   MAX_USERNAME_CHARACTERS: 64,
   MIN_PASSWORD_CHARACTERS: 8,

@@ -1,15 +1,16 @@
-/** Reading the account: its state at first, then pages of the log, and news that fits (rules L12-L14, L16, L17). */
+/** Reading the account: its state at first, then pages of the log, and news that fits (rules L12-L14, L16-L21). */
 import type { AccountDatabase, SyncState } from '../local/database'
 import {
   applyAside,
   applyBootstrap,
   applyNews,
   applyPage,
-  changeEpoch,
+  beginAnew,
   needsBootstrap,
   noteServer,
   readSync,
 } from '../local/log'
+import { compare, isComparisonDue, Rereading } from '../local/rereading'
 import { hasCode } from '../protocol/errors'
 import type { Bootstrapped, LogNews } from '../protocol/generated'
 import type { Server } from './server'
@@ -22,7 +23,9 @@ export class Puller {
 
   /** Reads until nothing is missing; calls `onPage` after each page. Throws ProblemError. */
   async pull(signal: AbortSignal, onPage: () => void = () => undefined): Promise<void> {
-    while (await this.readPages(signal, onPage)) signal.throwIfAborted()
+    do {
+      while (await this.readPages(signal, onPage)) signal.throwIfAborted()
+    } while (await this.findsGap(signal))
   }
 
   /** Reads one conversation ahead of the rest, while the account is read for the first time (L17). */
@@ -45,6 +48,9 @@ export class Puller {
   private async readPages(signal: AbortSignal, onPage: () => void): Promise<boolean> {
     const sync = await readSync(this.db)
     try {
+      // What was purged before the first change that this device has read may have left no trace in the log (L19).
+      const isAtStart = sync.cursor === 0 && (sync.bootstrap ?? null) === null
+      if (sync.reread || (isAtStart && sync.epoch !== null)) return await this.reread(signal, onPage)
       if (!needsBootstrap(sync)) return await this.pullPage(sync, signal, onPage)
       await this.bootstrap(sync.bootstrap ?? null, signal, onPage)
       return true
@@ -52,7 +58,7 @@ export class Puller {
       // `bad_request`: another version of the server does not know where a page of ours ended.
       if (!hasCode(error, 'epoch_changed', 'history_trimmed', 'bad_request')) throw error
       if (hasCode(error, 'bad_request') && (sync.bootstrap ?? null) === null) throw error
-      await changeEpoch(this.db, null)
+      await beginAnew(this.db, hasCode(error, 'epoch_changed') ? 'history' : 'gap')
       return true
     }
   }
@@ -69,6 +75,27 @@ export class Puller {
       onPage()
       from = after
     }
+  }
+
+  /** Reads all of the account although there may be something of it here; returns whether there was anything. */
+  private async reread(signal: AbortSignal, onPage: () => void): Promise<boolean> {
+    const rereading = await Rereading.begin(this.db)
+    let page: Bootstrapped | null = null
+    while (page === null || page.after !== null) {
+      page = await this.server.bootstrap(page?.after ?? null, signal)
+      await rereading.take(page.changes, page.epoch)
+      onPage()
+    }
+    await rereading.settle(page.head)
+    await noteServer(this.db, page.server_ms, (await this.db.outbox.count()) === 0)
+    return page.head > 0
+  }
+
+  /** Compares what is here with what the server has, now and then (L20). */
+  private async findsGap(signal: AbortSignal): Promise<boolean> {
+    if (!(await isComparisonDue(this.db))) return false
+    await compare(this.db, await this.server.digest(signal))
+    return needsBootstrap(await readSync(this.db))
   }
 
   private async pullPage({ epoch, cursor }: SyncState, signal: AbortSignal, onPage: () => void): Promise<boolean> {

@@ -1,7 +1,8 @@
 /** Draining the outbox in order (rules L8-L10). */
 import type { AccountDatabase } from '../local/database'
-import { changeEpoch, noteServer } from '../local/log'
+import { beginAnew, dropScopes, noteServer } from '../local/log'
 import { acknowledge, markForked, nextPush, restamp } from '../local/outbox'
+import { toHex } from '../protocol/bytes'
 import { ProblemError, type FailureCode } from '../protocol/errors'
 import { ERROR_CODES, type Push } from '../protocol/generated'
 import type { Server } from './server'
@@ -31,6 +32,7 @@ export class Pusher {
       const pushed = await this.server.push(push, signal)
       await this.db.logTransaction(async () => {
         await acknowledge(this.db, pushed.acked_dseq)
+        await dropScopes(this.db, (pushed.purged ?? []).map(toHex))
         await noteServer(this.db, pushed.server_ms, (await this.db.outbox.count()) === 0)
       })
       const refusal = pushed.rejected?.[0]
@@ -53,7 +55,7 @@ export class Pusher {
         if (refusals > 1) throw problem
         return restamp(this.db)
       case 'epoch_changed':
-        await changeEpoch(this.db, null)
+        await beginAnew(this.db, 'history')
         throw problem
       case 'device_forked':
       case 'sequence_gap':

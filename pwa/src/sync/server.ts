@@ -1,6 +1,6 @@
 /** The sync server, spoken to as this device: every call carries a fresh access token. */
 import { hasCode, ProblemError } from '../protocol/errors'
-import type { AccessToken, Bootstrapped, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
+import type { AccessToken, Bootstrapped, Digest, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
 import { readEvents, type StreamRequest } from './eventStream'
 import { call, type Call, type Fetch } from './http'
 import type { Session } from './session'
@@ -30,6 +30,11 @@ export class Server {
     const path = scope === undefined ? 'bootstrap' : `scopes/${scope}`
     const query = after === null ? '' : `?${new URLSearchParams({ after }).toString()}`
     return (await this.authorized(`/api/v1/sync/${path}${query}`, { signal })) as Bootstrapped
+  }
+
+  /** Returns what the server's cells fold to (L20). */
+  async digest(signal: AbortSignal): Promise<Digest> {
+    return (await this.authorized('/api/v1/sync/digest', { signal })) as Digest
   }
 
   async nodes(signal: AbortSignal): Promise<Node[]> {

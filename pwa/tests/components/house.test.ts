@@ -15,6 +15,8 @@ beforeEach(() => {
 })
 
 const card = (name: string) => document.querySelector<HTMLElement>(`section[aria-label="${name}"]`)
+/** What an element says, with plain spaces. */
+const text = (element: Element | null) => (element?.textContent ?? '').replaceAll('\u00a0', ' ')
 const row = (file: string) => document.querySelector<HTMLElement>(`li[data-file="${file}"]`)
 
 describe('the models of a PC', () => {
@@ -26,14 +28,12 @@ describe('the models of a PC', () => {
       model('Broken', { state: 'failed', code: 'out_of_memory' }),
     ]
     await open(App, '/house')
-    expect(row('Qwen3-8B')?.textContent?.replaceAll('\u00a0', ' ')).toContain(
-      'Q4_K_M · 5 GB · 32 k context · apache-2.0',
-    )
-    expect(row('Qwen3-8B')?.textContent?.replaceAll('\u00a0', ' ')).toContain('native · 16 k context · 61 tok/s')
+    expect(text(row('Qwen3-8B'))).toContain('Q4_K_M · 5 GB · 32 k context · apache-2.0')
+    expect(text(row('Qwen3-8B'))).toContain('native · 16 k context · 61 tok/s')
     expect(row('Coder')?.querySelector('progress')?.value).toBe(3e9)
-    expect(row('Coder')?.textContent?.replaceAll('\u00a0', ' ')).toContain('Fetching, 3 GB of 4.7 GB')
-    expect(row('Big')?.textContent?.replaceAll('\u00a0', ' ')).toContain('Too large for the memory that is free')
-    expect(row('Broken')?.textContent?.replaceAll('\u00a0', ' ')).toContain('memory does not suffice')
+    expect(text(row('Coder'))).toContain('Fetching, 3 GB of 4.7 GB')
+    expect(text(row('Big'))).toContain('Too large for the memory that is free')
+    expect(text(row('Broken'))).toContain('memory does not suffice')
   })
 
   it('are loaded and fetched, and removed only after a question', async () => {
@@ -64,7 +64,7 @@ describe('the models of a PC', () => {
   it('say why the PC can not be asked', async () => {
     library.problem = 'node_unreachable'
     await open(App, '/house')
-    expect(card('Models')?.textContent?.replaceAll('\u00a0', ' ')).toContain('The PC does not answer.')
+    expect(text(card('Models'))).toContain('The PC does not answer.')
   })
 })
 
@@ -78,9 +78,7 @@ describe('a step down', () => {
   ])('of the %s is told in words, with its reason', async (what, to, words) => {
     library.steps = [step({ what, to })]
     await open(App, '/house')
-    expect(card('What was stepped down')?.textContent?.replaceAll('\u00a0', ' ')).toContain(
-      `${words} Free memory did not suffice for more.`,
-    )
+    expect(text(card('What was stepped down'))).toContain(`${words} Free memory did not suffice for more.`)
   })
 
   it('stands in the status sheet, beside the engine and what is being loaded', async () => {
@@ -90,9 +88,9 @@ describe('a step down', () => {
     document.querySelector<HTMLElement>('header.bar h1 button')?.click()
     await vi.waitFor(() => expect(document.querySelector('dialog')).not.toBeNull())
     const sheet = document.querySelector('dialog')
-    expect(sheet?.textContent?.replaceAll('\u00a0', ' ')).toContain('Qwen3-8B reads less at once')
+    expect(text(sheet)).toContain('Qwen3-8B reads less at once')
     expect(sheet?.querySelector('progress')?.value).toBe(1)
-    expect(sheet?.textContent?.replaceAll('\u00a0', ' ')).toContain('llama.cpp')
+    expect(text(sheet)).toContain('llama.cpp')
   })
 })
 
@@ -102,9 +100,7 @@ describe('keys for other programs', () => {
     await press('Make a key')
     await wrapper.get('dialog input').setValue(' Editor ')
     await wrapper.get('dialog form').trigger('submit')
-    await vi.waitFor(() =>
-      expect(document.querySelector('dialog .secret')?.textContent?.replaceAll('\u00a0', ' ')).toContain('sk-secret'),
-    )
+    await vi.waitFor(() => expect(text(document.querySelector('dialog .secret'))).toContain('sk-secret'))
     expect(asked.makeKey).toHaveBeenCalledWith('Editor')
     await press('Done')
     expect(document.body.textContent).not.toContain('sk-secret')

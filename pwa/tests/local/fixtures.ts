@@ -2,6 +2,7 @@
 import { IDBFactory } from 'fake-indexeddb'
 import { onTestFinished } from 'vitest'
 import { AccountDatabase } from '../../src/local/database'
+import { readSync } from '../../src/local/log'
 import { adoptDevice } from '../../src/local/outbox'
 
 export const DEVICE = '0101010101010101'
@@ -41,4 +42,9 @@ export async function openTestDatabase(options: TestDatabaseOptions = {}): Promi
   })
   await adoptDevice(db, device)
   return db
+}
+
+/** Tells the database which history of the server it follows. */
+export async function knowEpoch(db: AccountDatabase, epoch: number): Promise<void> {
+  await db.putMeta('sync', { ...(await readSync(db)), epoch })
 }

@@ -1,7 +1,7 @@
 import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { applyAside, applyPage, changeEpoch, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
+import { applyAside, applyPage, beginAnew, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
 import { loadEntity } from '../../src/local/entities'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
@@ -89,7 +89,7 @@ describe('pulled changes', () => {
   it('L14: another epoch is read from its start, and what is held stays', async () => {
     const db = await openTestDatabase()
     await applyPage(db, page([pulled(5, SCOPE, 2, 1, 'a', 3)]))
-    await changeEpoch(db, null)
+    await beginAnew(db, 'history')
     expect(await readSync(db)).toMatchObject({ epoch: null, cursor: 0 })
     await applyPage(db, { ...page([pulled(6, SCOPE, 2, 1, 'b', 1)]), epoch: 2 })
     expect(await readSync(db)).toMatchObject({ epoch: 2, cursor: 1 })

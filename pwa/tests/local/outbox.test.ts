@@ -3,14 +3,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rename, send } from '../../src/local/actions'
 import { loadEntities, placeOf } from '../../src/local/entities'
-import { changeEpoch, noteServer, readOwnLog, write } from '../../src/local/log'
+import { noteServer, readOwnLog, write } from '../../src/local/log'
 import { acknowledge, adoptDevice, markForked, nextPush, restamp } from '../../src/local/outbox'
 import { readThread } from '../../src/local/reads'
 import { compareBytes, toHex } from '../../src/protocol/bytes'
 import { FIRST_HASH, foldHashes } from '../../src/protocol/canonical'
 import { deviceOf, millisecondsOf } from '../../src/protocol/clock'
 import { limits } from '../../src/protocol/generated'
-import { DEVICE, NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
+import { DEVICE, knowEpoch, NODE, openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
 
 const TITLE = { etype: 2, field: 1, scope: 'aa'.repeat(16), eid: 'aa'.repeat(16) }
 
@@ -56,13 +56,13 @@ describe('pushing', () => {
     const db = await openTestDatabase()
     await write(db, [title(1)])
     expect(await nextPush(db)).toBeNull()
-    await changeEpoch(db, 7)
+    await knowEpoch(db, 7)
     expect(await nextPush(db)).toMatchObject({ epoch: 7, first_dseq: 1, prev_hash: FIRST_HASH })
   })
 
   it('holds at most 500 changes and one megabyte, and always one change', async () => {
     const db = await openTestDatabase()
-    await changeEpoch(db, 1)
+    await knowEpoch(db, 1)
     await write(db, [
       ...Array.from({ length: 3 }, () => title(limits.MAX_VALUE_BYTES)),
       ...Array.from({ length: 600 }, () => title(1)),
@@ -81,7 +81,7 @@ describe('pushing', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat({ max: 12 }), { maxLength: 6 }), async (cuts) => {
         const db = await openTestDatabase()
-        await changeEpoch(db, 1)
+        await knowEpoch(db, 1)
         await write(
           db,
           Array.from({ length: 10 }, (_, index) => title(index)),
@@ -104,7 +104,7 @@ describe('stamping again', () => {
   it('C6: what nobody has acknowledged gets clocks of the server’s time, in order, in outbox and cells', async () => {
     const environment = new TestEnvironment()
     const db = await openTestDatabase({ environment })
-    await changeEpoch(db, 1)
+    await knowEpoch(db, 1)
     environment.ms += 3_600_000
     const { conversation } = await send(db, { conversation: null, text: 'from the future', node: NODE, model: null })
     await rename(db, conversation, 'Later')
@@ -128,7 +128,7 @@ describe('stamping again', () => {
 
   it('L8: a fork stops pushing; a new device id begins a new chain with everything unacknowledged', async () => {
     const db = await openTestDatabase()
-    await changeEpoch(db, 1)
+    await knowEpoch(db, 1)
     await write(db, [title(1), title(2)])
     await acknowledge(db, 1)
     await markForked(db)

@@ -7,6 +7,7 @@ import { millisecondsOf } from '../../src/protocol/clock'
 import {
   EntityType,
   type Bootstrapped,
+  type Digest,
   type Change,
   type Node,
   type Problem,
@@ -14,7 +15,8 @@ import {
   type Push,
   type Pushed,
 } from '../../src/protocol/generated'
-import { wins } from '../../src/protocol/merge'
+import { digest } from '../../src/protocol/digest'
+import { isPurge, tombstoneKey, wins } from '../../src/protocol/merge'
 import { EventStreams } from './eventStreams'
 
 export const ACCOUNT = 'ac'.repeat(16)
@@ -42,6 +44,9 @@ export class FakeServer {
   private readonly devices = new Map<string, Device>()
   private deviceCount = 0
   private head = 0
+  private floor = 0
+  /** Tombstones that are gone. */
+  private readonly over = new Set<string>()
 
   get ms(): number {
     return Date.now() + this.aheadMs
@@ -74,6 +79,10 @@ export class FakeServer {
     if (route === '/api/v1/nodes') return reply({ nodes: this.nodes })
     if (route === '/api/v1/sync/push') return this.push(device, body as Push)
     if (route === '/api/v1/sync/pull') return this.pull(new URLSearchParams(query))
+    if (route === '/api/v1/sync/digest') {
+      const folded = digest(this.cells.values())
+      return reply({ epoch: this.epoch, head: this.head, ...folded, server_ms: this.ms } satisfies Digest)
+    }
     if (route === '/api/v1/sync/bootstrap') return this.bootstrap(new URLSearchParams(query), null)
     const scope = /^\/api\/v1\/sync\/scopes\/(\w+)$/.exec(route)?.[1]
     if (scope !== undefined) return this.bootstrap(new URLSearchParams(query), scope)
@@ -85,11 +94,33 @@ export class FakeServer {
   store(changes: readonly Change[]): void {
     const previous = this.head
     for (const change of changes) {
-      if (!wins(change, this.cells.get(cellKey(change)))) continue
+      const isOver = this.over.has(tombstoneKey(change[4])) || this.cells.has(tombstoneKey(change[4]))
+      if ((isOver && !isPurge(change)) || !wins(change, this.cells.get(cellKey(change)))) continue
+      if (isPurge(change)) {
+        for (const [key, cell] of this.cells) if (equalBytes(cell[4], change[4])) this.cells.delete(key)
+      }
       this.head += 1
       this.cells.set(cellKey(change), [...change, this.head])
     }
     if (this.head > previous) this.streams.send('log', { epoch: this.epoch, prev_head: previous, head: this.head })
+  }
+
+  /** Lets go of the tombstones: a cursor below the head is too old from now on (L19). */
+  trim(): void {
+    for (const [key, cell] of this.cells) {
+      if (!isPurge(cell)) continue
+      this.cells.delete(key)
+      this.over.add(key)
+    }
+    this.floor = this.head
+  }
+
+  /** Begins a new history with the first `seq` of this one's changes, as after a restored backup (L21). */
+  restore(head: number): void {
+    for (const [key, cell] of this.cells) if (cell[7] > head) this.cells.delete(key)
+    this.head = head
+    this.epoch += 1
+    for (const device of this.devices.values()) Object.assign(device, { lastDseq: 0, lastHash: FIRST_HASH })
   }
 
   setNodes(nodes: Node[]): void {
@@ -147,13 +178,21 @@ export class FakeServer {
       return problem(409, 'clock_ahead', { acked_dseq: device.lastDseq, server_ms: this.ms })
     }
     const rejected = ahead < 0 ? [] : [{ dseq: device.lastDseq + 1, code: 'clock_ahead' }]
-    return reply({ acked_dseq: device.lastDseq, head: this.head, server_ms: this.ms, rejected } satisfies Pushed)
+    const purged = taken.map((change) => change[4]).filter((scope) => this.over.has(tombstoneKey(scope)))
+    return reply({
+      acked_dseq: device.lastDseq,
+      head: this.head,
+      server_ms: this.ms,
+      rejected,
+      purged,
+    } satisfies Pushed)
   }
 
   private pull(query: URLSearchParams): Response {
     const epoch = query.get('epoch')
     if (epoch !== null && Number(epoch) !== this.epoch) return problem(410, 'epoch_changed')
     const since = Number(query.get('since'))
+    if (since > 0 && since < this.floor) return problem(410, 'history_trimmed')
     const rows = [...this.cells.values()].filter((cell) => cell[7] > since).sort((left, right) => left[7] - right[7])
     const changes = rows.slice(0, 10)
     return reply({ epoch: this.epoch, head: this.head, changes, more: rows.length > 10, server_ms: this.ms })

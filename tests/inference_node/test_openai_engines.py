@@ -1,4 +1,4 @@
-"""OpenAI's own client against the real engine and model, once through everything."""
+"""OpenAI's own client against each real engine, once through everything: the same from every one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from inference_node.accelerator import accelerated
 from inference_node.api_keys import ApiKeys
 from tests.inference_node.running_node import RunningNode
 
@@ -37,11 +38,13 @@ DOG: Any = {
 }
 
 
-async def test_a_program_asks_the_real_model(tmp_path: Path, default_test_model: Path) -> None:
-    node = RunningNode(tmp_path / "data")
-    node.add_model(default_test_model)
+@pytest.mark.parametrize("engine", ["native", "llama_cpp"] if accelerated else ["llama_cpp"])
+async def test_a_program_asks_a_real_engine(tmp_path: Path, tiny_model: Path, engine: str) -> None:
+    node = RunningNode(tmp_path / "data", engine=engine)
+    node.add_model(tiny_model)
     secret = ApiKeys(node.settings.folder / "api-keys").create("test")
     # The first request waits until the model is loaded.
+    await node.grant(node.account)
     await node.start(wait_for_engine=False)
     http = openai.DefaultAsyncHttpxClient(trust_env=False)
     try:
@@ -49,6 +52,9 @@ async def test_a_program_asks_the_real_model(tmp_path: Path, default_test_model:
             base_url=f"{node.url}/v1", api_key=secret, max_retries=0, timeout=WITHIN_S, http_client=http
         ) as client:
             await _ask(client)
+        # Nothing of it was more than the engine could do.
+        assert [model.engine for model in (await node.status()).loaded] == [engine]
+        assert (await node.status()).steps == []
     finally:
         await node.stop()
 
@@ -71,18 +77,35 @@ async def _ask(client: openai.AsyncOpenAI) -> None:
     assert stream[-1].usage.prompt_tokens == whole.usage.prompt_tokens
 
     # A stop string is not part of the answer.
-    word = first.split()[1]
+    word = first[2:4]
     cut = (await chat(**options, stop=[word])).choices[0]
     assert (cut.message.content, cut.finish_reason) == (first[: first.index(word)], "stop")
 
     # An answer that is held to a schema, and a call that has to be made.
     form = {"type": "json_schema", "json_schema": {"name": "dog", "schema": DOG}}
-    dog = await chat(**{**options, "max_tokens": 60}, response_format=form)
+    long: Any = {**options, "max_tokens": 600}
+    dog = await chat(**long, response_format=form)
     assert json.loads(dog.choices[0].message.content).keys() == {"size"}
-    called = await chat(**{**options, "max_tokens": 60}, tools=[WEATHER], tool_choice="required")
-    (call,) = called.choices[0].message.tool_calls
+    thing = await chat(**long, response_format={"type": "json_object"}, stop=["}"])
+    assert thing.choices[0].message.content.lstrip().startswith("{")
+    called = (await chat(**long, tools=[WEATHER], tool_choice="required")).choices[0]
+    (call,) = called.message.tool_calls
     assert call.function.name == "get_weather"
     assert json.loads(call.function.arguments).keys() == {"city"}
+    assert (called.message.content, called.finish_reason) == (None, "tool_calls")
+    named: Any = {"type": "function", "function": {"name": "get_weather"}}
+    deltas = [
+        delta
+        async for chunk in await chat(**long, tools=[WEATHER], tool_choice=named, stream=True)
+        for delta in chunk.choices[0].delta.tool_calls or ()
+    ]
+    assert [delta.function.name for delta in deltas if delta.function.name] == ["get_weather"]
+    assert len([delta.id for delta in deltas if delta.id]) == 1
+    assert json.loads("".join(delta.function.arguments or "" for delta in deltas)).keys() == {"city"}
+    # Free to call or not, a model without sense says something else.
+    free = (await chat(**options, tools=[WEATHER])).choices[0]
+    assert free.message.content
+    assert free.finish_reason == "length"
     told = [
         *QUESTION,
         {"role": "assistant", "tool_calls": [call.model_dump()]},
@@ -99,6 +122,6 @@ async def _ask(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError):
         await client.embeddings.create(model=model, input="house")
     with pytest.raises(openai.BadRequestError) as refused:
-        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 9000}]})
+        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 2000}]})
     assert refused.value.code == "context_length_exceeded"
     assert (await chat(**{**options, "max_tokens": 1})).usage.completion_tokens == 1

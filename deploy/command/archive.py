@@ -1,0 +1,143 @@
+"""The file that `domovoi export` writes: a zip of JSON Lines and blobs, described in docs/export.md."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from msgspec import Struct
+
+from shared.change import Change
+from shared.identifiers import from_hex
+from shared.limits import HASH_BYTES, MAX_BLOB_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+FORMAT = "domovoi-export"
+VERSION = 1
+MANIFEST = "manifest.json"
+CHANGES = "changes.jsonl"
+BLOBS = "blobs/"
+
+
+class ArchiveError(Exception):
+    """The file is not an export, or is damaged; the message says in what."""
+
+
+class Manifest(Struct, frozen=True):
+    """What the file is, whose, and how much it holds. `exported_ms` is in milliseconds since 1970."""
+
+    username: str
+    account_id: str
+    exported_ms: int
+    changes: int = 0
+    blobs: int = 0
+    format: str = FORMAT
+    version: int = VERSION
+
+
+class Line(Struct, frozen=True):
+    """One cell. Identifiers and the clock are hex, `value` is base64; `reads` is the value for people and programs."""
+
+    clk: str
+    etype: int
+    eid: str
+    field: int
+    scope: str
+    kid: int
+    value: bytes
+    reads: Any = None
+
+
+async def write_archive(
+    path: Path,
+    manifest: Manifest,
+    cells: Sequence[Change],
+    blobs: Iterable[bytes],
+    read: Callable[[bytes], AsyncIterator[bytes]],
+) -> Manifest:
+    """Write the file and return its manifest. An existing file is replaced only when all is written."""
+    draft = path.with_name(path.name + ".part")
+    count = 0
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open(CHANGES, "w") as lines:
+                for cell in cells:
+                    lines.write(msgspec.json.encode(_line(cell)) + b"\n")
+            for count, sha256 in enumerate(blobs, 1):  # noqa: B007  # the last one is how many there are
+                with archive.open(BLOBS + sha256.hex(), "w") as content:
+                    async for piece in read(sha256):
+                        content.write(piece)
+            manifest = msgspec.structs.replace(manifest, changes=len(cells), blobs=count)
+            archive.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return manifest
+
+
+class Archive:
+    """An export to read. A context manager; opening and reading raise ArchiveError."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+            manifest = msgspec.json.decode(self._zip.read(MANIFEST), type=Manifest)
+        except (OSError, zipfile.BadZipFile, KeyError, msgspec.MsgspecError) as error:
+            raise ArchiveError(str(error)) from error
+        if (manifest.format, manifest.version) != (FORMAT, VERSION):
+            raise ArchiveError(f"it is of the format {manifest.format} {manifest.version}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def changes(self) -> Iterator[Change]:
+        """Yield the cells."""
+        try:
+            with self._zip.open(CHANGES) as lines:
+                for number, text in enumerate(lines, 1):
+                    yield _change(text, number)
+        except (KeyError, zipfile.BadZipFile, OSError) as error:
+            raise ArchiveError(str(error)) from error
+
+    def blobs(self) -> Iterator[tuple[bytes, int]]:
+        """Yield hash and size of every file. What is named otherwise is passed over."""
+        for entry in self._zip.infolist():
+            name = entry.filename.removeprefix(BLOBS)
+            if name == entry.filename or entry.file_size > MAX_BLOB_BYTES:
+                continue
+            try:
+                yield from_hex(name, HASH_BYTES), entry.file_size
+            except ValueError:
+                continue
+
+    def blob(self, sha256: bytes) -> BinaryIO:
+        """Open a file; it can seek."""
+        return self._zip.open(BLOBS + sha256.hex())  # type: ignore[return-value]  # an IO[bytes] by another name
+
+
+def _line(cell: Change) -> Line:
+    try:
+        reads = msgspec.msgpack.decode(cell.value)
+        msgspec.json.encode(reads)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError):
+        reads = None
+    return Line(cell.clk.hex(), cell.etype, cell.eid.hex(), cell.field, cell.scope.hex(), cell.kid, cell.value, reads)
+
+
+def _change(text: bytes, number: int) -> Change:
+    try:
+        line = msgspec.json.decode(text, type=Line)
+        given = (line.clk, line.eid, line.scope)
+        clk, eid, scope = (from_hex(identifier) for identifier in given)
+        made = [clk, line.etype, eid, line.field, scope, line.kid, line.value]
+        return msgspec.convert(made, Change)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise ArchiveError(f"line {number} of {CHANGES} is no change ({error})") from error

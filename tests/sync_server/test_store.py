@@ -1,0 +1,250 @@
+"""What every store must keep to: strict isolation, an index for every statement, and no conflict that shows."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pymysql
+import pytest
+from sqlalchemy import make_url, text
+
+from shared import clock as hybrid_clock
+from shared import values
+from shared.canonical import FIRST_HASH, fold_hashes
+from shared.change import AttachmentField, Change, ConversationField, EntityType
+from shared.wire import IfLease, LeaseRequest, Push
+from sync_server import clock
+from sync_server.blob_files import BlobFiles
+from sync_server.blobs import Blobs
+from sync_server.bootstrap import bootstrap
+from sync_server.database import Connection, Database
+from sync_server.devices import check_device, create_device, list_devices
+from sync_server.dialect import MySQL, dialect_for
+from sync_server.digests import digest_of
+from sync_server.leases import lease_answer
+from sync_server.migrations import upgrade
+from sync_server.nodes import NodeKey, add_shared_node, grants_of
+from sync_server.pull import pull
+from sync_server.purges import acknowledge, expire_tombstones
+from sync_server.push import push
+from sync_server.tables import account
+from tests.sync_server.node_device import NodeDevice
+from tests.sync_server.test_blobs import path_of, put
+from tests.sync_server.test_purges import purge_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from sqlalchemy.sql import ClauseElement
+
+    from sync_server.prepared import Prepared
+    from tests.mariadb import MariaDB
+    from tests.sync_server.device import Device
+    from tests.sync_server.fake_node import Identity
+    from tests.sync_server.running_server import RunningServer
+
+# Enough that reading a table from end to end is never the cheaper way.
+CONVERSATIONS = 40
+MESSAGES = 25
+ACCOUNTS = [bytes([number]) * 16 for number in (1, 2)]
+
+
+class Asked(NamedTuple):
+    """One statement as the database got it."""
+
+    text: str
+    arguments: Sequence[Any]
+
+
+def test_mariadb_is_as_strict_as_it_gets(mariadb: MariaDB) -> None:
+    [(isolation, snapshot)] = mariadb.run("SELECT @@global.tx_isolation, @@global.innodb_snapshot_isolation")
+    assert (isolation, snapshot) == ("REPEATABLE-READ", 1)
+
+
+@pytest.fixture
+async def store(new_database: Callable[[], str | None], tmp_path: Path) -> AsyncIterator[Database]:
+    """A database with two accounts, one of them with a few thousand cells."""
+    dialect = dialect_for(new_database(), tmp_path)
+    upgrade(dialect)
+    made = Database(dialect)
+    await made.open()
+    yield made
+    await made.close()
+
+
+def change(number: int, **fields: Any) -> Change:
+    clk = hybrid_clock.pack(clock.now_ms() - 100_000 + number, 0, bytes(8))
+    made = {"clk": clk, "etype": 3, "eid": os.urandom(16), "field": 1, "scope": bytes(16), "kid": 0, "value": b"\xa1x"}
+    return Change(**{**made, **fields})
+
+
+class Writer:
+    """A device that pushes without HTTP."""
+
+    def __init__(self, store: Database, account_id: bytes, device_id: bytes) -> None:
+        self.place = (store, account_id, device_id)
+        self.dseq, self.hash = 0, FIRST_HASH
+
+    async def push(self, changes: list[Change], **more: Any) -> None:
+        await push(*self.place, Push(1, self.dseq + 1, self.hash, changes, **more))
+        self.hash = fold_hashes(self.hash, self.dseq + 1, changes)[-1]
+        self.dseq += len(changes)
+
+
+async def fill(store: Database) -> list[Writer]:
+    """Make the accounts and their cells; return a device of each."""
+    writers = []
+    for account_id in ACCOUNTS:
+        fields = dict.fromkeys(("head", "floor", "bytes_used"), 0) | {"epoch": 1, "quota_bytes": 10**9}
+        names = {"username": account_id.hex(), "username_folded": account_id, "password_hash": "", "is_owner": False}
+        await store.run(account.insert().values(account_id=account_id, created_ms=0, **fields, **names))
+        device_id = await store.transact(lambda c, a=account_id: create_device(c, a, "app", "x"))  # type: ignore[misc]
+        writers.append(Writer(store, account_id, device_id))
+    for number in range(CONVERSATIONS):
+        scope = number.to_bytes(2, "big") * 8
+        changes = [change(number, etype=2, eid=scope, scope=scope)]
+        changes += [change(number, scope=scope) for _ in range(MESSAGES)]
+        for writer in writers:
+            await writer.push(changes)
+    return writers
+
+
+async def do_everything(store: Database, writer: Writer, folder: Path) -> None:
+    """Run every statement that works on an account's data."""
+    account_id, device_id = writer.place[1:]
+    scope = bytes(16)
+    await check_device(store, account_id, device_id)
+    await list_devices(store, account_id, device_id)
+    await pull(store, account_id, 500, 50, 1)
+    await acknowledge(store, account_id, device_id, 500)
+    page = await bootstrap(store, account_id, None, 30)
+    for _ in range(2):
+        page = await bootstrap(store, account_id, page.after, 30)
+    await bootstrap(store, account_id, None, 10, (7).to_bytes(2, "big") * 8)
+    await digest_of(store, account_id)
+    key = NodeKey(os.urandom(16), "PC", os.urandom(32))
+    await store.transact(lambda connection: add_shared_node(connection, key))
+    [grant] = [grant for grant in await grants_of(store, key.node_id) if grant.account_id == account_id]
+    lease = await lease_answer(store, account_id, grant.device_id, LeaseRequest(scope, "claim"))
+    await writer.push([change(0)], if_lease=IfLease(scope, lease.token))
+    await lease_answer(store, account_id, grant.device_id, LeaseRequest(scope, "release", lease.token))
+    purged = (3).to_bytes(2, "big") * 8
+    await writer.push([change(1, etype=2, eid=purged, scope=purged, field=ConversationField.PURGED)])
+    await writer.push([change(2, scope=purged), change(3)])
+    await expire_tombstones(store, account_id)
+    content = os.urandom(10)
+    blobs = Blobs(store, BlobFiles(folder))
+    sha256 = hashlib.sha256(content).digest()
+    name = values.encode(sha256)
+    await writer.push([change(4, etype=EntityType.ATTACHMENT, field=AttachmentField.BLOB, value=name)])
+    await blobs.put(account_id, sha256, 0, len(content), pieces(content))
+    await blobs.state(account_id, sha256)
+    await blobs.collect(account_id)
+
+
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Return a list that fills with the statements that are run from now on."""
+    asked: list[Asked] = []
+
+    def spy(name: str) -> None:
+        real = getattr(Connection, name)
+
+        async def run(self: Connection, statement: ClauseElement) -> Any:
+            kind = {"render_postcompile": True}
+            compiled: Any = statement.compile(dialect=self.dialect.grammar, compile_kwargs=kind)
+            arguments = [compiled.params[key] for key in compiled.positiontup or ()]
+            asked.append(Asked(compiled.string, arguments))
+            return await real(self, statement)
+
+        monkeypatch.setattr(Connection, name, run)
+
+    real_rows = Connection.rows
+
+    async def rows(self: Connection, prepared: Prepared, *shape: int, **given: Any) -> Any:
+        compiled = prepared.compiled(self.dialect, *shape)
+        asked.append(Asked(compiled.text, compiled.arguments(given)))
+        return await real_rows(self, prepared, *shape, **given)
+
+    for name in ("all", "one", "run"):
+        spy(name)
+    monkeypatch.setattr(Connection, "rows", rows)
+    return asked
+
+
+def plans(store: Database, asked: Asked) -> list[tuple[str, bool]]:
+    """Return what the database says of its ways to the rows, and whether each is by an index and without sorting."""
+    dialect = store.dialect
+    if isinstance(dialect, MySQL):
+        url = make_url(dialect.url)
+        connection = pymysql.connect(host=url.host, port=url.port or 0, user=url.username, database=url.database)
+        with connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
+            cursor.execute(f"EXPLAIN {asked.text}", asked.arguments)
+            return [(str(row), _is_good_for_mysql(row)) for row in cursor.fetchall()]
+    with closing(sqlite3.connect(dialect.path)) as file:  # type: ignore[attr-defined]  # the only other kind
+        rows = file.execute(f"EXPLAIN QUERY PLAN {asked.text}", list(asked.arguments)).fetchall()
+        return [(row[3], not row[3].startswith("SCAN") and "TEMP B-TREE" not in row[3]) for row in rows]
+
+
+def _is_good_for_mysql(row: dict[str, Any]) -> bool:
+    extra = row["Extra"] or ""
+    if "filesort" in extra or "temporary" in extra:
+        return False
+    # No type: answered without any row, from the statistics or because none can match.
+    return row["type"] is None or (row["type"] not in {"ALL", "index"} and row["key"] is not None)
+
+
+async def test_every_statement_on_an_accounts_data_uses_an_index(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [writer, _] = await fill(store)
+    if isinstance(store.dialect, MySQL):
+        await store.all(text("ANALYZE TABLE cell, device, account"))
+    asked = recorded(monkeypatch)
+    await do_everything(store, writer, tmp_path / "blobs")
+    monkeypatch.undo()
+    distinct = {each.text: each for each in asked if " cell" in each.text and not each.text.startswith("INSERT")}
+    assert len(distinct) > 10
+    bad = [(each.text, said) for each in distinct.values() for said, is_good in plans(store, each) if not is_good]
+    assert bad == []
+
+
+async def test_no_conflict_is_ever_shown(shared_server: RunningServer, device: Device, identity: Identity) -> None:
+    """Everything that locks the account at once, from several devices: each answer is a success."""
+    node = NodeDevice(shared_server, identity, device)
+    writers = [device, device.sibling(), device.sibling()]
+    scopes = [os.urandom(16) for _ in range(8)]
+
+    def write(writer: Device) -> None:
+        for number in range(8):
+            assert writer.push(writer.change(scope=scopes[number]), writer.change()).rejected == []
+            if writer is device:
+                assert writer.push(purge_of(writer, scopes[number])).rejected == []
+            content = os.urandom(50)
+            assert put(writer, content, content).status_code == 200
+            assert writer.request("GET", path_of(content)).content == content
+            assert writer.request("GET", "/api/v1/sync/digest").status_code == 200
+            writer.pull(number + 1)
+
+    def lease() -> None:
+        for _ in range(12):
+            answer = os.urandom(16)
+            claimed = node.claim(answer)
+            assert node.seal(answer, claimed.token).status_code == 200
+            assert node.lease("release", answer, claimed.token).status_code == 200
+
+    with ThreadPoolExecutor(4) as threads:
+        running = [*(threads.submit(write, writer) for writer in writers), threads.submit(lease)]
+        await asyncio.gather(*(asyncio.wrap_future(future) for future in running))
+    held = {change.scope for change in device.pull(limit=1000).changes if change.field != ConversationField.PURGED}
+    assert held.isdisjoint(scopes)
