@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e simulate bench bench-engine bench-sync accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e simulate bench bench-app bench-engine bench-sync accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ simulate: python-tests ## sync in 10,000 simulated worlds: SEED=, RUNS=
 
 bench: python-tests $(APP) ## measure, beside a peer; a table and tests/benchmarks/results/*.json
 	$(RUN) python -m tests.benchmarks
+
+bench-app: python-tests $(APP) ## the same for the app alone: weight, long conversations, streaming, Lighthouse
+	$(RUN) python -m tests.benchmarks.app
 
 bench-sync: python-tests $(NODE_MODULES) ## sync beside Yjs and PouchDB, where their harness is: PEERS=folder PEERS_HOME=its-packages
 	$(RUN) python -m tests.benchmarks.sync_peers $(ARGS)

@@ -21,10 +21,13 @@ effectScope().run(() => {
   watch(language, () => void speakChosen())
 })
 
+// Words and first page come at the same time.
+app.use(words)
+const router = createAppRouter(() => domovoi.session.state.account !== null)
+app.use(router)
+
 // Not awaited at the top level: the words' own chunk imports from this one and would wait for it in turn.
-void speakChosen().then(() => {
-  app.use(words)
-  app.use(createAppRouter(() => domovoi.session.state.account !== null))
+void Promise.all([speakChosen(), router.isReady()]).then(() => {
   app.mount('#app')
   registerWorker(words.global.t)
 })

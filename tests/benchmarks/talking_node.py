@@ -74,7 +74,7 @@ class _Talk(ScriptedGeneration):
             if isinstance(event, Piece) and event.text.endswith(LAST_WORD):
                 print(time.time() * 1000, flush=True)  # noqa: T201  # the benchmark reads it
 
-    async def _own_lines(self) -> AsyncGenerator[str | None, None]:  # type: ignore[override]
+    async def _own_lines(self) -> AsyncGenerator[str | None, None]:
         started = time.monotonic()
         for number, token in enumerate(answer()):
             await asyncio.sleep(max(0.0, started + number / TOKENS_PER_SECOND - time.monotonic()))

@@ -13,8 +13,11 @@ from playwright.sync_api import BrowserContext, Locator, Page, Playwright, expec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.end_to_end.household import Household
+
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 ANSWER_WITHIN_MS = 120_000
+RECONNECT_WITHIN_MS = 60_000
 PASSWORD = "three plain words"
 # The small model goes on as long as it may, and these stories wait for the ends of its answers.
 SHORT_ANSWER_TOKENS = 12
@@ -110,6 +113,15 @@ class Profile:
         self.page.get_by_role("button", name="Make account").click()
         expect(self.composer).to_be_visible()
 
+    def enter(self, house: Household) -> None:
+        """Make the first account, or log in where another story has made it."""
+        if (house.data / "setup-code").exists():
+            self.make_first_account(house.setup_code)
+        else:
+            self.log_in()
+            self.goto("/new")
+            expect(self.composer).to_be_visible()
+
     def log_in(self, name: str = "Vera", password: str = PASSWORD) -> None:
         self.goto("/login")
         self.page.get_by_label("Your name").fill(name)
@@ -189,6 +201,11 @@ class Profile:
         answer = self.answers.nth(number)
         expect(answer).to_have_attribute("data-state", state, timeout=ANSWER_WITHIN_MS)
         return answer.locator("[data-part=body]")
+
+    def expect_connection(self) -> None:
+        """Wait until the page has found the way home again: it tries ever more seldom while there is none."""
+        lit = self.page.locator("button.here svg.lit, h1 .who svg.lit").first
+        expect(lit).to_be_visible(timeout=RECONNECT_WITHIN_MS)
 
     def expect_words(self, number: int = -1) -> None:
         """Wait until an answer has begun to grow."""

@@ -28,8 +28,13 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture
 def household(tmp_path: Path, default_test_model: Path) -> Iterator[Household]:
     """A data folder with the real model in it; nothing runs yet."""
-    house = Household(tmp_path / "data")
-    house.add_model(default_test_model)
+    yield from furnished(tmp_path, default_test_model)
+
+
+def furnished(folder: Path, model: Path) -> Iterator[Household]:
+    """Yield a household with the model. A module whose stories can share one overrides the fixture with its own."""
+    house = Household(folder / "data")
+    house.add_model(model)
     yield house
     house.stop_all()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,11 @@ class Household:
         """Put a model file into the data folder; it keeps its date, as what was just written is not offered at once."""
         models = self.data / "models"
         models.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(model, models / model.name)
+        try:
+            os.link(model, models / model.name)
+        except OSError:
+            # Another file system.
+            shutil.copy2(model, models / model.name)
 
     def start(self, *parts: str) -> None:
         """Start `server`, `node` or `up`, all at once, and wait until they answer.
@@ -81,7 +86,7 @@ class Household:
             self.spawn(part)
         for part in parts:
             url = self.node_url if part == "node" else self.url
-            wait_until(lambda part=part, url=url: self.answers(part, f"{url}/healthz"), f"the start of {part}")
+            wait_until(partial(self.answers, part, f"{url}/healthz"), f"the start of {part}")
 
     def spawn(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a part without waiting; its output goes to `<data>/<part>.log`."""

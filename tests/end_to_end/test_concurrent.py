@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from tests.end_to_end.browser import RECONNECT_WITHIN_MS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,7 +44,8 @@ def test_what_both_did_offline_is_there_on_both(household: Household, open_profi
     household.start("server", "node")
     for profile in (one, two):
         # The later writer wins the title; the deletion holds; both edits are branches beside the first question.
-        expect(profile.page.get_by_role("heading", name="Renamed by two")).to_be_visible()
+        renamed = profile.page.get_by_role("heading", name="Renamed by two")
+        expect(renamed).to_be_visible(timeout=RECONNECT_WITHIN_MS)
         expect(profile.page.get_by_role("link", name="Doomed question")).to_have_count(0)
         expect(profile.questions.first.locator(".branch")).to_have_text(re.compile("/3"))
     texts = [profile.branch_texts() for profile in (one, two)]

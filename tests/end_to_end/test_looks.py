@@ -7,7 +7,7 @@ The pictures go to `screenshots/`, to be held beside the drawings.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from playwright.sync_api import expect
 
@@ -31,7 +31,7 @@ def look_at(profile: Profile, name: str) -> list[str]:
     page = profile.page
     language = page.evaluate("document.documentElement.lang")
     # Colours are the same in every language, so the second one is looked at by day alone.
-    themes = ("light", "dark") if language == "en" else ("light",)
+    themes: tuple[Literal["light", "dark"], ...] = ("light", "dark") if language == "en" else ("light",)
     page.evaluate(AXE.read_text("utf-8"))
     found = []
     for device, (width, height) in SIZES.items():

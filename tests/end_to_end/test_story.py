@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
+from tests.end_to_end.conftest import furnished
 from tests.end_to_end.node_log import runs_started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.end_to_end.browser import Profile
     from tests.end_to_end.household import Household
+
+
+@pytest.fixture(scope="module")
+def household(tmp_path_factory: pytest.TempPathFactory, default_test_model: Path) -> Iterator[Household]:
+    """One for both stories; the second goes on where the first has ended."""
+    yield from furnished(tmp_path_factory.mktemp("house"), default_test_model)
 
 
 def test_the_first_day(household: Household, open_profile: Callable[..., Profile]) -> None:
@@ -60,13 +69,15 @@ def test_the_first_day(household: Household, open_profile: Callable[..., Profile
 def test_a_request_is_answered_while_the_app_is_closed(
     household: Household, open_profile: Callable[..., Profile]
 ) -> None:
-    household.start("server", "node")
+    household.start(*({"server", "node"} - household.processes.keys()))
     vera = open_profile("vera")
-    vera.make_first_account(household.setup_code)
+    vera.enter(household)
+    before = household.finished_answers()
     vera.write("Hello")
     vera.expect_answer()
     address = vera.page.url
 
+    household.wait_for_finished_answers(before + 1)
     household.kill("node")
     vera.write("Name a colour")
     expect(vera.questions.last).to_have_attribute("data-state", "accepted")
@@ -74,7 +85,7 @@ def test_a_request_is_answered_while_the_app_is_closed(
     vera.close()
 
     household.start("node")
-    household.wait_for_finished_answers(2)
+    household.wait_for_finished_answers(before + 2)
     vera.page.goto(address)
     assert vera.expect_answer().inner_text().strip()
     assert runs_started(household) == 1

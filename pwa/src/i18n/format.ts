@@ -1,5 +1,6 @@
 /** Times, numbers and sizes in the reader's language. Pure; `now` and times are ms since 1970. */
 const DAY_MS = 86_400_000
+const KILO = 1024
 const SIZE_UNITS = ['kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
 
 export interface Format {
@@ -18,6 +19,8 @@ export interface Format {
   number: (value: number) => string
   /** Seconds to two figures: 0.21, 3.5, 12 */
   seconds: (milliseconds: number) => string
+  /** Tokens as people name them, in steps of 1,024: 16 k; other numbers whole */
+  kilo: (tokens: number) => string
   /** 179 MB */
   size: (bytes: number) => string
 }
@@ -81,6 +84,8 @@ function createFormat(language: string): Format {
       return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(value)
     },
     number: (value) => whole.format(value),
+    kilo: (tokens) =>
+      tokens >= KILO && tokens % KILO === 0 ? `${whole.format(tokens / KILO)}\u00A0k` : whole.format(tokens),
     seconds: (milliseconds) => twoFigures.format(milliseconds / 1000),
     size(bytes) {
       const kilobytes = bytes / 1000

@@ -66,7 +66,9 @@ function summarize(id: string, { revision, conversation, messages }: Snapshot): 
     title: conversation.title || firstTitle(first?.body ?? ''),
     snippet: firstLine(withoutMarks(last?.body ?? ''), SNIPPET_CHARACTERS),
     updatedAt:
-      path.length === 0 ? conversation.chosenAt : Math.max(...path.map(({ created }) => millisecondsOf(created))),
+      path.length === 0
+        ? conversation.chosenAt
+        : path.reduce((latest, { created }) => Math.max(latest, millisecondsOf(created)), 0),
     pinned: conversation.pinned,
     deleted: conversation.deleted || conversation.purged,
     purged: conversation.purged,

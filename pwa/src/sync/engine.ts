@@ -12,6 +12,7 @@ import { Router } from './router'
 import { Server } from './server'
 import type { Session } from './session'
 import { SharedState, type Tabs } from './tabs'
+import { isRunning } from './wait'
 
 export interface EngineOptions {
   db: AccountDatabase
@@ -87,6 +88,13 @@ export class Engine {
     this.answers.resume()
   }
 
+  private prepare(nodeId: string): void {
+    this.nodes.prepare(nodeId).catch((error: unknown) => {
+      // A log-out closes the database below it.
+      if (isRunning(this.stopping.signal)) throw error
+    })
+  }
+
   private async lead(signal: AbortSignal): Promise<void> {
     await this.options.tabs.lead(`domovoi-link-${this.db.accountId}`, signal, async () => {
       this.isLeading = true
@@ -102,6 +110,7 @@ export class Engine {
     const routes = watch(
       () => [...this.router.state.best.values()].map(({ route }) => route.base).join(' '),
       () => {
+        for (const { route } of this.router.state.best.values()) this.prepare(route.nodeId)
         this.answers.reconsider()
       },
     )
@@ -109,6 +118,12 @@ export class Engine {
       () => this.link.connection,
       () => {
         this.router.probeNow()
+      },
+    )
+    const server = watch(
+      () => this.router.state.serverMs !== null,
+      (answers) => {
+        if (answers && this.link.connection === 'down') this.shared.wake()
       },
     )
     const login = watch(
@@ -119,7 +134,7 @@ export class Engine {
     )
     return () => {
       nodes.unsubscribe()
-      for (const stop of [routes, link, login]) stop()
+      for (const stop of [routes, link, server, login]) stop()
     }
   }
 }

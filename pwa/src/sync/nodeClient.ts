@@ -19,6 +19,16 @@ export class NodeClient {
     private readonly fetcher: Fetch,
   ) {}
 
+  /** Gets the token for a node before it is needed: Direct shall work when the server goes away a moment later. */
+  async prepare(nodeId: string): Promise<void> {
+    try {
+      await this.token(nodeId)
+    } catch (error) {
+      // Whoever needs it asks again.
+      if (!(error instanceof ProblemError)) throw error
+    }
+  }
+
   /** Starts an answer, or attaches to its run (Q2). */
   async start(route: Route, body: StartAnswer, signal: AbortSignal): Promise<AnswerStarted> {
     const started = await this.withToken(route, (headers) =>

@@ -1,7 +1,18 @@
 /** A house that tests can arrange: the composables as components see them, and what was asked of them. */
-import { computed, ref, type Ref } from 'vue'
+import { computed, reactive, ref, type Ref } from 'vue'
 import { vi } from 'vitest'
-import type { AnswerView, ConversationSummary, Id, Status, ThreadMessage } from '@/composables/types'
+import type {
+  AnswerView,
+  ApiKey,
+  CatalogueOffer,
+  ConversationSummary,
+  Id,
+  ModelView,
+  NodeView,
+  Status,
+  StepDown,
+  ThreadMessage,
+} from '@/composables/types'
 
 export const status = ref<Status>(homeStatus())
 export const conversations = ref<ConversationSummary[]>([])
@@ -11,7 +22,24 @@ export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 
+/** What the PC says of its models, and of the keys to them. */
+export const library = reactive({
+  models: [] as ModelView[],
+  offers: [] as CatalogueOffer[],
+  steps: [] as StepDown[],
+  problem: null as string | null,
+})
+export const keys = reactive({ list: [] as ApiKey[] })
+
 export const asked = {
+  load: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
+  unload: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
+  use: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
+  remove: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
+  pull: vi.fn<(offer: CatalogueOffer, accept: boolean) => Promise<void>>(() => Promise.resolve()),
+  stopPull: vi.fn<(file: string) => Promise<void>>(() => Promise.resolve()),
+  makeKey: vi.fn((name: string) => Promise.resolve({ key: key(name), secret: 'sk-secret' })),
+  revokeKey: vi.fn<(key: ApiKey) => Promise<void>>(() => Promise.resolve()),
   send: vi.fn(() => Promise.resolve('c'.repeat(32))),
   regenerate: vi.fn(() => Promise.resolve()),
   edit: vi.fn(() => Promise.resolve()),
@@ -38,6 +66,8 @@ export function rearrange(): void {
   ended.value = false
   trouble.value = null
   draft.value = ''
+  Object.assign(library, { models: [], offers: [], steps: [], problem: null })
+  keys.list = []
   for (const question of Object.values(asked)) question.mockClear()
 }
 
@@ -45,6 +75,24 @@ export function rearrange(): void {
 export const composables = {
   useStatus: () => computed(() => status.value),
   useNow: () => ref(Date.now()),
+  useNodes: () => computed(() => [homeNode()]),
+  useLibrary: () => ({
+    models: computed(() => library.models),
+    offers: computed(() => library.offers),
+    diskFree: ref(1e9),
+    proposal: ref(''),
+    steps: computed(() => library.steps),
+    problem: computed(() => library.problem),
+    ...{ load: asked.load, unload: asked.unload, use: asked.use, remove: asked.remove },
+    ...{ pull: asked.pull, stopPull: asked.stopPull, refresh: () => Promise.resolve() },
+  }),
+  useKeys: () => ({
+    keys: computed(() => keys.list),
+    problem: ref(null),
+    address: ref('http://localhost:8461/v1'),
+    make: asked.makeKey,
+    revoke: asked.revokeKey,
+  }),
   useActions: () => asked,
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
   useDraft: () => ({
@@ -101,4 +149,37 @@ export function answered(id: Id, text: string, more: Partial<AnswerView> = {}, s
     ...more,
   }
   return { id, role: 'assistant', parent: null, text, createdAt: Date.now(), delivery: null, siblings, answer }
+}
+
+function homeNode(): NodeView {
+  return {
+    ...{ id: 'f'.repeat(32), name: 'Study PC', awake: true, since: Date.now(), route: 'direct', latencyMs: 4 },
+    ...{
+      version: '0.4.1',
+      engine: 'native',
+      model: 'Qwen3-8B',
+      generating: 0,
+      queue: 0,
+      tokensPerSecond: 61,
+      steps: [],
+    },
+  }
+}
+
+export function model(name: string, more: Partial<ModelView> = {}): ModelView {
+  return {
+    ...{ file: name, name, state: 'idle', isDefault: false, size: 5e9, done: 5e9, total: 5e9, code: null, detail: '' },
+    ...{ quantisation: 'Q4_K_M', context: 32_768, loadedContext: 0, licence: 'apache-2.0', fits: 'fits' },
+    ...{ fittingContext: 32_768, engine: null, tokensPerSecond: null, offer: null },
+    ...more,
+  }
+}
+
+export function step(more: Partial<StepDown>): StepDown {
+  const plain = { at_ms: Date.now(), model: 'Qwen3-8B', engine: 'native', what: 'engine', to: '', detail: 'Said so.' }
+  return { ...plain, code: 'out_of_memory', ...more }
+}
+
+export function key(name: string): ApiKey {
+  return { key_id: name, name, prefix: 'sk-se', created_ms: Date.now(), last_used_ms: null }
 }

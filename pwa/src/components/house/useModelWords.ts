@@ -3,9 +3,9 @@ import type { ModelView, StepDown } from '@/composables'
 import { useWords } from '@/interface/useWords'
 
 export function useModelWords() {
-  const { t, te, count, explain, format } = useWords()
+  const { t, te, explain, format } = useWords()
   const size = (bytes: number) => format.value.size(bytes)
-  const tokens = (n: number) => count('facts.tokens', n)
+  const inContext = (tokens: number) => t('models.context', { n: format.value.kilo(tokens) })
 
   /** Q4_K_M · 5 GB · 32,768 tokens · Apache-2.0 */
   const facts = ({
@@ -14,17 +14,14 @@ export function useModelWords() {
     context,
     licence,
   }: Pick<ModelView, 'quantisation' | 'size' | 'context'> & { licence: string | null }) =>
-    [
-      quantisation,
-      bytes > 0 ? size(bytes) : '',
-      context > 0 ? count('models.context', context) : '',
-      licence ?? '',
-    ].filter((fact) => fact !== '')
+    [quantisation, bytes > 0 ? size(bytes) : '', context > 0 ? inContext(context) : '', licence ?? ''].filter(
+      (fact) => fact !== '',
+    )
 
   const inMemory = ({ engine, loadedContext, tokensPerSecond }: ModelView) =>
     [
       engine,
-      loadedContext > 0 ? tokens(loadedContext) : null,
+      loadedContext > 0 ? inContext(loadedContext) : null,
       tokensPerSecond === null ? null : t('facts.perSecond', { n: format.value.number(tokensPerSecond) }),
     ]
       .filter((part) => part !== null)
@@ -58,16 +55,16 @@ export function useModelWords() {
   }
   const fitting = ({ fits, fittingContext }: ModelView) => {
     if (fits === 'too_large') return t('models.tooLarge')
-    return fits === 'tight' ? t('models.tight', { tokens: tokens(fittingContext) }) : ''
+    return fits === 'tight' ? t('models.tight', { n: format.value.kilo(fittingContext) }) : ''
   }
 
   /** What a PC does with less than it might, and why. */
   const stepDown = ({ model, engine, what, to, code }: StepDown): string => {
-    const value = what === 'context' || what === 'slots' ? format.value.number(Number(to)) : to
+    const value = what === 'context' ? format.value.kilo(Number(to)) : to
     const said = te(`steps.${what}`)
       ? t(`steps.${what}`, { model, engine, to: value })
       : t('steps.other', { model, to })
     return `${said} ${te(`steps.because.${code}`) ? t(`steps.because.${code}`) : explain(code)}`
   }
-  return { facts, state, stepDown, size }
+  return { facts, state, stepDown, size, inContext }
 }
