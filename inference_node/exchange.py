@@ -156,6 +156,9 @@ class Exchange:
 
         Raises DomovoiError epoch_changed when they are of another history than what is here: that is offered first.
         """
+        async with self._database.transaction() as connection:
+            # Pages of a reading that was cut short count as little as what was here before it.
+            await replica.begin_anew(connection, self._account_id)
         page = await self._read_pages(None, epoch)
         async with self._database.transaction() as connection:
             await replica.end_reading(connection, self._account_id, page.epoch, page.head)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from sync_server.tables import account, lease, refresh_token
+from sync_server.tables import account, device, lease, refresh_token
 
 if TYPE_CHECKING:
     from sync_server.database import Connection, Database
@@ -28,6 +28,8 @@ async def begin_histories(database: Database) -> int:
         # Writing first takes the lock, and leaves nothing to the old logins whatever comes after.
         await connection.run(delete(refresh_token))
         await connection.run(delete(lease))
+        # What devices have read was numbered otherwise.
+        await connection.run(device.update().values(acked_seq=0))
         rows = await connection.all(select(account.c.account_id, account.c.epoch).with_for_update())
         for row in rows:
             epoch = next(made for made in iter(new_epoch, 0) if made != row["epoch"])
