@@ -22,6 +22,8 @@ export interface OutboxRecord {
   scope: string
   /** The answer, where the change is its request. */
   request?: string
+  /** What a server lost that was restored from a backup: its clock stays (L21). */
+  isOffer?: true
   change: Change
 }
 

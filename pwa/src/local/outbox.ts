@@ -98,10 +98,12 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   const device = fromHex((await readDevice(db)).id)
   const now = serverTime(db, await readSync(db))
   let { clock } = log
-  const stamped = rows.map(({ change }, index): OutboxRecord => {
+  const stamped = rows.map((row, index): OutboxRecord => {
+    const dseq = log.ackedDseq + 1 + index
+    if (row.isOffer) return { ...row, dseq }
     clock = tick(clock, now, device)
-    const [, ...rest] = change
-    return outboxRecord(log.ackedDseq + 1 + index, [clock, ...rest])
+    const [, ...rest] = row.change
+    return outboxRecord(dseq, [clock, ...rest])
   })
   await db.outbox.clear()
   await db.outbox.bulkAdd(stamped)

@@ -85,7 +85,9 @@ export class Rereading {
   private async offer(cells: readonly StoredChange[]): Promise<void> {
     const log = await readOwnLog(this.db)
     const changes = cells.map((cell) => cell.slice(0, 7) as Change)
-    await this.db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change)))
+    await this.db.outbox.bulkAdd(
+      changes.map((change, index) => ({ ...outboxRecord(log.nextDseq + index, change), isOffer: true as const })),
+    )
     await this.db.putMeta('ownLog', { ...log, nextDseq: log.nextDseq + changes.length })
   }
 

@@ -11,7 +11,7 @@ import {
   readSync,
 } from '../local/log'
 import { compare, isComparisonDue, Rereading } from '../local/rereading'
-import { hasCode } from '../protocol/errors'
+import { hasCode, ProblemError } from '../protocol/errors'
 import type { Bootstrapped, LogNews } from '../protocol/generated'
 import type { Server } from './server'
 
@@ -83,6 +83,9 @@ export class Puller {
     let page: Bootstrapped | null = null
     while (page === null || page.after !== null) {
       page = await this.server.bootstrap(page?.after ?? null, signal)
+      const { epoch } = await readSync(this.db)
+      // What is here is of another history than what comes: that is settled first (L21).
+      if (epoch !== null && epoch !== page.epoch) throw new ProblemError('epoch_changed')
       await rereading.take(page.changes, page.epoch)
       onPage()
     }
