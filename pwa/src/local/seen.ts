@@ -1,4 +1,5 @@
 /** Which answers a person has seen on this device. Kept apart from the log: another device's screen is another's. */
+import { limits } from '../protocol/generated'
 import type { AccountDatabase } from './database'
 
 /** Notes that the answer asked for at `answeredAt`, ms since 1970, has been on the screen. */
@@ -9,7 +10,11 @@ export async function noteSeen(db: AccountDatabase, conversation: string, answer
   })
 }
 
-/** From the first time on that this device opens the account, answers can be unread. */
+/**
+ * From the first time on that this device opens the account, answers can be unread; a minute earlier, because clocks in
+ * the log are of the server's time, which is not known yet.
+ */
 export async function beginUnread(db: AccountDatabase): Promise<void> {
-  if ((await db.getMeta('unreadFrom')) === undefined) await db.putMeta('unreadFrom', db.environment.now())
+  if ((await db.getMeta('unreadFrom')) === undefined)
+    await db.putMeta('unreadFrom', db.environment.now() - limits.MAX_CLOCK_AHEAD_MS)
 }
