@@ -128,7 +128,14 @@ class ToolCallReader:
         _, marker, after = text.partition(end)
         if not marker:
             return None
-        self._held = after.lstrip("; \n") if not self._is_marked else after
+        self._held, self._state = after, self._at_start if self._is_marked else self._after_bare_call
+        return []
+
+    def _after_bare_call(self) -> list[Part] | None:
+        """What parts one bare call from the next says nothing."""
+        self._held = self._held.lstrip("; \n")
+        if not self._held:
+            return None
         self._state = self._at_start
         return []
 

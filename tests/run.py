@@ -85,8 +85,8 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
     ]
-    last = [Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end"))]
-    return [[prepare], [python, [*app, *(rust_steps if rust else [])]], [last]]
+    stories = Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end"))
+    return [[prepare], [python, [*app, *(rust_steps if rust else []), stories]]]
 
 
 def main() -> int:
