@@ -61,8 +61,15 @@ export function readText(data: Uint8Array): string | null {
   const value = decode(data)
   if (typeof value !== 'string') return null
   const written = utf8.encode(value)
-  const start = data.length - written.length
-  return start >= 0 && written.every((byte, index) => data[start + index] === byte) ? value : null
+  const start = headBytes(data[0] ?? 0)
+  const isSame = data.length === start + written.length && written.every((byte, index) => data[start + index] === byte)
+  return isSame ? value : null
+}
+
+/** How many bytes of a MessagePack string come before its text. */
+function headBytes(first: number): number {
+  const lengths: Record<number, number> = { 0xd9: 2, 0xda: 3, 0xdb: 5 }
+  return lengths[first] ?? 1
 }
 
 export function readFlag(data: Uint8Array): boolean | null {

@@ -39,6 +39,8 @@ describe('text', () => {
           isText ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(1)) : null,
         )
       }),
+      // A letter written in more bytes than it takes: its last byte is the letter itself.
+      { examples: [[Uint8Array.of(0xa2, 0xc1, 0x40)]] },
     )
   })
 
