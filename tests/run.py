@@ -27,6 +27,9 @@ PWA = ROOT / "pwa"
 ACCEL = ROOT / "accel"
 UV = shutil.which("uv") or str(ROOT / ".cache" / "tools" / "bin" / "uv")
 RUN = (UV, "run", "--no-sync")
+PYTEST = (*RUN, "python", "-m", "pytest", "-q")
+# Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
+BESIDE = {"tests/deploy": "commands", "tests/simulation": "simulation", "tests/end_to_end": "end to end"}
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -71,7 +74,7 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
-        Step("python tests", TEST, (*RUN, "python", "-m", "pytest", "-q", "--ignore=tests/end_to_end")),
+        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in BESIDE))),
     ]
     rust_steps = [
         Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
@@ -85,8 +88,8 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
     ]
-    stories = Step("end to end", TEST, (*RUN, "python", "-m", "pytest", "-q", "tests/end_to_end"))
-    return [[prepare], [python, [*app, *(rust_steps if rust else []), stories]]]
+    beside = [Step(name, TEST, (*PYTEST, folder)) for folder, name in BESIDE.items()]
+    return [[prepare], [python, [*app, *(rust_steps if rust else []), *beside]]]
 
 
 def main() -> int:
