@@ -12,12 +12,13 @@ import pytest
 from sync_server import passwords
 from sync_server.database import Database
 from sync_server.dialect import dialect_for
+from sync_server.migrations import upgrade
 from sync_server.tables import account
 from tests.sync_server.fake_node import Identity
 from tests.sync_server.running_server import RunningServer, SetAccount, StartServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.mariadb import MariaDB
@@ -50,6 +51,17 @@ def new_database(request: pytest.FixtureRequest) -> Callable[[], str | None]:
         return lambda: None
     mariadb: MariaDB = request.getfixturevalue("mariadb")
     return mariadb.new_database
+
+
+@pytest.fixture
+async def database(new_database: Callable[[], str | None], tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty, open database."""
+    dialect = dialect_for(new_database(), tmp_path)
+    upgrade(dialect)
+    made = Database(dialect)
+    await made.open()
+    yield made
+    await made.close()
 
 
 @pytest.fixture(scope="session")

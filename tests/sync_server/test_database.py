@@ -19,20 +19,9 @@ from tests.sync_server.device import Device, code_of
 from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.mariadb import MariaDB
-
-
-@pytest.fixture
-async def database(new_database: Callable[[], str | None], tmp_path: Path) -> AsyncIterator[Database]:
-    dialect = dialect_for(new_database(), tmp_path)
-    upgrade(dialect)
-    made = Database(dialect)
-    await made.open()
-    yield made
-    await made.close()
 
 
 def write(name: str, value: str = "x") -> object:

@@ -11,7 +11,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pymysql
-import pytest
 from sqlalchemy import make_url, text
 
 from shared import clock as hybrid_clock
@@ -25,10 +24,9 @@ from sync_server.blobs import Blobs
 from sync_server.bootstrap import bootstrap
 from sync_server.database import Connection, Database
 from sync_server.devices import check_device, create_device, list_devices
-from sync_server.dialect import MySQL, dialect_for
+from sync_server.dialect import MySQL
 from sync_server.digests import digest_of
 from sync_server.leases import lease_answer
-from sync_server.migrations import upgrade
 from sync_server.nodes import NodeKey, add_shared_node, grants_of
 from sync_server.pull import pull
 from sync_server.purges import acknowledge, expire_tombstones
@@ -39,9 +37,10 @@ from tests.sync_server.test_blobs import path_of, put
 from tests.sync_server.test_purges import purge_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    import pytest
     from sqlalchemy.sql import ClauseElement
 
     from sync_server.prepared import Prepared
@@ -68,17 +67,6 @@ def test_mariadb_is_as_strict_as_it_gets(mariadb: MariaDB) -> None:
     assert (isolation, snapshot) == ("REPEATABLE-READ", 1)
 
 
-@pytest.fixture
-async def store(new_database: Callable[[], str | None], tmp_path: Path) -> AsyncIterator[Database]:
-    """A database with two accounts, one of them with a few thousand cells."""
-    dialect = dialect_for(new_database(), tmp_path)
-    upgrade(dialect)
-    made = Database(dialect)
-    await made.open()
-    yield made
-    await made.close()
-
-
 def change(number: int, **fields: Any) -> Change:
     clk = hybrid_clock.pack(clock.now_ms() - 100_000 + number, 0, bytes(8))
     made = {"clk": clk, "etype": 3, "eid": os.urandom(16), "field": 1, "scope": bytes(16), "kid": 0, "value": b"\xa1x"}
@@ -88,8 +76,8 @@ def change(number: int, **fields: Any) -> Change:
 class Writer:
     """A device that pushes without HTTP."""
 
-    def __init__(self, store: Database, account_id: bytes, device_id: bytes) -> None:
-        self.place = (store, account_id, device_id)
+    def __init__(self, database: Database, account_id: bytes, device_id: bytes) -> None:
+        self.place = (database, account_id, device_id)
         self.dseq, self.hash = 0, FIRST_HASH
 
     async def push(self, changes: list[Change], **more: Any) -> None:
@@ -98,15 +86,15 @@ class Writer:
         self.dseq += len(changes)
 
 
-async def fill(store: Database) -> list[Writer]:
+async def fill(database: Database) -> list[Writer]:
     """Make the accounts and their cells; return a device of each."""
     writers = []
     for account_id in ACCOUNTS:
         fields = dict.fromkeys(("head", "floor", "bytes_used"), 0) | {"epoch": 1, "quota_bytes": 10**9}
         names = {"username": account_id.hex(), "username_folded": account_id, "password_hash": "", "is_owner": False}
-        await store.run(account.insert().values(account_id=account_id, created_ms=0, **fields, **names))
-        device_id = await store.transact(lambda c, a=account_id: create_device(c, a, "app", "x"))  # type: ignore[misc]
-        writers.append(Writer(store, account_id, device_id))
+        await database.run(account.insert().values(account_id=account_id, created_ms=0, **fields, **names))
+        device_id = await database.transact(lambda c, a=account_id: create_device(c, a, "app", "x"))  # type: ignore[misc]
+        writers.append(Writer(database, account_id, device_id))
     for number in range(CONVERSATIONS):
         scope = number.to_bytes(2, "big") * 8
         changes = [change(number, etype=2, eid=scope, scope=scope)]
@@ -116,31 +104,31 @@ async def fill(store: Database) -> list[Writer]:
     return writers
 
 
-async def do_everything(store: Database, writer: Writer, folder: Path) -> None:
+async def do_everything(database: Database, writer: Writer, folder: Path) -> None:
     """Run every statement that works on an account's data."""
     account_id, device_id = writer.place[1:]
     scope = bytes(16)
-    await check_device(store, account_id, device_id)
-    await list_devices(store, account_id, device_id)
-    await pull(store, account_id, 500, 50, 1)
-    await acknowledge(store, account_id, device_id, 500)
-    page = await bootstrap(store, account_id, None, 30)
+    await check_device(database, account_id, device_id)
+    await list_devices(database, account_id, device_id)
+    await pull(database, account_id, 500, 50, 1)
+    await acknowledge(database, account_id, device_id, 500)
+    page = await bootstrap(database, account_id, None, 30)
     for _ in range(2):
-        page = await bootstrap(store, account_id, page.after, 30)
-    await bootstrap(store, account_id, None, 10, (7).to_bytes(2, "big") * 8)
-    await digest_of(store, account_id)
+        page = await bootstrap(database, account_id, page.after, 30)
+    await bootstrap(database, account_id, None, 10, (7).to_bytes(2, "big") * 8)
+    await digest_of(database, account_id)
     key = NodeKey(os.urandom(16), "PC", os.urandom(32))
-    await store.transact(lambda connection: add_shared_node(connection, key))
-    [grant] = [grant for grant in await grants_of(store, key.node_id) if grant.account_id == account_id]
-    lease = await lease_answer(store, account_id, grant.device_id, LeaseRequest(scope, "claim"))
+    await database.transact(lambda connection: add_shared_node(connection, key))
+    [grant] = [grant for grant in await grants_of(database, key.node_id) if grant.account_id == account_id]
+    lease = await lease_answer(database, account_id, grant.device_id, LeaseRequest(scope, "claim"))
     await writer.push([change(0)], if_lease=IfLease(scope, lease.token))
-    await lease_answer(store, account_id, grant.device_id, LeaseRequest(scope, "release", lease.token))
+    await lease_answer(database, account_id, grant.device_id, LeaseRequest(scope, "release", lease.token))
     purged = (3).to_bytes(2, "big") * 8
     await writer.push([change(1, etype=2, eid=purged, scope=purged, field=ConversationField.PURGED)])
     await writer.push([change(2, scope=purged), change(3)])
-    await expire_tombstones(store, account_id)
+    await expire_tombstones(database, account_id)
     content = os.urandom(10)
-    blobs = Blobs(store, BlobFiles(folder))
+    blobs = Blobs(database, BlobFiles(folder))
     sha256 = hashlib.sha256(content).digest()
     name = values.encode(sha256)
     await writer.push([change(4, etype=EntityType.ATTACHMENT, field=AttachmentField.BLOB, value=name)])
@@ -182,9 +170,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     return asked
 
 
-def plans(store: Database, asked: Asked) -> list[tuple[str, bool]]:
+def plans(database: Database, asked: Asked) -> list[tuple[str, bool]]:
     """Return what the database says of its ways to the rows, and whether each is by an index and without sorting."""
-    dialect = store.dialect
+    dialect = database.dialect
     if isinstance(dialect, MySQL):
         url = make_url(dialect.url)
         connection = pymysql.connect(host=url.host, port=url.port or 0, user=url.username, database=url.database)
@@ -205,17 +193,17 @@ def _is_good_for_mysql(row: dict[str, Any]) -> bool:
 
 
 async def test_every_statement_on_an_accounts_data_uses_an_index(
-    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [writer, _] = await fill(store)
-    if isinstance(store.dialect, MySQL):
-        await store.all(text("ANALYZE TABLE cell, device, account"))
+    [writer, _] = await fill(database)
+    if isinstance(database.dialect, MySQL):
+        await database.all(text("ANALYZE TABLE cell, device, account"))
     asked = recorded(monkeypatch)
-    await do_everything(store, writer, tmp_path / "blobs")
+    await do_everything(database, writer, tmp_path / "blobs")
     monkeypatch.undo()
     distinct = {each.text: each for each in asked if " cell" in each.text and not each.text.startswith("INSERT")}
     assert len(distinct) > 10
-    bad = [(each.text, said) for each in distinct.values() for said, is_good in plans(store, each) if not is_good]
+    bad = [(each.text, said) for each in distinct.values() for said, is_good in plans(database, each) if not is_good]
     assert bad == []
 
 

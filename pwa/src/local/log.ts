@@ -245,15 +245,19 @@ async function storeCells(
     if (isEnd) ended.set(entity.scope, entity)
   }
   // Of a conversation that is over only its tombstone is kept (L18).
-  for (const { fields } of ended.values())
-    for (const [field] of Object.entries(fields))
-      if (Number(field) !== ConversationField.PURGED) Reflect.deleteProperty(fields, field)
+  for (const entity of ended.values()) entity.fields = tombstoneOf(entity)
   await removeScopes(db, [...ended.keys()])
   const kept = [...touched].filter((entity) => (ended.get(entity.scope) ?? entity) === entity)
   await saveTouched(db, kept, revisions)
 }
 
-/** Removes conversations that the server says are over, when it has let go of their tombstones itself (L18). */
+/** What is kept of an entity whose conversation is over. */
+function tombstoneOf({ etype, fields }: Entity): Entity['fields'] {
+  const cell = etype === EntityType.CONVERSATION ? fields[ConversationField.PURGED] : undefined
+  return cell === undefined ? {} : { [ConversationField.PURGED]: cell }
+}
+
+/** Removes conversations that the server says are over: it may have let go of their tombstones itself (L18). */
 export async function dropScopes(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
   if (scopes.length === 0) return
   await db.logTransaction(async () => {
@@ -265,7 +269,7 @@ export async function dropScopes(db: AccountDatabase, scopes: readonly string[])
     // Emptied, not removed, so that other tabs see it.
     await saveTouched(
       db,
-      emptied.flat().map((entity) => ({ ...entity, fields: {} })),
+      emptied.flat().map((entity) => ({ ...entity, fields: tombstoneOf(entity) })),
       revisions,
     )
   })

@@ -2,7 +2,7 @@
 import Dexie from 'dexie'
 import { compareBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
-import { later, tick } from '../protocol/clock'
+import { later, millisecondsOf, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
 import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
 import { placeOf } from './entities'
@@ -100,7 +100,9 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   let { clock } = log
   const stamped = rows.map((row, index): OutboxRecord => {
     const dseq = log.ackedDseq + 1 + index
-    if (row.isOffer) return { ...row, dseq }
+    // With a new clock an offer would win over what was written after it; only one that would be refused gets one.
+    const isTaken = millisecondsOf(row.change[0]) <= now + limits.MAX_CLOCK_AHEAD_MS
+    if (row.isOffer && isTaken) return { ...row, dseq }
     clock = tick(clock, now, device)
     const [, ...rest] = row.change
     return outboxRecord(dseq, [clock, ...rest])

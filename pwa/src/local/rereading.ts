@@ -4,13 +4,12 @@
  */
 import { compareBytes, equalBytes } from '../protocol/bytes'
 import { cellKey, type StoredChange } from '../protocol/change'
-import { digest } from '../protocol/digest'
+import { Digester } from '../protocol/digest'
 import type { Change, Digest, PulledChange } from '../protocol/generated'
 import { isPurge } from '../protocol/merge'
 import type { AccountDatabase } from './database'
-import type { Entity } from './entities'
-import { allEntities } from './entities'
-import { beginAnew, outboxRecord, readOwnLog, readSync, saveTouched, storeForeign } from './log'
+import { allEntities, entityPages, type Entity } from './entities'
+import { beginAnew, needsBootstrap, outboxRecord, readOwnLog, readSync, saveTouched, storeForeign } from './log'
 
 /** Comparing hashes every cell, so it is not done at every turn. */
 const COMPARE_EVERY_MS = 86_400_000
@@ -98,6 +97,16 @@ export class Rereading {
   }
 }
 
+/** Where this device stands; null while something waits to be pushed or everything is read anew. */
+async function standing(
+  db: AccountDatabase,
+): Promise<{ epoch: number | null; cursor: number; clock: Uint8Array } | null> {
+  return db.outboxReading(async () => {
+    const [sync, { clock }, waiting] = await Promise.all([readSync(db), readOwnLog(db), db.outbox.count()])
+    return waiting > 0 || needsBootstrap(sync) ? null : { epoch: sync.epoch, cursor: sync.cursor, clock }
+  })
+}
+
 /** Says whether the cells should be compared with the server's now. */
 export async function isComparisonDue(db: AccountDatabase): Promise<boolean> {
   const comparedAt = (await db.getMeta('comparedAt')) ?? 0
@@ -109,16 +118,14 @@ export async function isComparisonDue(db: AccountDatabase): Promise<boolean> {
  * While something waits to be pushed, or the log moves on meanwhile, nothing can be said.
  */
 export async function compare(db: AccountDatabase, theirs: Digest): Promise<void> {
-  const differs = await db.logTransaction(async () => {
-    const { epoch, cursor } = await readSync(db)
-    const isComparable = epoch === theirs.epoch && cursor === theirs.head && (await db.outbox.count()) === 0
-    if (!isComparable) return false
-    await db.putMeta('comparedAt', db.environment.now())
-    const cells = (await allEntities(db)).flatMap(({ fields }) => Object.values(fields))
-    const ours = digest(cells)
-    return ours.count !== theirs.count || !equalBytes(ours.digest, theirs.digest)
-  })
-  if (!differs) return
+  const before = await standing(db)
+  if (before === null || before.epoch !== theirs.epoch || before.cursor !== theirs.head) return
+  const ours = new Digester()
+  for await (const entities of entityPages(db)) ours.add(entities.flatMap(({ fields }) => Object.values(fields)))
+  const after = await standing(db)
+  if (after === null || after.cursor !== before.cursor || !equalBytes(after.clock, before.clock)) return
+  await db.putMeta('comparedAt', db.environment.now())
+  if (ours.count === theirs.count && equalBytes(ours.digest, theirs.digest)) return
   console.warn('Something of the account is missing on this device: everything is read anew.')
   await beginAnew(db, 'gap')
 }

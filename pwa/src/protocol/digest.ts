@@ -6,19 +6,22 @@ import { ConversationField, EntityType, limits } from './generated'
 
 const ENTRY_BYTES = 16 + 2 + 16 + 2
 
-/** Returns how many cells count, and the XOR of their hashes: the same in any order. Tombstones do not count (L19). */
-export function digest(cells: Iterable<StoredChange>): { count: number; digest: Uint8Array } {
-  const folded = new Uint8Array(limits.HASH_BYTES)
-  const entry = new Uint8Array(ENTRY_BYTES)
-  let count = 0
-  for (const [clk, etype, eid, field] of cells) {
-    if (etype === EntityType.CONVERSATION && field === ConversationField.PURGED) continue
-    entry.set(clk)
-    writeUint(entry, 16, 2, etype)
-    entry.set(eid, 18)
-    writeUint(entry, 34, 2, field)
-    sha256(entry).forEach((byte, index) => (folded[index] = (folded[index] ?? 0) ^ byte))
-    count += 1
+/** Folds cells in any order: how many count, and the XOR of their hashes. Tombstones do not count (L19). */
+export class Digester {
+  count = 0
+  readonly digest = new Uint8Array(limits.HASH_BYTES)
+  private readonly entry = new Uint8Array(ENTRY_BYTES)
+
+  add(cells: Iterable<StoredChange>): this {
+    for (const [clk, etype, eid, field] of cells) {
+      if (etype === EntityType.CONVERSATION && field === ConversationField.PURGED) continue
+      this.entry.set(clk)
+      writeUint(this.entry, 16, 2, etype)
+      this.entry.set(eid, 18)
+      writeUint(this.entry, 34, 2, field)
+      for (const [index, byte] of sha256(this.entry).entries()) this.digest[index] = (this.digest[index] ?? 0) ^ byte
+      this.count += 1
+    }
+    return this
   }
-  return { count, digest: folded }
 }

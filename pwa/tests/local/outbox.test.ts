@@ -126,6 +126,24 @@ describe('stamping again', () => {
     expect(new Set(cells.map((cell) => toHex(cell[0])))).toEqual(new Set(last.map((row) => toHex(row.change[0]))))
   })
 
+  it('L21: an offer keeps its clock, unless the server would refuse it', async () => {
+    const environment = new TestEnvironment()
+    const db = await openTestDatabase({ environment })
+    await send(db, { conversation: null, text: 'then', node: NODE, model: null })
+    environment.ms += 3_600_000
+    await send(db, { conversation: null, text: 'far ahead', node: NODE, model: null })
+    await db.outbox.toCollection().modify({ isOffer: true })
+    const before = await db.outbox.orderBy('dseq').toArray()
+    await noteServer(db, environment.ms - 3_600_000, false)
+    await restamp(db)
+    const after = await db.outbox.orderBy('dseq').toArray()
+    expect(after.slice(0, 6)).toEqual(before.slice(0, 6))
+    for (const { change, isOffer } of after.slice(6)) {
+      expect(isOffer).toBeUndefined()
+      expect(millisecondsOf(change[0])).toBeLessThanOrEqual(environment.ms - 3_600_000 + 1)
+    }
+  })
+
   it('L8: a fork stops pushing; a new device id begins a new chain with everything unacknowledged', async () => {
     const db = await openTestDatabase()
     await knowEpoch(db, 1)

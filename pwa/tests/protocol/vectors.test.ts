@@ -5,7 +5,7 @@ import { fromHex, toHex } from '../../src/protocol/bytes'
 import { canonicalBytes, foldHashes } from '../../src/protocol/canonical'
 import type { StoredChange } from '../../src/protocol/change'
 import { observe, tick } from '../../src/protocol/clock'
-import { digest } from '../../src/protocol/digest'
+import { Digester } from '../../src/protocol/digest'
 import { parseEventId } from '../../src/protocol/events'
 import { ConversationField, EntityType, type Change } from '../../src/protocol/generated'
 import { merge } from '../../src/protocol/merge'
@@ -85,7 +85,7 @@ const runners: Record<string, (input: never) => unknown> = {
     return [...cells.values()].map(json).sort((left, right) => (order(left) < order(right) ? -1 : 1))
   },
   digest(input: JsonChange[]) {
-    const folded = digest(input.map(change))
+    const folded = new Digester().add(input.map(change))
     return { count: folded.count, digest: toHex(folded.digest) }
   },
   values({ kind, bytes }: { kind: string; bytes: string }) {

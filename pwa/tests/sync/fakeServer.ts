@@ -15,7 +15,7 @@ import {
   type Push,
   type Pushed,
 } from '../../src/protocol/generated'
-import { digest } from '../../src/protocol/digest'
+import { Digester } from '../../src/protocol/digest'
 import { isPurge, tombstoneKey, wins } from '../../src/protocol/merge'
 import { EventStreams } from './eventStreams'
 
@@ -80,8 +80,8 @@ export class FakeServer {
     if (route === '/api/v1/sync/push') return this.push(device, body as Push)
     if (route === '/api/v1/sync/pull') return this.pull(new URLSearchParams(query))
     if (route === '/api/v1/sync/digest') {
-      const folded = digest(this.cells.values())
-      return reply({ epoch: this.epoch, head: this.head, ...folded, server_ms: this.ms } satisfies Digest)
+      const { count, digest } = new Digester().add(this.cells.values())
+      return reply({ epoch: this.epoch, head: this.head, count, digest, server_ms: this.ms } satisfies Digest)
     }
     if (route === '/api/v1/sync/bootstrap') return this.bootstrap(new URLSearchParams(query), null)
     const scope = /^\/api\/v1\/sync\/scopes\/(\w+)$/.exec(route)?.[1]
@@ -94,8 +94,7 @@ export class FakeServer {
   store(changes: readonly Change[]): void {
     const previous = this.head
     for (const change of changes) {
-      const isOver = this.over.has(tombstoneKey(change[4])) || this.cells.has(tombstoneKey(change[4]))
-      if ((isOver && !isPurge(change)) || !wins(change, this.cells.get(cellKey(change)))) continue
+      if ((this.isOver(change[4]) && !isPurge(change)) || !wins(change, this.cells.get(cellKey(change)))) continue
       if (isPurge(change)) {
         for (const [key, cell] of this.cells) if (equalBytes(cell[4], change[4])) this.cells.delete(key)
       }
@@ -139,6 +138,10 @@ export class FakeServer {
     return new Map(cells.map((cell) => [cell[3], decode(cell[6])]))
   }
 
+  private isOver(scope: Uint8Array): boolean {
+    return this.over.has(tombstoneKey(scope)) || this.cells.has(tombstoneKey(scope))
+  }
+
   private session(deviceId?: string): Response {
     const id = deviceId !== undefined && this.devices.has(deviceId) ? deviceId : this.newDevice()
     const expires_at = this.ms / 1000 + 86_400
@@ -178,7 +181,7 @@ export class FakeServer {
       return problem(409, 'clock_ahead', { acked_dseq: device.lastDseq, server_ms: this.ms })
     }
     const rejected = ahead < 0 ? [] : [{ dseq: device.lastDseq + 1, code: 'clock_ahead' }]
-    const purged = taken.map((change) => change[4]).filter((scope) => this.over.has(tombstoneKey(scope)))
+    const purged = taken.map((change) => change[4]).filter((scope) => this.isOver(scope))
     return reply({
       acked_dseq: device.lastDseq,
       head: this.head,

@@ -10,6 +10,7 @@ import { pack } from '../../src/protocol/clock'
 import { ConversationField, EntityType, type PulledChange } from '../../src/protocol/generated'
 import { encodeValue } from '../../src/protocol/values'
 import { NODE, openTestDatabase, OTHER_DEVICE } from '../local/fixtures'
+import { loadEntity } from '../../src/local/entities'
 import { eventually, House } from './house'
 
 function tombstone(scope: string, ms: number, seq = 90): PulledChange {
@@ -71,6 +72,11 @@ describe('L18: a purge', () => {
     await eventually(async () => {
       expect(await readSummaries(engine.db)).toEqual([])
     })
+    // What this device writes there comes to nothing, and its tombstone stays.
+    await rename(engine.db, sent.conversation, 'Back again')
+    await settled(engine.db)
+    const kept = await loadEntity(engine.db, EntityType.CONVERSATION, sent.conversation)
+    expect(Object.keys(kept?.fields ?? {})).toEqual([String(ConversationField.PURGED)])
     house.server.trim()
     // Another device that never saw the tombstone.
     const other = await up(house)
