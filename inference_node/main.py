@@ -15,39 +15,40 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from inference_node import applications, calibration
-from inference_node.api_keys import ApiKeys
-from inference_node.applications import Services
-from inference_node.calibration import Calibrations
-from inference_node.child_engine import ChildEngine
-from inference_node.claims import Claims
-from inference_node.database import Database
-from inference_node.door import Door
-from inference_node.engine_chain import chain
-from inference_node.grants import Grants
+from inference_node.endpoints import applications
+from inference_node.endpoints.api_keys import ApiKeys
+from inference_node.endpoints.applications import Services
+from inference_node.endpoints.door import Door
+from inference_node.endpoints.library import Models
+from inference_node.endpoints.status import Status
+from inference_node.engines.chain import chain
+from inference_node.engines.child_engine import ChildEngine
 from inference_node.hardware.survey import survey
-from inference_node.identity import Identity, ensure_identity
-from inference_node.keeper import Keeper
-from inference_node.keyset import KeyRing
-from inference_node.leases import Leases
-from inference_node.loader import Loader, LoadLimits
-from inference_node.model_endpoints import Models
-from inference_node.models import ModelStore
-from inference_node.openai_api import OpenAiApi
-from inference_node.pulls import Pulls
-from inference_node.runs import Place, Runs
-from inference_node.server_api import ServerApi
-from inference_node.status import Status
-from inference_node.syncing import Syncing
-from inference_node.tunnel import Tunnel
-from inference_node.turns import Turns
+from inference_node.loading import calibration
+from inference_node.loading.calibration import Calibrations
+from inference_node.loading.keeper import Keeper
+from inference_node.loading.loader import Loader, LoadLimits
+from inference_node.log.claims import Claims
+from inference_node.log.database import Database
+from inference_node.log.leases import Leases
+from inference_node.log.syncing import Syncing
+from inference_node.models.models import ModelStore
+from inference_node.models.pulls import Pulls
+from inference_node.openai.api import OpenAiApi
+from inference_node.runs.runs import Place, Runs
+from inference_node.runs.turns import Turns
+from inference_node.server.grants import Grants
+from inference_node.server.identity import Identity, ensure_identity
+from inference_node.server.keyset import KeyRing
+from inference_node.server.server_api import ServerApi
+from inference_node.server.tunnel import Tunnel
 from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inference_node.engine import Engine
+    from inference_node.engines.engine import Engine
     from inference_node.settings import NodeSettings
 
 log = logging.getLogger(__name__)

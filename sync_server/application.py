@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from shared.errors import DomovoiError
-from sync_server import node_endpoints
 from sync_server.app_files import AppFiles, app_is_missing
 from sync_server.endpoints import ENDPOINTS
 from sync_server.guard import Addresses, Guard
+from sync_server.nodes import node_endpoints
+from sync_server.nodes.relay import relay
 from sync_server.openapi import openapi_document
 from sync_server.problems import LastDoor, on_domovoi_error, on_http_exception
-from sync_server.relay import relay
 
 if TYPE_CHECKING:
     from starlette.requests import Request

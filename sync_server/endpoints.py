@@ -9,7 +9,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from shared import wire
-from sync_server import account_endpoints, blob_endpoints, health, node_endpoints, sync_endpoints
+from sync_server import health
+from sync_server.accounts import account_endpoints
+from sync_server.blobs import blob_endpoints
+from sync_server.log import sync_endpoints
+from sync_server.nodes import node_endpoints
 
 if TYPE_CHECKING:
     from msgspec import Struct

@@ -14,27 +14,27 @@ import uvicorn
 
 from shared.errors import DomovoiError, StartupError
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES
-from sync_server import signing_keys
-from sync_server.accounts import Accounts
+from sync_server.accounts import signing_keys
+from sync_server.accounts.accounts import Accounts
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.refresh import RefreshTokens
+from sync_server.accounts.setup_code import SetupCode
 from sync_server.application import make_application
-from sync_server.blob_files import BlobFiles
-from sync_server.blobs import Blobs
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
-from sync_server.enrolment import enrol_from
+from sync_server.blobs.blob_files import BlobFiles
+from sync_server.blobs.blobs import Blobs
 from sync_server.guard import Addresses
-from sync_server.housekeeping import keep_house
+from sync_server.log.housekeeping import keep_house
+from sync_server.log.news import Hub
 from sync_server.metrics import Metrics
-from sync_server.migrations import upgrade
-from sync_server.news import Hub
-from sync_server.node_login import NodeLogins
+from sync_server.nodes.enrolment import enrol_from
+from sync_server.nodes.node_login import NodeLogins
+from sync_server.nodes.tunnels import Tunnels
 from sync_server.open_streams import OpenStreams
-from sync_server.passwords import Passwords
 from sync_server.private_files import make_private_folder
-from sync_server.refresh import RefreshTokens
 from sync_server.services import Services
-from sync_server.setup_code import SetupCode
-from sync_server.tunnels import Tunnels
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
+from sync_server.store.migrations import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sync_server import clock
 
 if TYPE_CHECKING:
-    from sync_server.caller import Caller
+    from sync_server.accounts.caller import Caller
 
 Close = Callable[[], None]
 

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
-from sync_server.throttle import TooManyTries
+from sync_server.accounts.throttle import TooManyTries
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from sync_server.accounts import Accounts
-    from sync_server.blob_files import BlobFiles
-    from sync_server.blobs import Blobs
-    from sync_server.database import Database
+    from sync_server.accounts.accounts import Accounts
+    from sync_server.accounts.passwords import Passwords
+    from sync_server.accounts.refresh import RefreshTokens
+    from sync_server.accounts.signing_keys import SigningKeys
+    from sync_server.blobs.blob_files import BlobFiles
+    from sync_server.blobs.blobs import Blobs
+    from sync_server.log.news import Hub
     from sync_server.metrics import Metrics
-    from sync_server.news import Hub
-    from sync_server.node_login import NodeLogins
+    from sync_server.nodes.node_login import NodeLogins
+    from sync_server.nodes.tunnels import Tunnels
     from sync_server.open_streams import OpenStreams
-    from sync_server.passwords import Passwords
-    from sync_server.refresh import RefreshTokens
     from sync_server.settings import ServerSettings
-    from sync_server.signing_keys import SigningKeys
-    from sync_server.tunnels import Tunnels
+    from sync_server.store.database import Database
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_node.models import ModelStore
+from inference_node.models.models import ModelStore
 from tests.inference_node.gguf_file import settle
 
 CACHE = Path(__file__).parents[1] / ".cache" / "models"

@@ -22,7 +22,7 @@ use crate::scoring::{Scores, Scoring};
 use crate::speech::Speech;
 use crate::text::{self, Chat, Constraints, Prompt, Sampler, Template, TextStream, Tokenizer};
 
-/// What is loaded: `LoadedModel` of `inference_node/engine.py`.
+/// What is loaded: `LoadedModel` of `inference_node/engines/engine.py`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Description {
     /// The most tokens of prompt and answer together.

@@ -1,4 +1,4 @@
-//! What the node asks of the engine, as JSON: `inference_node/engine.py` has the same names.
+//! What the node asks of the engine, as JSON: `inference_node/engines/engine.py` has the same names.
 //!
 //! A key that is not known here is refused rather than left out of account.
 

@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from inference_node import bench, measuring
-from inference_node.bench import Contestant, Record
-from inference_node.child_engine import ChildEngine
-from inference_node.engines import examine_all
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.engines.present import examine_all
 from inference_node.hardware.survey import Hardware, survey
-from inference_node.models import ModelStore
-from inference_node.quiet import QUIET_SHARE, wait_until_quiet
+from inference_node.loading import bench, measuring
+from inference_node.loading.bench import Contestant, Record
+from inference_node.loading.quiet import QUIET_SHARE, wait_until_quiet
+from inference_node.models.models import ModelStore
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration
-    from inference_node.models import ModelFile
+    from inference_node.models.models import ModelFile
 
 errors = Console(stderr=True)
 console = Console()

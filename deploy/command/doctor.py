@@ -13,21 +13,22 @@ from rich.table import Table
 
 from deploy.command import machine_checks, service_checks
 from deploy.command.findings import Report
-from inference_node import calibration, library
-from inference_node.calibration import Calibrations
-from inference_node.child_engine import ChildEngine
-from inference_node.engines import examine_all
-from inference_node.fitting import choose
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.engines.present import examine_all
 from inference_node.hardware.survey import survey
-from inference_node.models import ModelStore
-from inference_node.quiet import wait_until_quiet
+from inference_node.loading import calibration
+from inference_node.loading.calibration import Calibrations
+from inference_node.loading.fitting import choose
+from inference_node.loading.quiet import wait_until_quiet
+from inference_node.models import library
+from inference_node.models.models import ModelStore
 from shared.errors import DomovoiError
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration
-    from inference_node.engines import EngineReport
+    from inference_node.engines.present import EngineReport
     from inference_node.hardware.survey import Hardware
-    from inference_node.models import ModelFile
+    from inference_node.models.models import ModelFile
 
 VERSION = 1
 MARKS = {"ok": "[green]✓[/green]", "note": "·", "warning": "[yellow]![/yellow]", "stop": "[red]✗[/red]"}

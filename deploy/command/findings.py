@@ -6,9 +6,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from inference_node.engines import EngineReport
-from inference_node.fitting import Choice
+from inference_node.engines.present import EngineReport
 from inference_node.hardware.survey import Hardware
+from inference_node.loading.fitting import Choice
 from shared.wire import LibraryModel
 
 # "stop": Domovoi can't run like this. "warning": it runs, and worse than it could. "note": worth knowing.

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.command import configuration
-from inference_node.api_keys import ApiKeys
+from inference_node.endpoints.api_keys import ApiKeys
 from shared.errors import StartupError
 
 application = typer.Typer(no_args_is_help=True)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from deploy.command.findings import Finding
 from inference_node import accelerator
-from inference_node.fitting import threads
+from inference_node.loading.fitting import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deploy.command.configuration import Configuration
-    from inference_node.engines import EngineReport
-    from inference_node.fitting import Choice
+    from inference_node.engines.present import EngineReport
     from inference_node.hardware.graphics import Card
     from inference_node.hardware.survey import Hardware
+    from inference_node.loading.fitting import Choice
     from shared.wire import LibraryModel
 
 GB = 1e9

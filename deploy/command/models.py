@@ -15,17 +15,17 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Column, Table
 
 from deploy.command import configuration
-from inference_node import catalogue, library, origins, pulling
 from inference_node.hardware.survey import survey
-from inference_node.models import ModelStore
+from inference_node.models import catalogue, library, origins, pulling
+from inference_node.models.models import ModelStore
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from deploy.command.configuration import Configuration
-    from inference_node.catalogue import Licence
-    from inference_node.download import Progress as OnProgress
+    from inference_node.models.catalogue import Licence
+    from inference_node.models.download import Progress as OnProgress
     from shared.wire import Library, LibraryModel
 
 application = typer.Typer(no_args_is_help=True)

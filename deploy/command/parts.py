@@ -47,7 +47,7 @@ def enrol_node(configuration: Configuration) -> None:
 
     Raises StartupError.
     """
-    from inference_node.identity import enrol, ensure_identity
+    from inference_node.server.identity import enrol, ensure_identity
 
     enrol(configuration.data, ensure_identity(configuration.data, configuration.name))
 

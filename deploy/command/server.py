@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from deploy.command.server_database import server_database
-from sync_server import histories, signing_keys
+from sync_server.accounts import signing_keys
+from sync_server.log import histories
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.errors import DomovoiError, StartupError
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,10 +17,10 @@ from sqlalchemy import literal, select
 
 from deploy.command.configuration import FILE_NAME
 from deploy.command.findings import Finding
-from inference_node.identity import ensure_identity
+from inference_node.server.identity import ensure_identity
 from shared.errors import DomovoiError, StartupError
-from sync_server.database import Database
-from sync_server.dialect import SQLite, dialect_for
+from sync_server.store.database import Database
+from sync_server.store.dialect import SQLite, dialect_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

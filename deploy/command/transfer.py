@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 
 from deploy.command.archive import Archive, ArchiveError, Manifest, write_archive
-from inference_node import replica
-from inference_node.account_api import AccountApi
-from inference_node.database import Database
-from inference_node.exchange import Exchange
-from inference_node.server_api import Unreachable
+from inference_node.log import replica
+from inference_node.log.database import Database
+from inference_node.log.exchange import Exchange
+from inference_node.server.account_api import AccountApi
+from inference_node.server.server_api import Unreachable
 from shared import values
 from shared.change import AttachmentField, EntityType
 from shared.errors import Code, DomovoiError, StartupError

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from deploy.command import configuration
 from deploy.command.server_database import server_database
-from sync_server import invitations
+from sync_server.accounts import invitations
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration

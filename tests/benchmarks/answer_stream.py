@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import xllamacpp  # type: ignore[import-untyped]
 
-from inference_node import llama_cpp
-from inference_node.engine import DEFAULT_OPTIONS, ChatMessage, Prompt
-from inference_node.gguf_header import read_header
-from inference_node.gguf_vocabulary import Spelling
-from inference_node.llama_cpp_wire import request_for
-from inference_node.models import ModelStore
+from inference_node.engines import llama_cpp
+from inference_node.engines.engine import DEFAULT_OPTIONS, ChatMessage, Prompt
+from inference_node.engines.llama_cpp_wire import request_for
+from inference_node.gguf.header import read_header
+from inference_node.gguf.vocabulary import Spelling
+from inference_node.models.models import ModelStore
 from shared.runs import Ended, Text
 from shared.values import Sampling
 from tests.benchmarks.records import Record, report

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 import xllamacpp  # type: ignore[import-untyped]
 
-from inference_node import llama_cpp
 from inference_node.accelerator import accel
-from inference_node.engine import EngineOptions
+from inference_node.engines import llama_cpp
+from inference_node.engines.engine import EngineOptions
 
 
 class Timing(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import httpx
 from playwright.sync_api import sync_playwright
 
-from inference_node.models import ModelStore
+from inference_node.models.models import ModelStore
 from tests.benchmarks.records import Record, report
 from tests.end_to_end.browser import QUIET, Profile, chromium_path
 from tests.end_to_end.household import Household, free_port, wait_until

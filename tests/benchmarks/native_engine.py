@@ -24,8 +24,8 @@ import gguf
 import numpy as np
 
 from inference_node.accelerator import accel
-from inference_node.models import ModelStore
-from inference_node.quiet import others_share, wait_until_quiet
+from inference_node.loading.quiet import others_share, wait_until_quiet
+from inference_node.models.models import ModelStore
 from tests.benchmarks import large_model, llama_bench, through_node
 from tests.benchmarks.contestants import LlamaCpp, Native, Timing
 from tests.benchmarks.records import report

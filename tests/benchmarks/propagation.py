@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect, sync_playwright
 
-from inference_node.models import ModelStore
+from inference_node.models.models import ModelStore
 from tests.benchmarks.records import Record, report
 from tests.end_to_end.browser import Profile
 from tests.end_to_end.household import Household

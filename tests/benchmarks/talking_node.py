@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference_node.engine import Piece
-from inference_node.identity import enrol, ensure_identity
+from inference_node.engines.engine import Piece
 from inference_node.main import serve
+from inference_node.server.identity import enrol, ensure_identity
 from inference_node.settings import NodeSettings
 from tests.inference_node.gguf_file import write_gguf
 from tests.inference_node.scripted_engine import Script, ScriptedEngine, ScriptedGeneration
@@ -21,7 +21,7 @@ from tests.inference_node.scripted_engine import Script, ScriptedEngine, Scripte
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from inference_node.engine import EngineEvent, Prompt
+    from inference_node.engines.engine import EngineEvent, Prompt
 
 TOKENS = 4_000
 TOKENS_PER_SECOND = 200

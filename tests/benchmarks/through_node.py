@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference_node.quiet import others_share
+from inference_node.loading.quiet import others_share
 from shared.runs import Ended, Text
 from shared.values import Sampling
 from tests.benchmarks.contestants import Timing

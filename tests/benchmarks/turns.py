@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from inference_node.quiet import QUIET_SHARE, others_share
+from inference_node.loading.quiet import QUIET_SHARE, others_share
 from tests.benchmarks.records import Record
 
 if TYPE_CHECKING:

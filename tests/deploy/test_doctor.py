@@ -22,8 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from deploy.command import machine_checks
 from deploy.command.findings import Finding, Report
-from inference_node import engines
-from inference_node.engines import EngineReport
+from inference_node.engines import present as engines
+from inference_node.engines.present import EngineReport
 from inference_node.hardware.graphics import Card
 from inference_node.hardware.limits import Limits
 from inference_node.hardware.memory import Memory

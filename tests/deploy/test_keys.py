@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.command.keys import application
-from inference_node.api_keys import ApiKeys
+from inference_node.endpoints.api_keys import ApiKeys
 from shared.errors import StartupError
 
 if TYPE_CHECKING:

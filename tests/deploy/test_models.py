@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from inference_node import download, origins
-from inference_node.catalogue import CATALOGUE
+from inference_node.models import download, origins
+from inference_node.models.catalogue import CATALOGUE
 from shared.wire import Library, LibraryModel
 from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import ROOT, wait_until

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, make_url, select
 
 from shared import values
 from shared.change import EntityType, MessageField
-from sync_server.tables import cell
+from sync_server.store.tables import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
-from inference_node.api_keys import ApiKeys
-from inference_node.identity import enrol
+from inference_node.endpoints.api_keys import ApiKeys
+from inference_node.server.identity import enrol
 from tests.inference_node.asking import Asking, until_served
 from tests.inference_node.running_node import WITHIN_S, RunningNode
 from tests.inference_node.scripted_engine import Script

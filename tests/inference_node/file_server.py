@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from inference_node.catalogue import CatalogueModel, Licence, Piece
-from inference_node.download import Artefact
+from inference_node.models.catalogue import CatalogueModel, Licence, Piece
+from inference_node.models.download import Artefact
 from shared.values import Sampling
 
 if TYPE_CHECKING:

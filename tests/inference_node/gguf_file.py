@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inference_node.gguf_header import GgufHeader
+from inference_node.gguf.header import GgufHeader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from inference_node import runs
 from inference_node.main import serve
+from inference_node.runs import runs
 from inference_node.settings import NodeSettings
 
 # Texts are written down so often, in seconds, so that a test need not wait long for it.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from inference_node import private_files, replica
-from inference_node.child_engine import ChildEngine
-from inference_node.database import Database
-from inference_node.identity import ensure_identity
-from inference_node.loader import LoadLimits
+from inference_node import private_files
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.loading.loader import LoadLimits
+from inference_node.log import replica
+from inference_node.log.database import Database
 from inference_node.main import serve
+from inference_node.server.identity import ensure_identity
 from inference_node.settings import NodeSettings
 from shared.identifiers import uuid7
 from shared.node_status import NodeStatus
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
-    from inference_node.engine import Engine
+    from inference_node.engines.engine import Engine
 
 WITHIN_S = 20.0
 ORIGIN = "http://localhost:8460"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from inference_node import probe
-from inference_node.engine import (
+from inference_node.engines import probe
+from inference_node.engines.engine import (
     DEFAULT_OPTIONS,
     Alternative,
     Embeddings,

@@ -11,14 +11,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from inference_node import engine_process
-from inference_node.engine import Embeddings, Finished, LoadedModel, Piece, Reading
+from inference_node.engines import process as engine_process
+from inference_node.engines.engine import Embeddings, Finished, LoadedModel, Piece, Reading
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference_node.engine import EngineEvent, EngineOptions, Prompt
+    from inference_node.engines.engine import EngineEvent, EngineOptions, Prompt
 
 MODULE = "tests.inference_node.talker"
 FLOOD = 200_000

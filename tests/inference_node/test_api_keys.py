@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference_node.api_keys import USE_EVERY_S, ApiKey, ApiKeys
+from inference_node.endpoints.api_keys import USE_EVERY_S, ApiKey, ApiKeys
 from shared.errors import StartupError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from inference_node import bench, measuring, quiet
-from inference_node.bench import CHATS, Contestant, Record, compare
-from inference_node.models import ModelFile
+from inference_node.loading import bench, measuring, quiet
+from inference_node.loading.bench import CHATS, Contestant, Record, compare
+from inference_node.models.models import ModelFile
 from tests.inference_node.gguf_file import HEADER, write_gguf
 from tests.inference_node.scripted_engine import Script
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from inference_node import calibration
-from inference_node.calibration import Calibrations, Speed, candidates, in_order
-from inference_node.child_engine import ChildEngine
-from inference_node.engines import EngineReport
-from inference_node.fitting import choose
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.engines.present import EngineReport
 from inference_node.hardware.survey import Hardware, survey
-from inference_node.models import ModelFile, ModelStore
+from inference_node.loading import calibration
+from inference_node.loading.calibration import Calibrations, Speed, candidates, in_order
+from inference_node.loading.fitting import choose
+from inference_node.models.models import ModelFile, ModelStore
 from shared.errors import Code, DomovoiError
 from tests.inference_node.gguf_file import settle, write_gguf
 from tests.inference_node.scripted_engine import Script

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference_node.catalogue import CATALOGUE, DEFAULT_MODEL, GIB, CatalogueModel, find, proposal
-from inference_node.gguf_header import read_header
+from inference_node.gguf.header import read_header
+from inference_node.models.catalogue import CATALOGUE, DEFAULT_MODEL, GIB, CatalogueModel, find, proposal
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from inference_node.accelerator import accelerated
-from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.engine import ChatMessage, EngineOptions, Finished, Piece, Prompt
-from inference_node.engine_messages import Load, pack
+from inference_node.engines.child_engine import ChildEngine, TimeLimits
+from inference_node.engines.engine import ChatMessage, EngineOptions, Finished, Piece, Prompt
+from inference_node.engines.messages import Load, pack
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 from tests.effort import SLOW
@@ -131,7 +131,7 @@ async def test_a_poisoned_file_answers_or_fails_and_never_hangs(
 
 def test_it_ends_when_its_input_does(name: str, tiny_model: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference_node.engine_process", str(os.getpid())],
+        [sys.executable, "-m", "inference_node.engines.process", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt
+from inference_node.engines.child_engine import ChildEngine, TimeLimits
+from inference_node.engines.engine import ChatMessage, EngineEvent, Finished, LoadedModel, Piece, Prompt
 from shared.errors import Code, DomovoiError
 from tests.inference_node.talker import FLOOD, MODULE
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.child_tasks import ChildTask
-from inference_node.engine import Finished, Piece, PromptTooLong, Reading, ToolCallPiece
-from inference_node.engine_messages import Failed, Report, TooLong
+from inference_node.engines.child_tasks import ChildTask
+from inference_node.engines.engine import Finished, Piece, PromptTooLong, Reading, ToolCallPiece
+from inference_node.engines.messages import Failed, Report, TooLong
 from shared.errors import Code, DomovoiError
 from tests.effort import examples
 

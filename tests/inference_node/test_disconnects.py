@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from inference_node.api_keys import ApiKeys
+from inference_node.endpoints.api_keys import ApiKeys
 from shared.runs import Ended, Text
 from tests.effort import SLOW
 from tests.inference_node.running_node import RunningNode

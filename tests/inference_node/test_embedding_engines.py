@@ -9,10 +9,10 @@ import gguf
 import numpy as np
 import pytest
 
-from inference_node import probe
 from inference_node.accelerator import accelerated
-from inference_node.child_engine import ChildEngine
-from inference_node.engine import ChatMessage, EngineOptions, LoadedModel, Prompt, PromptTooLong
+from inference_node.engines import probe
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.engines.engine import ChatMessage, EngineOptions, LoadedModel, Prompt, PromptTooLong
 from shared.errors import Code, DomovoiError
 from tests.accel import tiny_models
 from tests.accel.tiny_models import Shape

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from inference_node.accelerator import accelerated
-from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.engine import ChatMessage, EngineOptions, Finished, Piece, Prompt
-from inference_node.loader import LoadLimits
+from inference_node.engines.child_engine import ChildEngine, TimeLimits
+from inference_node.engines.engine import ChatMessage, EngineOptions, Finished, Piece, Prompt
+from inference_node.loading.loader import LoadLimits
 from shared.values import Sampling
 from tests.effort import SLOW
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from inference_node.accelerator import accelerated
-from inference_node.child_engine import ChildEngine
-from inference_node.engine import (
+from inference_node.engines.child_engine import ChildEngine
+from inference_node.engines.engine import (
     ChatMessage,
     Engine,
     EngineEvent,
@@ -28,7 +28,7 @@ from inference_node.engine import (
     ToolCall,
     ToolCallPiece,
 )
-from inference_node.tool_calls import Part, ToolCallReader
+from inference_node.openai.tool_calls import Part, ToolCallReader
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 from tests.inference_node.scripted_engine import Script

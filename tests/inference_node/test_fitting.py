@@ -9,15 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from inference_node.fitting import CONTEXT_STEP, LEAST_CONTEXT, SPARED_SHARE, Candidate, Fit, choose, fit, threads
 from inference_node.hardware.limits import Limits
 from inference_node.hardware.memory import Memory
 from inference_node.hardware.processor import Processor
 from inference_node.hardware.survey import Hardware
+from inference_node.loading.fitting import (
+    CONTEXT_STEP,
+    LEAST_CONTEXT,
+    SPARED_SHARE,
+    Candidate,
+    Fit,
+    choose,
+    fit,
+    threads,
+)
 from tests.inference_node.gguf_file import HEADER
 
 if TYPE_CHECKING:
-    from inference_node.gguf_header import GgufHeader
+    from inference_node.gguf.header import GgufHeader
 
 GIB = 1024**3
 

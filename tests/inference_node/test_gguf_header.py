@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inference_node import gguf_header
-from inference_node.gguf_header import GgufCutShort, GgufError, GgufHeader, read_header
+from inference_node.gguf import header as gguf_header
+from inference_node.gguf.header import GgufCutShort, GgufError, GgufHeader, read_header
 from tests.inference_node.gguf_file import ARRAY, ENTRIES, F32, HEADER, STRING, UINT32, Tensor, gguf, text
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.gguf_header import GgufError
-from inference_node.gguf_vocabulary import WORD_JOINER, Spelling, control_texts
+from inference_node.gguf.header import GgufError
+from inference_node.gguf.vocabulary import WORD_JOINER, Spelling, control_texts
 from tests.accel import tiny_models
 from tests.effort import examples
 from tests.inference_node.gguf_file import gguf

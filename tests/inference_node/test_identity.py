@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from inference_node.identity import enrol, ensure_identity
+from inference_node.server.identity import enrol, ensure_identity
 from shared.errors import StartupError
 from shared.identifiers import node_id
 from shared.tokens import from_base64url, raw_public_key, thumbprint, verify_node_assertion

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from inference_node.keeper import Keeper
-from inference_node.loader import Loader, LoadLimits
-from inference_node.models import ModelStore
+from inference_node.loading.keeper import Keeper
+from inference_node.loading.loader import Loader, LoadLimits
+from inference_node.models.models import ModelStore
 from shared.errors import Code, DomovoiError
 from tests.inference_node.gguf_file import write_gguf
 from tests.inference_node.scripted_engine import Script

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from inference_node.keyset import KeyRing
-from inference_node.server_api import Unreachable
+from inference_node.server.keyset import KeyRing
+from inference_node.server.server_api import Unreachable
 from shared.errors import Code, DomovoiError
 from shared.tokens import node_audience
 from shared.wire import KeySet

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.engine import EngineOptions
-from inference_node.fitting import LEAST_CONTEXT
-from inference_node.ladder import MOST_FAILURES, Ladder
+from inference_node.engines.engine import EngineOptions
+from inference_node.loading.fitting import LEAST_CONTEXT
+from inference_node.loading.ladder import MOST_FAILURES, Ladder
 from shared.errors import Code, DomovoiError
 
 BEST = EngineOptions(context=8192, slots=4)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference_node import claims, own_log, replica
-from inference_node.identity import enrol
-from inference_node.server_api import ServerApi
+from inference_node.log import claims, own_log, replica
+from inference_node.server.identity import enrol
+from inference_node.server.server_api import ServerApi
 from shared.change import MessageField
 from tests.inference_node.asking import Asking, until_served
 from tests.inference_node.running_node import RunningNode

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from inference_node import origins
-from inference_node.catalogue import CATALOGUE
 from inference_node.hardware.graphics import Card
 from inference_node.hardware.limits import Limits
 from inference_node.hardware.memory import Memory
 from inference_node.hardware.processor import Processor
 from inference_node.hardware.survey import Hardware
-from inference_node.library import overview
-from inference_node.models import ModelStore
-from inference_node.origins import Origin
+from inference_node.models import origins
+from inference_node.models.catalogue import CATALOGUE
+from inference_node.models.library import overview
+from inference_node.models.models import ModelStore
+from inference_node.models.origins import Origin
 from tests.inference_node.gguf_file import write_gguf
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from inference_node import catalogue, download, pulls
-from inference_node.catalogue import Licence
+from inference_node.models import catalogue, download, pulls
+from inference_node.models.catalogue import Licence
 from shared.wire import Library, PullState
 from tests.inference_node.file_server import FileServer, bundle
 from tests.inference_node.gguf_file import F32, Tensor, gguf, write_gguf
@@ -36,7 +36,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     )
     for server in FileServer(wheels).running():
         monkeypatch.setattr(catalogue, "CATALOGUE", (model, licensed))
-        monkeypatch.setattr("inference_node.library.CATALOGUE", (model, licensed))
+        monkeypatch.setattr("inference_node.models.library.CATALOGUE", (model, licensed))
         monkeypatch.setattr(pulls.Pulls.__init__, "__defaults__", (server.url,))
         monkeypatch.setattr(download, "FIRST_PAUSE_S", 0.001)
         monkeypatch.setattr(download, "BLOCK_BYTES", 64 * 1024)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference_node import download, origins
-from inference_node.catalogue import DEFAULT_MODEL
-from inference_node.models import ModelStore, people_name
-from inference_node.origins import Origin
+from inference_node.models import download, origins
+from inference_node.models.catalogue import DEFAULT_MODEL
+from inference_node.models.models import ModelStore, people_name
+from inference_node.models.origins import Origin
 from shared.errors import Code, DomovoiError
 from tests.inference_node.gguf_file import gguf, settle, write_gguf
 

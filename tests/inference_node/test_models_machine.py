@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from inference_node.models import SETTLED_S, ModelStore
+from inference_node.models.models import SETTLED_S, ModelStore
 from shared.errors import DomovoiError
 from tests.effort import examples
 from tests.inference_node.gguf_file import gguf

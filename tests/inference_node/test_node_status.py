@@ -10,10 +10,10 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.engine import EngineOptions
-from inference_node.gguf_header import STAND_IN
-from inference_node.loader import LoadLimits
+from inference_node.engines.child_engine import ChildEngine, TimeLimits
+from inference_node.engines.engine import EngineOptions
+from inference_node.gguf.header import STAND_IN
+from inference_node.loading.loader import LoadLimits
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended, Notice
 from tests.inference_node.gguf_file import write_gguf

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node import openai_api, openai_errors
-from inference_node.api_keys import ApiKeys
+from inference_node.endpoints.api_keys import ApiKeys
+from inference_node.openai import api as openai_api
+from inference_node.openai import errors as openai_errors
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from inference_node.engine import ToolCall, ToolCallPiece
+from inference_node.engines.engine import ToolCall, ToolCallPiece
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from inference_node.accelerator import accelerated
-from inference_node.api_keys import ApiKeys
+from inference_node.endpoints.api_keys import ApiKeys
 from tests.inference_node.running_node import RunningNode
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from inference_node.engine import ChatMessage, Prompt
-from inference_node.prompt_slots import PromptSlots, Slot
+from inference_node.engines.engine import ChatMessage, Prompt
+from inference_node.engines.prompt_slots import PromptSlots, Slot
 
 
 def chat(owner: str, *texts: str) -> Prompt:

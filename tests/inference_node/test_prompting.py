@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.engine import ChatMessage, Finished, LoadedModel, Prompt
-from inference_node.models import ModelFile
-from inference_node.prompting import Begun, answer
-from inference_node.ready import Ready
+from inference_node.engines.engine import ChatMessage, Finished, LoadedModel, Prompt
+from inference_node.loading.ready import Ready
+from inference_node.models.models import ModelFile
+from inference_node.runs.prompting import Begun, answer
 from shared.errors import Code, DomovoiError
 from shared.values import Role, Sampling
 from tests.inference_node.gguf_file import HEADER

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import pytest
 
-from inference_node import download, origins
-from inference_node.models import ModelStore
-from inference_node.pulling import file_name, pull_address
+from inference_node.models import download, origins
+from inference_node.models.models import ModelStore
+from inference_node.models.pulling import file_name, pull_address
 from shared.errors import Code, DomovoiError
 from tests.inference_node.file_server import FileServer, bundle
 from tests.inference_node.gguf_file import F32, Tensor, gguf, settle, write_gguf
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from inference_node.catalogue import CatalogueModel
+    from inference_node.models.catalogue import CatalogueModel
 
 WEIGHTS = random.Random(8461).randbytes(3_000_000)  # the same in every run
 CONTENT = gguf(tensors=[Tensor("w", (750_000,), F32, 0, len(WEIGHTS))], data=False) + WEIGHTS

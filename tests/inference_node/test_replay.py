@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.replay import Replay
+from inference_node.runs.replay import Replay
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended, Started, Text
 from shared.values import State

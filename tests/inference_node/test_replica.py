@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node import clock, own_log, replica
-from inference_node.database import Database
-from inference_node.own_log import Own
-from inference_node.replica import Write
+from inference_node import clock
+from inference_node.log import own_log, replica
+from inference_node.log.database import Database
+from inference_node.log.own_log import Own
+from inference_node.log.replica import Write
 from shared import clock as hybrid_clock
 from shared import values
 from shared.canonical import FIRST_HASH, fold_hashes

@@ -6,7 +6,8 @@ import asyncio
 from sqlite3 import OperationalError
 from typing import TYPE_CHECKING
 
-from inference_node import replica, run_table
+from inference_node.log import replica
+from inference_node.runs import run_table
 from shared.change import EntityType, MessageField
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended, Text

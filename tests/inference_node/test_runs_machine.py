@@ -20,17 +20,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from inference_node import replica, run_table, runs
 from inference_node.accelerator import accelerated
-from inference_node.child_engine import ChildEngine, TimeLimits
-from inference_node.database import Database
-from inference_node.engine import ChatMessage, EngineOptions
-from inference_node.keeper import Keeper
-from inference_node.loader import Loader, LoadLimits
-from inference_node.models import ModelStore
-from inference_node.run import Asked
-from inference_node.runs import Runs
-from inference_node.turns import Turns
+from inference_node.engines.child_engine import ChildEngine, TimeLimits
+from inference_node.engines.engine import ChatMessage, EngineOptions
+from inference_node.loading.keeper import Keeper
+from inference_node.loading.loader import Loader, LoadLimits
+from inference_node.log import replica
+from inference_node.log.database import Database
+from inference_node.models.models import ModelStore
+from inference_node.runs import run_table, runs
+from inference_node.runs.run import Asked
+from inference_node.runs.runs import Runs
+from inference_node.runs.turns import Turns
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended
 from shared.values import FINAL_STATES, Sampling
@@ -43,8 +44,8 @@ from tests.inference_node.talker import MODULE
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from inference_node.engine import Engine
-    from inference_node.run import Run
+    from inference_node.engines.engine import Engine
+    from inference_node.runs.run import Run
 
 WITHIN_S = 120.0
 SLOTS = 3

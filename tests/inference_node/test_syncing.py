@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from inference_node import clock as node_clock
-from inference_node import own_log
+from inference_node.log import own_log
 from tests.inference_node.asking import Asking, until_served
 from tests.sync_server.running_server import RunningServer
 

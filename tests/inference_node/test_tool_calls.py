@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.engine import ToolCallPiece
-from inference_node.tool_calls import Part, ToolCallReader
+from inference_node.engines.engine import ToolCallPiece
+from inference_node.openai.tool_calls import Part, ToolCallReader
 from tests.effort import examples
 
 TOOLS = ["get_weather", "get_time"]

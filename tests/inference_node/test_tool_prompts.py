@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from inference_node.engine import ChatMessage, Prompt, ToolCall
-from inference_node.tool_calls import ToolCallReader
-from inference_node.tool_prompts import with_tools_told
+from inference_node.engines.engine import ChatMessage, Prompt, ToolCall
+from inference_node.openai.tool_calls import ToolCallReader
+from inference_node.openai.tool_prompts import with_tools_told
 from shared.errors import Code, DomovoiError
 from tests.inference_node.gguf_file import HEADER as KNOWING
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pytest
 
-from inference_node import backoff, tunnel
+from inference_node.server import backoff, tunnel
 from shared.frames import Frame, FrameType, PokePayload, ResetPayload
 from shared.limits import STREAM_CREDIT_BYTES
 from shared.node_status import NodeStatus

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_node.turns import Ticket, Turns
+from inference_node.runs.turns import Ticket, Turns
 from shared.errors import Code, DomovoiError
 
 

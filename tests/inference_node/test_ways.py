@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from inference_node.engine import EngineOptions
-from inference_node.fitting import LEAST_CONTEXT
-from inference_node.ways import fitting, room_for_one, smaller
+from inference_node.engines.engine import EngineOptions
+from inference_node.loading.fitting import LEAST_CONTEXT
+from inference_node.loading.ways import fitting, room_for_one, smaller
 from tests.inference_node.gguf_file import HEADER
 
 BEST = EngineOptions(context=8192, slots=4)

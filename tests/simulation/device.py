@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from inference_node import replica
-from inference_node.exchange import Exchange
-from inference_node.replica import Write
-from inference_node.server_api import Unreachable
+from inference_node.log import replica
+from inference_node.log.exchange import Exchange
+from inference_node.log.replica import Write
+from inference_node.server.server_api import Unreachable
 from shared.change import Change, ConversationField, EntityType, MessageField
 from shared.errors import DomovoiError
 from shared.wire import IfLease, LeaseRequest

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from inference_node.server_api import Unreachable
+from inference_node.server.server_api import Unreachable
 from shared.errors import Code, DomovoiError
 from shared.wire import Bootstrapped, Digest, Lease, LeaseRequest, Pulled, Push, Pushed
-from sync_server import clock, histories
-from sync_server.bootstrap import bootstrap
-from sync_server.devices import check_device, create_device, find_device
-from sync_server.digests import digest_of
-from sync_server.leases import lease_answer
-from sync_server.nodes import NodeKey, add_shared_node, grants_of, replace_device
-from sync_server.pull import pull
-from sync_server.purges import acknowledge, expire_tombstones
-from sync_server.push import push
-from sync_server.tables import account
+from sync_server import clock
+from sync_server.accounts.devices import check_device, create_device, find_device
+from sync_server.log import histories
+from sync_server.log.bootstrap import bootstrap
+from sync_server.log.digests import digest_of
+from sync_server.log.leases import lease_answer
+from sync_server.log.pull import pull
+from sync_server.log.purges import acknowledge, expire_tombstones
+from sync_server.log.push import push
+from sync_server.nodes.nodes import NodeKey, add_shared_node, grants_of, replace_device
+from sync_server.store.tables import account
 from tests.simulation.stores import Crashed, ServerStore, pause
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import sqlalchemy
 from sqlalchemy.pool import StaticPool
 
-from inference_node.database import MIGRATIONS
-from inference_node.database import Database as NodeDatabase
-from sync_server.database import Connection, Database, Row, _translated
-from sync_server.dialect import SQLite
-from sync_server.tables import metadata
+from inference_node.log.database import MIGRATIONS
+from inference_node.log.database import Database as NodeDatabase
+from sync_server.store.database import Connection, Database, Row, _translated
+from sync_server.store.dialect import SQLite
+from sync_server.store.tables import metadata
 
 if TYPE_CHECKING:
     import random
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import aiosqlite
     from sqlalchemy.sql import ClauseElement
 
-    from sync_server.prepared import Prepared
+    from sync_server.store.prepared import Prepared
 
 _T = TypeVar("_T")
 # One for all runs, for statements are compiled once for each.

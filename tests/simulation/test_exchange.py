@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference_node import clock as device_clock
-from inference_node import own_log, replica
-from inference_node.replica import Write
+from inference_node.log import own_log, replica
+from inference_node.log.replica import Write
 from shared.change import Change, ConversationField, EntityType, MessageField
 from sync_server import clock as server_clock
-from sync_server.pull import pull
+from sync_server.log.pull import pull
 from tests.simulation import virtual_time
 from tests.simulation.device import Device
 from tests.simulation.server import ACCOUNT, SimulatedServer

@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import select
 
 from inference_node import clock as device_clock
-from inference_node.server_api import Unreachable
+from inference_node.server.server_api import Unreachable
 from shared.change import Change, ConversationField, EntityType, MessageField, cell_key
 from shared.clock import device as device_of
 from sync_server import clock as server_clock
-from sync_server.digests import digest_of
-from sync_server.nodes import NodeKey
-from sync_server.pull import pull
-from sync_server.tables import purge
+from sync_server.log.digests import digest_of
+from sync_server.log.pull import pull
+from sync_server.nodes.nodes import NodeKey
+from sync_server.store.tables import purge
 from tests.simulation import virtual_time
 from tests.simulation.device import Device, Node
 from tests.simulation.server import ACCOUNT, SimulatedServer

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sync_server import passwords
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
-from sync_server.migrations import upgrade
-from sync_server.tables import account
+from sync_server.accounts import passwords
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
+from sync_server.store.migrations import upgrade
+from sync_server.store.tables import account
 from tests.sync_server.fake_node import Identity
 from tests.sync_server.running_server import RunningServer, SetAccount, StartServer
 

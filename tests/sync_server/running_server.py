@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
-from sync_server.invitations import invite
+from sync_server.accounts.invitations import invite
 from sync_server.main import serve
 from sync_server.settings import ServerSettings
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
 from tests.sync_server.device import Device
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import argon2
 import pytest
 
 from shared.limits import MAX_PASSWORD_CHARACTERS
-from sync_server import clock, invitations, throttle
+from sync_server import clock
+from sync_server.accounts import invitations, throttle
 from tests.sync_server.device import PASSWORD, Device, code_of
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from shared.change import AttachmentField, EntityType
 from shared.limits import BLOB_ORPHAN_KEPT_S, MAX_BLOB_BYTES, MAX_BLOB_PIECE_BYTES
 from shared.wire import BlobState, Usage
 from sync_server import clock
-from sync_server.blob_files import BlobFiles
-from sync_server.blobs import Blobs
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
+from sync_server.blobs.blob_files import BlobFiles
+from sync_server.blobs.blobs import Blobs
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import literal, select
 
 from shared.errors import Code, DomovoiError
-from sync_server.database import Connection, Database, DuplicateKey
-from sync_server.dialect import dialect_for
-from sync_server.migrations import upgrade
-from sync_server.tables import server_setting
+from sync_server.store.database import Connection, Database, DuplicateKey
+from sync_server.store.dialect import dialect_for
+from sync_server.store.migrations import upgrade
+from sync_server.store.tables import server_setting
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.running_server import RunningServer
 
@@ -86,7 +86,7 @@ async def test_deadlocks_are_tried_again(database: Database) -> None:
 async def test_a_database_that_does_not_answer_in_time_is_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync_server.database.ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr("sync_server.store.database.ANSWER_WITHIN_S", 0.05)
 
     async def work(connection: Connection) -> None:
         await connection.one(select(literal(1)))

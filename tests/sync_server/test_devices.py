@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sync_server import clock, devices
+from sync_server import clock
+from sync_server.accounts import devices
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.change import CellKey, Change, cell_key
 from shared.digest import digest
 from shared.wire import Digest
-from sync_server import digests
+from sync_server.log import digests
 from tests.sync_server.device import MESSAGEPACK, Device
 from tests.sync_server.test_purges import purge_of
 

@@ -6,9 +6,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from sync_server import tables
-from sync_server.dialect import dialect_for
-from sync_server.migrations import upgrade
+from sync_server.store import tables
+from sync_server.store.dialect import dialect_for
+from sync_server.store.migrations import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable

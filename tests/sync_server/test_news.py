@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from shared.limits import MAX_INLINE_NEWS_BYTES, TOKEN_LIFETIME_S
 from shared.wire import LogNews, Node, Nodes
-from sync_server import clock, news
-from sync_server.news import Hub, Mailbox
+from sync_server import clock
+from sync_server.log import news
+from sync_server.log.news import Hub, Mailbox
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.event_stream import events_of
 

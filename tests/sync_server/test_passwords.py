@@ -4,14 +4,14 @@ import asyncio
 import subprocess
 import sys
 
-from sync_server import passwords
-from sync_server.passwords import Passwords
+from sync_server.accounts import passwords
+from sync_server.accounts.passwords import Passwords
 
 
 def test_hashes_cost_what_rfc_9106_recommends() -> None:
     """In a process of its own, where `cheap_passwords` does not reach."""
     script = (
-        "import asyncio, sync_server.passwords as p\n"
+        "import asyncio, sync_server.accounts.passwords as p\n"
         "made = p.Passwords()\n"
         "print(asyncio.run(made.hash('three plain words')))"
     )

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import bindparam, select
 
-from sync_server.dialect import SQLite, dialect_for
-from sync_server.prepared import Prepared, padded, pieces
-from sync_server.tables import server_setting
+from sync_server.store.dialect import SQLite, dialect_for
+from sync_server.store.prepared import Prepared, padded, pieces
+from sync_server.store.tables import server_setting
 
 if TYPE_CHECKING:
     from pathlib import Path

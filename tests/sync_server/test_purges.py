@@ -13,9 +13,9 @@ from shared.change import ConversationField, EntityType
 from shared.limits import TOMBSTONE_KEPT_S
 from shared.wire import Usage
 from sync_server import clock
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
-from sync_server.purges import expire_tombstones
+from sync_server.log.purges import expire_tombstones
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:

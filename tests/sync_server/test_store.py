@@ -19,19 +19,19 @@ from shared.canonical import FIRST_HASH, fold_hashes
 from shared.change import AttachmentField, Change, ConversationField, EntityType
 from shared.wire import IfLease, LeaseRequest, Push
 from sync_server import clock
-from sync_server.blob_files import BlobFiles
-from sync_server.blobs import Blobs
-from sync_server.bootstrap import bootstrap
-from sync_server.database import Connection, Database
-from sync_server.devices import check_device, create_device, list_devices
-from sync_server.dialect import MySQL
-from sync_server.digests import digest_of
-from sync_server.leases import lease_answer
-from sync_server.nodes import NodeKey, add_shared_node, grants_of
-from sync_server.pull import pull
-from sync_server.purges import acknowledge, expire_tombstones
-from sync_server.push import push
-from sync_server.tables import account
+from sync_server.accounts.devices import check_device, create_device, list_devices
+from sync_server.blobs.blob_files import BlobFiles
+from sync_server.blobs.blobs import Blobs
+from sync_server.log.bootstrap import bootstrap
+from sync_server.log.digests import digest_of
+from sync_server.log.leases import lease_answer
+from sync_server.log.pull import pull
+from sync_server.log.purges import acknowledge, expire_tombstones
+from sync_server.log.push import push
+from sync_server.nodes.nodes import NodeKey, add_shared_node, grants_of
+from sync_server.store.database import Connection, Database
+from sync_server.store.dialect import MySQL
+from sync_server.store.tables import account
 from tests.sync_server.node_device import NodeDevice
 from tests.sync_server.test_blobs import path_of, put
 from tests.sync_server.test_purges import purge_of
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pytest
     from sqlalchemy.sql import ClauseElement
 
-    from sync_server.prepared import Prepared
+    from sync_server.store.prepared import Prepared
     from tests.mariadb import MariaDB
     from tests.sync_server.device import Device
     from tests.sync_server.fake_node import Identity

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from shared import frames
 from shared.frames import Frame, FrameType, PokePayload, ResetPayload
 from shared.wire import Grant, NodeSession
-from sync_server import tunnel
+from sync_server.nodes import tunnel
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.event_stream import events_of
 from tests.sync_server.fake_node import WITHIN_S, Identity, connected, say_hello

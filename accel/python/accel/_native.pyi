@@ -15,7 +15,7 @@ class Engine:
 
     @property
     def description(self) -> bytes:
-        """What is loaded, as JSON: `LoadedModel` of `inference_node/engine.py`."""
+        """What is loaded, as JSON: `LoadedModel` of `inference_node/engines/engine.py`."""
 
     def start(self, request: bytes) -> Generation:
         """Begin an answer; `request` is the JSON of `accel/src/request.rs`. Dropping the generation stops it.

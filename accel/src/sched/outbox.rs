@@ -32,7 +32,7 @@ pub struct Finished {
     pub first_token_ms: Option<u64>,
 }
 
-/// The events of `inference_node/engine.py`, with the same names in JSON.
+/// The events of `inference_node/engines/engine.py`, with the same names in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {

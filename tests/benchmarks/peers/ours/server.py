@@ -22,10 +22,10 @@ from starlette.responses import JSONResponse
 import sync_server.main
 from shared import clock
 from shared.change import ConversationField, EntityType, MessageField
-from sync_server.database import Database
-from sync_server.dialect import dialect_for
 from sync_server.settings import ServerSettings
-from sync_server.tables import account, cell
+from sync_server.store.database import Database
+from sync_server.store.dialect import dialect_for
+from sync_server.store.tables import account, cell
 from tests.sync_server.device import Device
 from tests.sync_server.running_server import RunningServer
 

@@ -1,0 +1,110 @@
+"""The node's two ASGI applications: *loopback* for this PC, *remote* for what comes through the tunnel.
+
+LAN and relay never see the first, so nothing that takes an API key or shows metrics is reachable from outside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from inference_node import metrics
+from inference_node.endpoints import library as model_endpoints
+from inference_node.endpoints.answers import Answers
+from inference_node.endpoints.content import HANDLERS, respond
+from inference_node.endpoints.door import bearer, relayed
+from inference_node.endpoints.guard import Guard
+from inference_node.endpoints.keys import KeyEndpoints
+from inference_node.endpoints.loading import LoadingApi
+from inference_node.endpoints.openapi import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from inference_node.endpoints.answers import Authenticate
+    from inference_node.endpoints.api_keys import ApiKeys
+    from inference_node.endpoints.door import Door
+    from inference_node.endpoints.library import Models
+    from inference_node.endpoints.status import Status
+    from inference_node.loading.keeper import Keeper
+    from inference_node.log.claims import Claims
+    from inference_node.openai.api import OpenAiApi
+    from inference_node.runs.runs import Runs
+
+
+class Services(NamedTuple):
+    """What the endpoints use."""
+
+    node_id: bytes
+    runs: Runs
+    keeper: Keeper
+    claims: Claims
+    door: Door
+    status: Status
+    keys: ApiKeys
+    openai: OpenAiApi
+    models: Models
+
+
+def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
+    """Return the application for this PC, which answers to these hosts and to pages of these origins."""
+
+    async def account(request: Request) -> bytes:
+        return await services.door.account(bearer(request))
+
+    routes = [
+        *_shared_routes(services, account),
+        *services.openai.routes(),
+        Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+    ]
+    return Guard(Starlette(routes=routes, exception_handlers=HANDLERS), hosts, origins)
+
+
+def remote(services: Services) -> ASGIApp:
+    """Return the application for the tunnel; the server at its other end checks hosts and origins."""
+
+    async def account(request: Request) -> bytes:
+        return await services.door.account(relayed(request))
+
+    return Starlette(routes=_shared_routes(services, account), exception_handlers=HANDLERS)
+
+
+def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route]:
+    async def healthz(request: Request) -> Response:
+        return respond(request, services.status.health())
+
+    async def status(request: Request) -> Response:
+        await authenticate(request)
+        return respond(request, services.status.now())
+
+    answers = Answers(services.runs, services.claims, services.node_id, authenticate)
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/v1/status", status, methods=["GET"]),
+        *answers.routes(),
+        *LoadingApi(services.keeper, services.status, authenticate).routes(),
+        *model_endpoints.routes(services.models, authenticate),
+        *KeyEndpoints(services.keys, authenticate).routes(),
+    ]
+
+
+class _Metrics:
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    async def show(self, request: Request) -> Response:
+        self._status.measure()
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _openapi(request: Request) -> Response:
+    return Response(document(), media_type="application/json")

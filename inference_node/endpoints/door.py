@@ -1,0 +1,52 @@
+"""Who asks: a person's device with a token for this node, or a program on this PC with an API key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.errors import Code, DomovoiError
+from shared.identifiers import from_hex
+from shared.limits import ACCOUNT_ID_BYTES
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from inference_node.server.grants import Grants
+    from inference_node.server.keyset import KeyRing
+
+NODE_TOKEN_HEADER = "domovoi-node-token"  # noqa: S105  # the header's name
+
+
+class Door:
+    """Verifies tokens for this node (rules K1-K5). The server need not be there."""
+
+    def __init__(self, keys: KeyRing, grants: Grants) -> None:
+        self._keys = keys
+        self._grants = grants
+
+    async def account(self, token: str | None) -> bytes:
+        """Return the account that a token speaks for.
+
+        Raises DomovoiError `token_missing`, `token_expired`, `token_invalid`: also for accounts not served here.
+        """
+        if not token:
+            raise DomovoiError(Code.TOKEN_MISSING)
+        claims = await self._keys.verify(token)
+        try:
+            account = from_hex(claims.sub, ACCOUNT_ID_BYTES)
+        except ValueError as error:
+            raise DomovoiError(Code.TOKEN_INVALID) from error
+        if account not in self._grants.accounts:
+            raise DomovoiError(Code.TOKEN_INVALID, "This PC does not serve your account. Pair it first.")
+        return account
+
+
+def bearer(request: Request) -> str | None:
+    """Return the token of `Authorization: Bearer`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def relayed(request: Request) -> str | None:
+    """Return the token of `Domovoi-Node-Token`: the relay keeps Authorization to itself."""
+    return request.headers.get(NODE_TOKEN_HEADER)

@@ -1,0 +1,1 @@
+"""What makes text: one protocol, its implementations, and the child process they run in."""

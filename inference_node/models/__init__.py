@@ -1,0 +1,1 @@
+"""The model files of a node: the folder, the catalogue, fetching."""

@@ -1,0 +1,1 @@
+"""The sync server as the node sees it: its API, the tunnel to it, and what it certifies."""

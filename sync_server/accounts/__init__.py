@@ -1,0 +1,1 @@
+"""People, their devices, and how they prove who they are."""

@@ -1,0 +1,1 @@
+"""Files of an account, content-addressed, on the disk beside the database."""

@@ -1,0 +1,1 @@
+"""The change log: push, pull, bootstrap, leases, purges, and the news of all that."""

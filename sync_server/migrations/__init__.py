@@ -1,5 +1,0 @@
-"""The schema's history: numbered, append-only, one DDL statement a migration. Run at start."""
-
-from sync_server.migrations.upgrade import upgrade
-
-__all__ = ["upgrade"]

@@ -1,0 +1,1 @@
+"""Nodes: how they join, and the tunnel through which calls reach them."""

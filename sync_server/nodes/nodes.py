@@ -1,0 +1,125 @@
+"""Nodes, and which accounts they serve. A grant makes the node a device of the account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from sqlalchemy import Select, select
+
+from shared.tokens import thumbprint
+from sync_server import clock
+from sync_server.accounts.devices import create_device
+from sync_server.store.tables import account, device, node, node_grant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sync_server.store.database import Connection, Database, Row
+
+Level = Literal["use", "manage"]
+
+
+class NodeKey(NamedTuple):
+    """A node as it introduces itself: the id certifies the raw Ed25519 public key, 32 bytes."""
+
+    node_id: bytes
+    name: str
+    public_key: bytes
+
+
+class NodeGrant(NamedTuple):
+    """One account that a node serves, and the device that the node is there."""
+
+    account_id: bytes
+    device_id: bytes
+
+
+async def add_shared_node(connection: Connection, key: NodeKey) -> None:
+    """Store a node that serves every account; the first account manages it. Raises DuplicateKey if it is known."""
+    now_ms = clock.now_ms()
+    await connection.run(
+        node.insert().values(
+            node_id=key.node_id,
+            name=key.name,
+            public_key=key.public_key,
+            key_id=thumbprint(key.public_key),
+            is_shared=True,
+            created_ms=now_ms,
+            last_seen_ms=now_ms,
+        )
+    )
+    for row in await connection.all(select(account.c.account_id, account.c.is_owner)):
+        await _grant(connection, row["account_id"], key.node_id, key.name, "manage" if row["is_owner"] else "use")
+
+
+async def grant_shared_nodes(connection: Connection, account_id: bytes, level: Level) -> None:
+    """Let a new account use every shared node."""
+    for row in await connection.all(select(node.c.node_id, node.c.name).where(node.c.is_shared)):
+        await _grant(connection, account_id, row["node_id"], row["name"], level)
+
+
+async def find_by_key(database: Database, key_id: str) -> Row | None:
+    """Return the node whose key has that RFC 7638 thumbprint."""
+    return await database.one(select(node).where(node.c.key_id == key_id))
+
+
+async def grants_of(database: Database, node_id: bytes) -> list[NodeGrant]:
+    """Return the accounts that the node serves, without those that have revoked it."""
+    rows = await database.all(_living_grants().where(node_grant.c.node_id == node_id))
+    return [NodeGrant(row["account_id"], row["device_id"]) for row in rows]
+
+
+async def replace_device(database: Database, node_id: bytes, device_id: bytes) -> None:
+    """Make the node a new device of the account where it was this one. Another's device is left alone."""
+    is_this = (node_grant.c.node_id == node_id) & (node_grant.c.device_id == device_id)
+
+    async def replace(connection: Connection) -> None:
+        row = await connection.one(_living_grants().where(is_this).with_for_update())
+        if row is None:
+            return
+        account_id = row["account_id"]
+        is_old = (device.c.account_id == account_id) & (device.c.device_id == device_id)
+        new_id = await create_device(connection, account_id, "node", row["name"])
+        await connection.run(node_grant.update().where(is_this).values(device_id=new_id))
+        await connection.run(device.update().where(is_old).values(revoked_ms=clock.now_ms()))
+
+    await database.transact(replace)
+
+
+async def nodes_of(database: Database, account_id: bytes) -> Sequence[Row]:
+    """Return `node_id`, `name` and `last_seen_ms` of the nodes that serve the account, by name."""
+    return await database.all(
+        _living_grants().where(node_grant.c.account_id == account_id).order_by(node.c.name, node.c.node_id)
+    )
+
+
+async def serves(database: Database, node_id: bytes, account_id: bytes) -> bool:
+    """Say whether the node serves the account."""
+    return any(row["node_id"] == node_id for row in await nodes_of(database, account_id))
+
+
+async def note_seen(database: Database, node_id: bytes) -> None:
+    """Remember that the node was there just now."""
+    await database.run(node.update().where(node.c.node_id == node_id).values(last_seen_ms=clock.now_ms()))
+
+
+async def _grant(connection: Connection, account_id: bytes, node_id: bytes, name: str, level: Level) -> None:
+    device_id = await create_device(connection, account_id, "node", name)
+    values = {"account_id": account_id, "node_id": node_id, "device_id": device_id, "level": level}
+    await connection.run(node_grant.insert().values(**values))
+
+
+def _living_grants() -> Select[tuple[bytes, bytes, bytes, str, int]]:
+    is_its_device = (device.c.account_id == node_grant.c.account_id) & (device.c.device_id == node_grant.c.device_id)
+    return (
+        select(
+            node_grant.c.account_id,
+            node_grant.c.device_id,
+            node.c.node_id,
+            node.c.name,
+            node.c.last_seen_ms,
+        )
+        .join(node, node.c.node_id == node_grant.c.node_id)
+        .join(device, is_its_device)
+        .where(device.c.revoked_ms.is_(None))
+    )

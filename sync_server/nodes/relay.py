@@ -1,0 +1,167 @@
+"""Calls to a node's remote application through its tunnel: streamed both ways, cancelled when the caller goes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shared.errors import Code, DomovoiError
+from shared.frames import OpenRequest, OpenResponse
+from shared.identifiers import from_hex
+from shared.limits import MAX_ANSWER_BODY_BYTES, NODE_ID_BYTES
+from sync_server.accounts.authentication import authenticated
+from sync_server.nodes.nodes import nodes_of
+from sync_server.services import Services, services_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from sync_server.accounts.caller import Caller
+    from sync_server.nodes.node_stream import NodeStream
+
+# All of a node's remote application. Nothing here can be spelt in two ways, so nothing needs decoding.
+_PATH = re.compile(r"/healthz|/v1(?:/[A-Za-z0-9_-]+)+")
+_NOT_FORWARDED = {
+    "authorization",
+    "connection",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+# A node speaks for itself under the server's own origin, so it may not set cookies or policies there.
+_RETURNED = {"cache-control", "content-length", "content-type", "retry-after", "x-accel-buffering"}
+
+
+class _CallerGone(Exception):
+    """The one who asked has closed the connection."""
+
+
+async def relay(request: Request) -> RelayedCall:
+    """Forward a call to `/relay/{node_id}/…`.
+
+    Raises DomovoiError node_unknown, node_unreachable, not_found, body_too_large, and what authentication raises.
+    """
+    services = services_of(request)
+    caller = await authenticated(request)
+    try:
+        node_id = from_hex(request.path_params["node_id"], NODE_ID_BYTES)
+    except ValueError as error:
+        raise DomovoiError(Code.NODE_UNKNOWN) from error
+    path = "/" + request.path_params["path"]
+    is_plain = request.scope["raw_path"].decode("latin-1") == request.scope["path"]
+    if not is_plain or not _PATH.fullmatch(path):
+        raise DomovoiError(Code.NOT_FOUND)
+    if int(request.headers.get("content-length", "0")) > MAX_ANSWER_BODY_BYTES:
+        raise DomovoiError(Code.BODY_TOO_LARGE)
+    stream = await _open(services, caller, node_id, _forwarded(request, path))
+    return RelayedCall(services, caller, stream)
+
+
+class RelayedCall:
+    """The response: an ASGI application that pumps a node's stream."""
+
+    def __init__(self, services: Services, caller: Caller, stream: NodeStream) -> None:
+        self._services = services
+        self._caller = caller
+        self._stream = stream
+        self._has_started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises DomovoiError before the head of the response; after it, a broken call is a broken connection."""
+        response = asyncio.create_task(self._respond(send))
+        request = asyncio.create_task(self._upload(receive))
+        try:
+            with self._services.streams.holding(self._caller, partial(_cancel, response)):
+                await asyncio.wait({response, request}, return_when=asyncio.FIRST_COMPLETED)
+                await (response if response.done() else request)
+        except _CallerGone:
+            pass
+        except asyncio.CancelledError:
+            if not response.cancelled():
+                raise
+            if not self._has_started:
+                raise DomovoiError(Code.NODE_UNREACHABLE) from None
+        finally:
+            self._stream.abandon()
+            for pump in (response, request):
+                pump.cancel()
+            await asyncio.gather(response, request, return_exceptions=True)
+
+    async def _upload(self, receive: Receive) -> None:
+        """Send the request's body, then wait for the caller to leave."""
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerGone
+            body = message.get("body", b"")
+            size += len(body)
+            if size > MAX_ANSWER_BODY_BYTES:
+                raise DomovoiError(Code.BODY_TOO_LARGE)
+            await self._stream.send(body)
+            if not message.get("more_body", False):
+                self._stream.end()
+                break
+        await _gone(receive)
+
+    async def _respond(self, send: Send) -> None:
+        head = await self._stream.head()
+        self._has_started = True
+        await send(_start(head))
+        try:
+            async for chunk in self._stream.chunks():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except DomovoiError:
+            # An event stream that ends is resumed by its reader; anything else must not look complete.
+            if not _is_event_stream(head):
+                return
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise _CallerGone
+
+
+async def _open(services: Services, caller: Caller, node_id: bytes, request: OpenRequest) -> NodeStream:
+    rows = await nodes_of(services.database, caller.account_id)
+    row = next((row for row in rows if row["node_id"] == node_id), None)
+    if row is None:
+        raise DomovoiError(Code.NODE_UNKNOWN)
+    tunnel = services.tunnels.find(node_id)
+    if tunnel is None:
+        since = datetime.fromtimestamp(row["last_seen_ms"] / 1000, UTC)
+        raise DomovoiError(
+            Code.NODE_UNREACHABLE,
+            f"The PC has not been reached since {since:%H:%M} UTC on {since:%Y-%m-%d}. "
+            "Wake it or start Domovoi on it. What was asked stays queued.",
+        )
+    return tunnel.open(request)
+
+
+def _forwarded(request: Request, path: str) -> OpenRequest:
+    headers = [(name, value) for name, value in request.headers.items() if name not in _NOT_FORWARDED]
+    return OpenRequest(request.method, path, request.url.query, headers)
+
+
+def _start(head: OpenResponse) -> Message:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers if name in _RETURNED]
+    return {"type": "http.response.start", "status": head.status, "headers": headers}
+
+
+def _is_event_stream(head: OpenResponse) -> bool:
+    return dict(head.headers).get("content-type", "").startswith("text/event-stream")

@@ -1,0 +1,1 @@
+"""The database: tables, statements, transactions, and the two dialects."""
