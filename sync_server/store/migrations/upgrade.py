@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def upgrade(dialect: Dialect) -> None:
     """Run the migrations that the database lacks. Blocks. Raises StartupError when it can't be reached."""
     configuration = Config()
-    configuration.set_main_option("script_location", "sync_server:migrations")
+    configuration.set_main_option("script_location", "sync_server.store:migrations")
     try:
         with dialect.migration() as connection:
             configuration.attributes["connection"] = connection
