@@ -39,7 +39,7 @@ from inference_node.runs.runs import Place, Runs
 from inference_node.runs.turns import Turns
 from inference_node.server.grants import Grants
 from inference_node.server.identity import Identity, ensure_identity
-from inference_node.server.keyset import KeyRing
+from inference_node.server.keyset import KeyRing, shared_root
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
 from shared.errors import DomovoiError, StartupError
@@ -101,7 +101,12 @@ class _Node:
     ) -> None:
         self._settings = settings
         self._server = ServerApi(settings.server_url)
-        keys = KeyRing(settings.folder / "keyset.json", self._server, node_audience(identity.node_id))
+        keys = KeyRing(
+            settings.folder / "keyset.json",
+            self._server,
+            node_audience(identity.node_id),
+            root=shared_root(settings.data),
+        )
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models, chosen=settings.chosen_model)
         turns = Turns(self._on_status)

@@ -55,6 +55,12 @@ MAX_TOKEN_BYTES = 4096
 TOKEN_LIFETIME_S = 86_400
 TOKEN_LEEWAY_S = 60
 NODE_ASSERTION_LIFETIME_S = 60
+# A key set is renewed each day. A node that has not met its server for this long trusts no token any more.
+KEY_SET_LIFETIME_S = 30 * 86_400
+MAX_KEY_SET_BYTES = 16 * 1024
+# How long after its end a token can still be renewed at the node (rule K11), and so how long it must stay revoked.
+RENEWABLE_S = 14 * 86_400
+MAX_REVOCATIONS_BYTES = 1024 * 1024
 REFRESH_IDLE_S = 30 * 86_400
 REFRESH_ABSOLUTE_S = 90 * 86_400
 REFRESH_RETRY_S = 10

@@ -85,10 +85,12 @@ class Grant(Struct, frozen=True):
 
 
 class NodeSession(Struct, frozen=True):
-    """Answer to a node's login."""
+    """Answer to a node's login. `key_set` and `revocations` are signed (rules K7, K9)."""
 
     grants: list[Grant]
     server_ms: int
+    key_set: str
+    revocations: str
 
 
 class Device(Struct, frozen=True):
@@ -382,7 +384,12 @@ class PublicKey(Struct, frozen=True):
 
 
 class KeySet(Struct, frozen=True):
-    """GET /.well-known/jwks.json: the server's signing keys and its name in `iss`."""
+    """GET /.well-known/jwks.json: the server's signing keys and its name in `iss`.
+
+    `root` is the key that a verifier pins, and `signed` the same keys as that one signs them (rule K7).
+    """
 
     issuer: str
     keys: list[PublicKey]
+    root: PublicKey
+    signed: str

@@ -48,4 +48,4 @@ async def metrics(request: Request) -> Response:
 
 async def key_set(request: Request) -> Response:
     """Return the keys that verify this server's tokens."""
-    return answer(request, services_of(request).keys.key_set)
+    return answer(request, services_of(request).keys.key_set())

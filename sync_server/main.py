@@ -26,7 +26,7 @@ from sync_server.guard import Addresses
 from sync_server.log.housekeeping import keep_house
 from sync_server.log.news import Hub
 from sync_server.metrics import Metrics
-from sync_server.nodes.enrolment import enrol_from
+from sync_server.nodes.enrolment import enrol_from, introduce_server
 from sync_server.nodes.node_login import NodeLogins
 from sync_server.nodes.tunnels import Tunnels
 from sync_server.open_streams import OpenStreams
@@ -118,6 +118,7 @@ async def _start(settings: ServerSettings) -> Services:
     try:
         make_private_folder(settings.data)
         keys = signing_keys.load_or_create(settings.data / "keys")
+        introduce_server(settings.data / "enrolment", keys.root)
         await asyncio.to_thread(upgrade, dialect)
         database = Database(dialect)
         await database.open()

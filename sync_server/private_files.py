@@ -24,19 +24,31 @@ def create_once(path: Path, content: bytes) -> bytes:
     The finished file is linked under its name, which is atomic and exclusive: of several processes that start at
     once one wins, and none ever reads half a file.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    draft = _draft(path, content)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
             sync_folder(path.parent)
     finally:
         draft.unlink()
     return path.read_bytes()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write the file (0600), replacing an older one in one step. Raises OSError."""
+    _draft(path, content).replace(path)
+    sync_folder(path.parent)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """Write a file beside that one, safely on the disk."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
 
 
 def sync_folder(folder: Path) -> None:

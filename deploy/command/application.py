@@ -29,7 +29,7 @@ NodePort = Annotated[int | None, typer.Option(help="Port of the node. Default: 8
 # Each stands in the module of its name.
 GROUPS = {
     "models": "The models of this node.",
-    "keys": "Keys of other programs on this PC.",
+    "keys": "Keys of other programs on this PC, and of the server.",
     "users": "The accounts of this server.",
 }
 
@@ -103,9 +103,17 @@ def run_node(
     port: Port = None,
     node_port: NodePort = None,
     server_url: Annotated[str | None, typer.Option(help="Address of the server.")] = None,
+    reset_clock: Annotated[
+        bool, typer.Option("--reset-clock", help="Forget what a server whose clock was ahead has signed; then start.")
+    ] = False,
 ) -> None:
     """The inference node alone."""
-    parts.run_node(_configuration(data=data, port=port, node_port=node_port, server_url=server_url))
+    settings = _configuration(data=data, port=port, node_port=node_port, server_url=server_url)
+    if reset_clock:
+        from inference_node.server import keyset
+
+        keyset.forget_times(settings.node().folder / "keyset.json")
+    parts.run_node(settings)
 
 
 ServerUrl = Annotated[str | None, typer.Option(help="Address of the server. Default: the one on this machine.")]

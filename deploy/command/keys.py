@@ -1,4 +1,4 @@
-"""`domovoi keys`: with which other programs on this PC may use the model."""
+"""`domovoi keys`: with which other programs on this PC may use the model, and which the server signs tokens with."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from deploy.command import configuration
 from inference_node.endpoints.api_keys import ApiKeys
 from shared.errors import StartupError
+from sync_server.accounts import signing_keys
 
 application = typer.Typer(no_args_is_help=True)
 console = Console()
@@ -49,6 +50,18 @@ def revoke(key: Annotated[str, typer.Argument(help="Its name, or its id.")], dat
     if len(found) > 1:
         raise StartupError(f"There are {len(found)} keys named {key}. Take the id of one: domovoi keys list.")
     keys.revoke(found[0])
+
+
+@application.command("rotate")
+def rotate(
+    data: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
+    at_once: Annotated[
+        bool, typer.Option(help="Trust the key in use no more: every token given out before is refused from now on.")
+    ] = False,
+) -> None:
+    """Have the server sign tokens with its next key. Nobody has to log in again."""
+    signing_keys.rotate(configuration.load({"data": data}).data / "keys", at_once=at_once)
+    console.print("The server signs with another key from now on; it need not be started again.", soft_wrap=True)
 
 
 def _date(milliseconds: int | None) -> str:

@@ -21,7 +21,7 @@ def restored(settings: Configuration) -> None:
     """Do it, and say what follows."""
     count = asyncio.run(_begin(settings))
     # Tokens that were given out since the backup must not open anything either.
-    signing_keys.forget_signing_key(settings.data / "keys")
+    signing_keys.rotate(settings.data / "keys", at_once=True)
     console.print(
         f"{count} account(s) have a new history, and everybody has to log in again. Start the server now; devices and "
         "PCs then bring what the backup does not have.",

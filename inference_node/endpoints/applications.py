@@ -58,7 +58,7 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
     """Return the application for this PC, which answers to these hosts and to pages of these origins."""
 
     async def account(request: Request) -> bytes:
-        return await services.door.account(bearer(request))
+        return await services.door.account(request, bearer(request))
 
     routes = [
         *_shared_routes(services, account),
@@ -66,16 +66,17 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
         Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
-    return Guard(Starlette(routes=routes, exception_handlers=HANDLERS), hosts, origins)
+    application = services.door.calls.watched(Starlette(routes=routes, exception_handlers=HANDLERS))
+    return Guard(application, hosts, origins)
 
 
 def remote(services: Services) -> ASGIApp:
     """Return the application for the tunnel; the server at its other end checks hosts and origins."""
 
     async def account(request: Request) -> bytes:
-        return await services.door.account(relayed(request))
+        return await services.door.account(request, relayed(request))
 
-    return Starlette(routes=_shared_routes(services, account), exception_handlers=HANDLERS)
+    return services.door.calls.watched(Starlette(routes=_shared_routes(services, account), exception_handlers=HANDLERS))
 
 
 def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route]:

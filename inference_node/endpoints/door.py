@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inference_node.endpoints.calls import Calls
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
 from shared.limits import ACCOUNT_ID_BYTES
@@ -23,15 +24,19 @@ class Door:
     def __init__(self, keys: KeyRing, grants: Grants) -> None:
         self._keys = keys
         self._grants = grants
+        self.calls = Calls()
+        keys.on_revoked = self._end_revoked
 
-    async def account(self, token: str | None) -> bytes:
-        """Return the account that a token speaks for.
+    async def account(self, request: Request, token: str | None) -> bytes:
+        """Return the account that a token speaks for. The call ends as soon as the token is revoked.
 
-        Raises DomovoiError `token_missing`, `token_expired`, `token_invalid`: also for accounts not served here.
+        Raises DomovoiError `token_missing`, `token_expired`, `device_revoked`, and `token_invalid`, also for accounts
+        not served here.
         """
         if not token:
             raise DomovoiError(Code.TOKEN_MISSING)
         claims = await self._keys.verify(token)
+        self.calls.note(request.scope, claims)
         try:
             account = from_hex(claims.sub, ACCOUNT_ID_BYTES)
         except ValueError as error:
@@ -39,6 +44,9 @@ class Door:
         if account not in self._grants.accounts:
             raise DomovoiError(Code.TOKEN_INVALID, "This PC does not serve your account. Pair it first.")
         return account
+
+    def _end_revoked(self) -> None:
+        self.calls.end(self._keys.is_revoked)
 
 
 def bearer(request: Request) -> str | None:

@@ -59,7 +59,7 @@ class Grants:
         """
         async with self._login:
             session = await self._server.log_in(self.assertion(), [device.hex() for device in forked])
-            await self._keys.refresh()
+            await self._keys.take(session.key_set, session.revocations)
             offset_ms = session.server_ms - clock.now_ms()
             grants = {from_hex(grant.account_id, ACCOUNT_ID_BYTES): grant for grant in session.grants}
             async with self._database.transaction() as connection:

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from inference_node import private_files
 from shared.errors import StartupError
 from shared.identifiers import node_id
+from shared.jws import base64url, raw_public_key
 from shared.limits import NODE_ASSERTION_LIFETIME_S
-from shared.tokens import NODE_LOGIN_AUDIENCE, NODE_TYPE, NodeClaims, base64url, raw_public_key, sign
+from shared.tokens import NODE_LOGIN_AUDIENCE, NODE_TYPE, NodeClaims, sign
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -93,6 +93,8 @@ async def revoke(request: Request) -> Response:
     services.streams.close_device(caller.account_id, device_id)
     if kind == "node":
         await services.tunnels.grants_changed()
+    else:
+        services.tunnels.revocations_changed()
     return Response(status_code=204)
 
 

@@ -12,6 +12,7 @@ from shared.errors import Code, DomovoiError
 from shared.limits import DEVICE_ID_BYTES
 from shared.wire import Device
 from sync_server import clock
+from sync_server.accounts.revocations import revoke_tokens
 from sync_server.store.tables import device
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ async def revoke_device(database: Database, account_id: bytes, device_id: bytes)
     async def revoke(connection: Connection) -> Kind:
         row = await _living(connection, account_id, device_id)
         await connection.run(device.update().where(_is(account_id, device_id)).values(revoked_ms=clock.now_ms()))
+        await revoke_tokens(connection, account_id, device_id)
         return "node" if row["kind"] == "node" else "app"
 
     return await database.transact(revoke)

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Insert, delete, select
 
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
+from shared.jws import base64url, from_base64url
 from shared.limits import ACCOUNT_ID_BYTES, REFRESH_ABSOLUTE_S, REFRESH_IDLE_S, REFRESH_RETRY_S
-from shared.tokens import base64url, from_base64url
 from sync_server import clock
 from sync_server.store.tables import refresh_token
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from sync_server.accounts.revocations import forget_old
 from sync_server.log.purges import expire_tombstones
 from sync_server.store.tables import account
 
@@ -24,6 +25,7 @@ EVERY_S = (1800.0, 3600.0)
 
 async def housekeep(database: Database, blobs: Blobs) -> None:
     """Look after every account, once. Raises DomovoiError database_unavailable."""
+    await forget_old(database)
     for row in await database.all(select(account.c.account_id)):
         await expire_tombstones(database, row["account_id"])
         await blobs.collect(row["account_id"])

@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from shared.errors import DomovoiError
 from shared.identifiers import from_hex, node_id
+from shared.jws import base64url, from_base64url, public_key_from
 from shared.limits import NODE_ID_BYTES
-from shared.tokens import from_base64url
 from sync_server.accounts.names import checked_device_name
 from sync_server.nodes.nodes import NodeKey, add_shared_node
+from sync_server.private_files import make_private_folder, replace
 from sync_server.store.database import Database, DuplicateKey
 
 if TYPE_CHECKING:
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEY_BYTES = 32
-_PRIME = 2**255 - 19
-# Ordinates of the points of small order, for which anyone could sign: orders 4, 1, 2 and twice 8.
-_ORDER_8 = int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little")
-_LOW_ORDER = {0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8}
-
 
 class _Enrolment(Struct):
     node_id: str
     name: str
     public_key: str
+
+
+def introduce_server(folder: Path, root: bytes) -> None:
+    """Leave the server's root key for nodes that share the data folder: they need not take anybody's word for it."""
+    make_private_folder(folder)
+    replace(folder / "server-root", base64url(root).encode())
 
 
 async def enrol_from(folder: Path, database: Database) -> None:
@@ -51,11 +52,9 @@ async def enrol_from(folder: Path, database: Database) -> None:
 def checked_key(node_id_hex: str, name: str, public_key: str) -> NodeKey:
     """Return a node's key. Raises ValueError for one that can't be a node's own, DomovoiError for a bad name."""
     identifier, raw = from_hex(node_id_hex, NODE_ID_BYTES), from_base64url(public_key)
-    if len(raw) != KEY_BYTES or node_id(raw) != identifier:
+    public_key_from(raw)
+    if node_id(raw) != identifier:
         raise ValueError("the id is not that of the key")
-    ordinate = int.from_bytes(raw, "little") & (2**255 - 1)
-    if ordinate >= _PRIME or ordinate in _LOW_ORDER:
-        raise ValueError("the key is weak")
     return NodeKey(identifier, checked_device_name(name), raw)
 
 

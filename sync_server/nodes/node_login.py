@@ -11,6 +11,7 @@ from shared.limits import NODE_ASSERTION_LIFETIME_S, TOKEN_LEEWAY_S
 from shared.tokens import NodeClaims, key_id, verify_node_assertion
 from shared.wire import Grant, NodeSession
 from sync_server import clock
+from sync_server.accounts.revocations import revocations
 from sync_server.nodes.enrolment import enrol_from
 from sync_server.nodes.nodes import find_by_key, grants_of, replace_device
 
@@ -46,7 +47,10 @@ class NodeLogins:
         return node_id
 
     async def session(self, node_id: bytes, forked: Sequence[str] = ()) -> NodeSession:
-        """Return a sync token for each account that the node serves, as a new device where the old one is forked."""
+        """Return a sync token for each account that the node serves, as a new device where the old one is forked.
+
+        With it comes what the node needs to verify tokens by itself (rules K7-K9).
+        """
         for device_id in forked:
             await replace_device(self._database, node_id, bytes.fromhex(device_id))
         grants = []
@@ -54,7 +58,8 @@ class NodeLogins:
             token = self._keys.issue(grant.account_id, grant.device_id, "sync")
             ids = (grant.account_id.hex(), grant.device_id.hex())
             grants.append(Grant(*ids, token.access_token, token.expires_at))
-        return NodeSession(grants, clock.now_ms())
+        revoked = self._keys.sign(await revocations(self._database, self._keys.issuer))
+        return NodeSession(grants, clock.now_ms(), self._keys.key_set().signed, revoked)
 
     async def _find(self, kid: str) -> Row:
         row = await find_by_key(self._database, kid)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sqlalchemy import Select, select
 
-from shared.tokens import thumbprint
+from shared.jws import thumbprint
 from sync_server import clock
 from sync_server.accounts.devices import create_device
 from sync_server.store.tables import account, device, node, node_grant

@@ -78,6 +78,11 @@ class Tunnels:
             connection.tunnel.poke("", 0)
             await self._publish(before | connection.accounts)
 
+    def revocations_changed(self) -> None:
+        """Have the connected nodes ask for what was revoked, within a second."""
+        for connection in self._connected.values():
+            connection.tunnel.poke("", 0)
+
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one node's WebSocket from HELLO to its end."""
         await websocket.accept()

@@ -150,6 +150,17 @@ node_grant = Table(
     Unique("node_id", "account_id", name="node_grant_node"),
 )
 
+# Tokens that are over before their time: the account's, or one device's, issued before `before_s`.
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("number", BigInteger, nullable=False, autoincrement=False),
+    Column("account_id", AccountId, nullable=False),
+    Column("device_id", DeviceId),
+    Column("before_s", BigInteger, nullable=False),
+    PrimaryKey("number"),
+)
+
 refresh_token = Table(
     "refresh_token",
     metadata,

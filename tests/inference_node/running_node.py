@@ -93,7 +93,7 @@ class RunningNode:
 
     async def grant(self, *accounts: bytes) -> None:
         """Leave behind what a login at the server leaves: the server's keys, and the accounts."""
-        private_files.replace(self.settings.folder / "keyset.json", msgspec.json.encode(self.authority.key_set()))
+        private_files.replace(self.settings.folder / "keyset.json", self.authority.kept())
         async with self.database() as database, database.transaction() as connection:
             for account in accounts:
                 await replica.serve(connection, account, os.urandom(8), 0)

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from inference_node.server.identity import enrol, ensure_identity
 from shared.errors import StartupError
 from shared.identifiers import node_id
-from shared.tokens import from_base64url, raw_public_key, thumbprint, verify_node_assertion
+from shared.jws import from_base64url, raw_public_key, thumbprint
+from shared.tokens import verify_node_assertion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import tokens
+from shared import jws, tokens
 from shared.errors import Code, DomovoiError
 
 NOW = 1_800_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
-KID = tokens.thumbprint(tokens.raw_public_key(KEY.public_key()))
+KID = jws.thumbprint(jws.raw_public_key(KEY.public_key()))
 KEYS = {KID: KEY.public_key()}
 CLAIMS = tokens.Claims(iss="domovoi:1", aud="sync", sub="aa", did="bb", jti="cc", iat=NOW, nbf=NOW, exp=NOW + 86_400)
 
@@ -37,8 +37,8 @@ def forged(payload: dict[str, Any] | str, header: dict[str, Any] | str | None = 
     """A token with any header and payload, signed with the right key."""
     head = header if isinstance(header, str) else json.dumps(header or {"typ": "at+jwt", "alg": "EdDSA", "kid": KID})
     body = payload if isinstance(payload, str) else json.dumps(payload)
-    signed = f"{tokens.base64url(head.encode())}.{tokens.base64url(body.encode())}"
-    return f"{signed}.{tokens.base64url(KEY.sign(signed.encode()))}"
+    signed = f"{jws.base64url(head.encode())}.{jws.base64url(body.encode())}"
+    return f"{signed}.{jws.base64url(KEY.sign(signed.encode()))}"
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def test_K1_a_good_token_gives_its_claims() -> None:
 
 
 def test_K1_thumbprint_is_that_of_RFC_8037_A3() -> None:
-    public = tokens.from_base64url("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
-    assert tokens.thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    public = jws.from_base64url("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+    assert jws.thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ class Device:
         device.epoch = device.pull().epoch
         return device
 
+    def renew(self) -> bool:
+        """Take another token with the login's cookie; say whether the device still is who it was."""
+        response = self.http.post("/api/v1/auth/refresh")
+        assert response.status_code == 200, response.text
+        before, self.session = self.session, msgspec.json.decode(response.content, type=Session)
+        self.bearer = {"authorization": f"Bearer {self.session.access_token}"}
+        return self.session.device_id == before.device_id
+
     def sibling(self) -> Device:
         """Log in to the same account as another device."""
         return Device.logged_in(self._connect, self.session.username)

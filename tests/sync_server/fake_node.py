@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
-from shared import frames, identifiers, tokens
+from shared import frames, identifiers, jws, tokens
 from shared.frames import (
     Frame,
     FrameType,
@@ -43,14 +43,14 @@ class Identity:
     def __init__(self, name: str = "Desk PC") -> None:
         self.name = name
         self.key = Ed25519PrivateKey.generate()
-        self.public = tokens.raw_public_key(self.key.public_key())
+        self.public = jws.raw_public_key(self.key.public_key())
         self.node_id = identifiers.node_id(self.public).hex()
 
     def enrol(self, data: Path) -> None:
         """Introduce the node through the server's data folder."""
         folder = data / "enrolment"
         folder.mkdir(exist_ok=True)
-        enrolment = {"node_id": self.node_id, "name": self.name, "public_key": tokens.base64url(self.public)}
+        enrolment = {"node_id": self.node_id, "name": self.name, "public_key": jws.base64url(self.public)}
         (folder / f"{self.node_id}.json").write_text(json.dumps(enrolment))
 
     def assertion(self, **changes: object) -> str:

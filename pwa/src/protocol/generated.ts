@@ -141,6 +141,8 @@ export interface IfLease {
 export interface KeySet {
   issuer: string
   keys: PublicKey[]
+  root: PublicKey
+  signed: string
 }
 
 /** The right to run an answer until `expires_ms`, once the holder has read the log up to `head` (rule Q9). */
@@ -250,10 +252,12 @@ export interface NodeLogin {
   forked?: string[]
 }
 
-/** Answer to a node's login. */
+/** Answer to a node's login. `key_set` and `revocations` are signed (rules K7, K9). */
 export interface NodeSession {
   grants: Grant[]
   server_ms: number
+  key_set: string
+  revocations: string
 }
 
 /** What a node says of itself over the tunnel, and what `GET /v1/status` shows. */
@@ -598,6 +602,10 @@ export const limits = {
   TOKEN_LIFETIME_S: 86400,
   TOKEN_LEEWAY_S: 60,
   NODE_ASSERTION_LIFETIME_S: 60,
+  KEY_SET_LIFETIME_S: 2592000,
+  MAX_KEY_SET_BYTES: 16384,
+  RENEWABLE_S: 1209600,
+  MAX_REVOCATIONS_BYTES: 1048576,
   REFRESH_IDLE_S: 2592000,
   REFRESH_ABSOLUTE_S: 7776000,
   REFRESH_RETRY_S: 10,
