@@ -154,11 +154,11 @@ node_grant = Table(
 revocation = Table(
     "revocation",
     metadata,
-    Column("number", BigInteger, nullable=False, autoincrement=False),
     Column("account_id", AccountId, nullable=False),
+    Column("number", BigInteger, nullable=False),
     Column("device_id", DeviceId),
     Column("before_s", BigInteger, nullable=False),
-    PrimaryKey("number"),
+    PrimaryKey("account_id", "number"),
 )
 
 refresh_token = Table(

@@ -82,10 +82,11 @@ def test_a_token_is_for_sync_or_for_a_node_of_the_account(identity: Identity, de
 
 def test_the_published_keys_verify_the_tokens(device: Device) -> None:
     key_set = device.http.get("/.well-known/jwks.json").json()
-    [key] = key_set["keys"]
-    assert set(key) == {"x", "kid", "kty", "crv", "use", "alg"}, "no private member"
+    for key in (*key_set["keys"], key_set["root"]):
+        assert set(key) == {"x", "kid", "kty", "crv", "use", "alg"}, "no private member"
     claims = claims_of(device.session.access_token)
     assert claims["iss"] == key_set["issuer"]
     assert claims["exp"] - claims["iat"] == TOKEN_LIFETIME_S
     header = json.loads(base64.urlsafe_b64decode(device.session.access_token.split(".")[0] + "=="))
-    assert header == {"alg": "EdDSA", "kid": key["kid"], "typ": "at+jwt"}
+    assert header == {"alg": "EdDSA", "kid": header["kid"], "typ": "at+jwt"}
+    assert header["kid"] in {key["kid"] for key in key_set["keys"]}
