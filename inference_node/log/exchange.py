@@ -12,7 +12,7 @@ from shared.limits import MAX_PUSH_BYTES, MAX_PUSH_CHANGES
 from shared.wire import Bootstrapped, Digest, IfLease, Pulled, Push, Pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from inference_node.log.database import Database
     from shared.change import PulledChange
@@ -160,24 +160,25 @@ class Exchange:
         async with self._database.transaction() as connection:
             # Pages of a reading that was cut short count as little as what was here before it.
             await replica.begin_anew(connection, self._account_id)
-        page = await self._read_pages(None, epoch)
-        async with self._database.transaction() as connection:
-            await replica.end_reading(connection, self._account_id, page.epoch, page.head)
+        async for page in self._pages(None, epoch):
+            async with self._database.transaction() as connection:
+                await replica.apply_pulled(connection, self._account_id, page.changes)
+                if page.after is None:
+                    await replica.end_reading(connection, self._account_id, page.epoch, page.head)
+            self._on_pulled(page.changes)
         await self._note_time(page.server_ms)
         return page.head > 0
 
-    async def _read_pages(self, scope: bytes | None, epoch: int | None) -> Bootstrapped:
-        """Apply every page and return the last one. Raises DomovoiError epoch_changed."""
+    async def _pages(self, scope: bytes | None, epoch: int | None) -> AsyncIterator[Bootstrapped]:
+        """Yield every page of the account, or of a conversation; there is at least one. Raises epoch_changed."""
         after: str | None = None
         while True:
             page = await self._server.bootstrap(self._token or "", after, scope)
             if epoch not in {None, page.epoch}:
                 raise DomovoiError(Code.EPOCH_CHANGED, epoch=page.epoch)
-            async with self._database.transaction() as connection:
-                await replica.apply_pulled(connection, self._account_id, page.changes)
-            self._on_pulled(page.changes)
+            yield page
             if page.after is None:
-                return page
+                return
             after = page.after
 
     async def _offer_again(self) -> bool:
@@ -239,14 +240,23 @@ class Exchange:
             self._token = await self._tokens.token(self._account_id)
 
     async def _take_back(self, lease: IfLease, error: DomovoiError) -> None:
-        """Take back what another node has answered meanwhile, and read what that one wrote (Q10)."""
+        """Take back what another node has answered meanwhile, in one step with what that one wrote (Q10).
+
+        Ours may have won over theirs in the cells and the cursor be past it, so that nobody would send it again.
+        """
         log.warning("another node has answered %s; what this one wrote is taken back", lease.answer.hex())
         async with self._database.transaction() as connection:
             row = await replica.account(connection, self._account_id)
-            acked_dseq = int(error.extra["acked_dseq"])
-            scopes = await replica.take_back(connection, self._account_id, acked_dseq, lease)
-        for scope in sorted(scopes):
-            await self._read_pages(scope, row["epoch"] if row else None)
+            waiting = await own_log.waiting(connection, self._account_id)
+        epoch = row["epoch"] if row else None
+        scopes = {own.change.scope for own in waiting if own.lease == lease}
+        theirs = [
+            change for scope in sorted(scopes) async for page in self._pages(scope, epoch) for change in page.changes
+        ]
+        async with self._database.transaction() as connection:
+            await replica.take_back(connection, self._account_id, int(error.extra["acked_dseq"]), lease)
+            await replica.apply_pulled(connection, self._account_id, theirs)
+        self._on_pulled(theirs)
 
     async def _note_time(self, server_ms: int) -> None:
         async with self._database.transaction() as connection:

@@ -199,8 +199,8 @@ async def drop_scopes(connection: Connection, account_id: bytes, scopes: Iterabl
         await connection.execute(query, (account_id, scope, *_tombstone(scope)))
 
 
-async def take_back(connection: Connection, account_id: bytes, acked_dseq: int, lease: IfLease) -> set[bytes]:
-    """Take what was written under a lost lease out of outbox and cells (Q10); return the conversations to read anew."""
+async def take_back(connection: Connection, account_id: bytes, acked_dseq: int, lease: IfLease) -> None:
+    """Take what was written under a lost lease out of outbox and cells (Q10)."""
     kept: list[Own] = []
     lost: list[Own] = []
     for own in await own_log.waiting(connection, account_id):
@@ -209,7 +209,6 @@ async def take_back(connection: Connection, account_id: bytes, acked_dseq: int, 
     for change, _, _ in lost:
         key = (account_id, change.etype, change.eid, change.field, change.clk)
         await connection.execute(f"DELETE FROM cell WHERE {_OF_CELL} AND clk = ?", key)  # noqa: S608  # constant
-    return {own.change.scope for own in lost}
 
 
 async def digest_of(connection: Connection, account_id: bytes) -> tuple[int, bytes]:
