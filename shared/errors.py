@@ -35,6 +35,7 @@ class Code(StrEnum):
     TOKEN_EXPIRED = "token_expired"
     DEVICE_REVOKED = "device_revoked"
     NODE_UNKNOWN = "node_unknown"
+    MANAGER_ONLY = "manager_only"
     NODE_UNREACHABLE = "node_unreachable"
     SEQUENCE_GAP = "sequence_gap"
     DEVICE_FORKED = "device_forked"
@@ -109,6 +110,9 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.TOKEN_EXPIRED: Explanation(401, "The token has run out.", "Renew it, then try again."),
     Code.DEVICE_REVOKED: Explanation(401, "This device was disconnected.", "Log in again to connect it anew."),
     Code.NODE_UNKNOWN: Explanation(404, "No such PC is paired with this account.", "Pair it first."),
+    Code.MANAGER_ONLY: Explanation(
+        403, "Only who manages this PC may do that.", "Ask the person who set it up: they can do it in their app."
+    ),
     Code.NODE_UNREACHABLE: Explanation(
         503, "The PC does not answer.", "Wake it or start Domovoi on it. What was asked stays queued."
     ),

@@ -16,6 +16,7 @@ from shared.values import Request, Role, Text
 
 DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+Level = Literal["use", "manage"]
 LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEASE_TOKEN_BYTES)]
 
 
@@ -76,10 +77,11 @@ class NodeLogin(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """One account that a node serves, as which device, and the sync token for it."""
+    """One account that a node serves, as which device, at which level, and the sync token for it."""
 
     account_id: str
     device_id: str
+    level: Level
     access_token: str
     expires_at: int
 
@@ -117,13 +119,17 @@ class DeviceRename(Struct, frozen=True):
 
 
 class Node(Struct, frozen=True):
-    """A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not."""
+    """A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not.
+
+    `level` is what this account may do there: use its models, or manage them too.
+    """
 
     node_id: str
     name: str
     awake: bool
     since_ms: int
     status: NodeStatus | None
+    level: Level
 
 
 class Nodes(Struct, frozen=True):
@@ -282,91 +288,6 @@ class AnswerStarted(Struct, frozen=True):
 
     answer: EntityId
     state: str
-
-
-# Models of a node.
-
-
-class LibraryModel(Struct, frozen=True):
-    """A model file of a node. `size` and `done_bytes` are in bytes, `context` in tokens.
-
-    `state`: ready, arriving (being copied), damaged, or partial (its fetching was cut, `done_bytes` of it are there).
-    `fits`: fits, tight (with less context) or too_large, for the memory that is free now; empty when not ready.
-    `source`: a catalogue id or an address; null for a file that its owner put there. `detail` is for people.
-    """
-
-    file: str
-    name: str
-    size: int
-    state: str
-    is_default: bool = False
-    done_bytes: int = 0
-    architecture: str = ""
-    parameters: int = 0
-    quantisation: str = ""
-    context: int = 0
-    has_chat_template: bool = False
-    licence: str | None = None
-    source: str | None = None
-    sha256: str | None = None
-    fits: str = ""
-    fitting_context: int = 0
-    detail: str = ""
-
-
-class CatalogueOffer(Struct, frozen=True):
-    """A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`."""
-
-    id: str
-    name: str
-    file: str
-    size: int
-    download_bytes: int
-    parameters: int
-    quantisation: str
-    context: int
-    is_chat: bool
-    licence: str
-    licence_url: str
-    must_accept: bool
-    for_whom: str
-
-
-class PullState(Struct, frozen=True):
-    """How fetching a file goes, in bytes, and the `progress` event. `state`: running, done, stopped or failed."""
-
-    file: str
-    state: str
-    done: int
-    total: int
-    code: str | None = None
-    detail: str | None = None
-
-
-class Library(Struct, frozen=True):
-    """GET /v1/library: the node's models, what else it can fetch by name, and what is being fetched.
-
-    `proposal` says in words which models suit this machine. `disk_free` is in bytes.
-    """
-
-    models: list[LibraryModel]
-    catalogue: list[CatalogueOffer]
-    proposal: str
-    disk_free: int
-    pulls: list[PullState] = []
-
-
-class PullModel(Struct, frozen=True):
-    """POST /v1/library/pull: fetch a model of the catalogue, or go on; a repeat attaches to the same fetching."""
-
-    id: str
-    accept_licence: bool = False
-
-
-class ModelChoice(Struct, frozen=True):
-    """POST /v1/library/use, remove, load and unload: a model by file name or name."""
-
-    model: str
 
 
 # Keys that sign tokens.

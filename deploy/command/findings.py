@@ -9,7 +9,7 @@ from msgspec import Struct
 from inference_node.engines.present import EngineReport
 from inference_node.hardware.survey import Hardware
 from inference_node.loading.fitting import Choice
-from shared.wire import LibraryModel
+from shared.library_wire import LibraryModel
 
 # "stop": Domovoi can't run like this. "warning": it runs, and worse than it could. "note": worth knowing.
 Status = Literal["ok", "note", "warning", "stop"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inference_node.hardware.graphics import Card
     from inference_node.hardware.survey import Hardware
     from inference_node.loading.fitting import Choice
-    from shared.wire import LibraryModel
+    from shared.library_wire import LibraryModel
 
 GB = 1e9
 LOW_DISK_BYTES = 1e9

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deploy.command.configuration import Configuration
     from inference_node.models.catalogue import Licence
     from inference_node.models.download import Progress as OnProgress
-    from shared.wire import Library, LibraryModel
+    from shared.library_wire import Library, LibraryModel
 
 application = typer.Typer(no_args_is_help=True)
 console = Console()

@@ -24,12 +24,11 @@ from inference_node.endpoints.loading import LoadingApi
 from inference_node.endpoints.openapi import document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from inference_node.endpoints.answers import Authenticate
     from inference_node.endpoints.api_keys import ApiKeys
     from inference_node.endpoints.door import Door
     from inference_node.endpoints.library import Models
@@ -57,11 +56,8 @@ class Services(NamedTuple):
 def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
     """Return the application for this PC, which answers to these hosts and to pages of these origins."""
 
-    async def account(request: Request) -> bytes:
-        return await services.door.account(request, bearer(request))
-
     routes = [
-        *_shared_routes(services, account),
+        *_shared_routes(services, bearer),
         *services.openai.routes(),
         Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
@@ -73,13 +69,16 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
 def remote(services: Services) -> ASGIApp:
     """Return the application for the tunnel; the server at its other end checks hosts and origins."""
 
-    async def account(request: Request) -> bytes:
-        return await services.door.account(request, relayed(request))
-
-    return services.door.calls.watched(Starlette(routes=_shared_routes(services, account), exception_handlers=HANDLERS))
+    return services.door.calls.watched(Starlette(routes=_shared_routes(services, relayed), exception_handlers=HANDLERS))
 
 
-def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route]:
+def _shared_routes(services: Services, token_of: Callable[[Request], str | None]) -> list[Route]:
+    async def authenticate(request: Request) -> bytes:
+        return await services.door.account(request, token_of(request))
+
+    async def authenticate_manager(request: Request) -> bytes:
+        return await services.door.manager(request, token_of(request))
+
     async def healthz(request: Request) -> Response:
         return respond(request, services.status.health())
 
@@ -92,8 +91,8 @@ def _shared_routes(services: Services, authenticate: Authenticate) -> list[Route
         Route("/healthz", healthz, methods=["GET"]),
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
-        *LoadingApi(services.keeper, services.status, authenticate).routes(),
-        *model_endpoints.routes(services.models, authenticate),
+        *LoadingApi(services.keeper, services.status, authenticate_manager).routes(),
+        *model_endpoints.routes(services.models, authenticate, authenticate_manager),
         *KeyEndpoints(services.keys, authenticate).routes(),
     ]
 

@@ -45,6 +45,13 @@ class Door:
             raise DomovoiError(Code.TOKEN_INVALID, "This PC does not serve your account. Pair it first.")
         return account
 
+    async def manager(self, request: Request, token: str | None) -> bytes:
+        """Return the account as `account` does, if it manages this node. Raises DomovoiError `manager_only` too."""
+        account = await self.account(request, token)
+        if account not in self._grants.managers:
+            raise DomovoiError(Code.MANAGER_ONLY)
+        return account
+
     def _end_revoked(self) -> None:
         self.calls.end(self._keys.is_revoked)
 

@@ -19,8 +19,8 @@ from inference_node.endpoints.content import read, respond
 from inference_node.hardware.survey import survey
 from inference_node.models import catalogue, library
 from shared.errors import Code, DomovoiError
+from shared.library_wire import ModelChoice, PullModel
 from shared.limits import EVENT_STREAM_PING_S, MAX_JSON_BODY_BYTES
-from shared.wire import ModelChoice, PullModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inference_node.endpoints.answers import Authenticate
     from inference_node.loading.keeper import Keeper
     from inference_node.models.pulls import Pulls
-    from shared.wire import Library
+    from shared.library_wire import Library
 
 
 class Models:
@@ -71,15 +71,15 @@ class Models:
         return library.overview(store, self._setting, survey(store.folder))
 
 
-def routes(models: Models, authenticate: Authenticate) -> list[Route]:
-    """Return the routes. `authenticate` returns the caller's account or raises DomovoiError."""
+def routes(models: Models, authenticate: Authenticate, authenticate_manager: Authenticate) -> list[Route]:
+    """Return the routes. Looking is for every account that this node serves, changing for those that manage it."""
 
     async def overview(request: Request) -> Response:
         await authenticate(request)
         return respond(request, await models.overview())
 
     async def pull(request: Request) -> Response:
-        await authenticate(request)
+        await authenticate_manager(request)
         wanted = await read(request, PullModel, MAX_JSON_BODY_BYTES)
         model = catalogue.find(wanted.id)
         if model.licence.must_accept and not wanted.accept_licence:
@@ -95,17 +95,17 @@ def routes(models: Models, authenticate: Authenticate) -> list[Route]:
         )
 
     async def stop(request: Request) -> Response:
-        await authenticate(request)
+        await authenticate_manager(request)
         await models.pulls.stop(request.path_params["file"])
         return Response(status_code=204)
 
     async def use(request: Request) -> Response:
-        await authenticate(request)
+        await authenticate_manager(request)
         models.use((await read(request, ModelChoice, MAX_JSON_BODY_BYTES)).model)
         return Response(status_code=204)
 
     async def remove(request: Request) -> Response:
-        await authenticate(request)
+        await authenticate_manager(request)
         models.remove((await read(request, ModelChoice, MAX_JSON_BODY_BYTES)).model)
         return Response(status_code=204)
 

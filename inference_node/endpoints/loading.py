@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from inference_node.endpoints.content import read, respond
+from shared.library_wire import ModelChoice
 from shared.limits import MAX_JSON_BODY_BYTES
-from shared.wire import ModelChoice
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class LoadingApi:
-    """The endpoints. Both answer at once with the node's status; memory changes when running answers allow it."""
+    """The endpoints, for those who manage the node.
+
+    Both answer at once with the node's status; memory changes when running answers allow it.
+    """
 
     def __init__(self, keeper: Keeper, status: Status, authenticate: Authenticate) -> None:
         self._keeper = keeper

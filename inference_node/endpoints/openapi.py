@@ -17,16 +17,10 @@ from inference_node.openai.errors import ErrorAnswer
 from inference_node.openai.models import ModelCard, ModelCards
 from shared.errors import Problem
 from shared.key_wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
+from shared.library_wire import Library, ModelChoice, PullModel, PullState
 from shared.node_status import NodeStatus
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import (
-    AnswerStarted,
-    Library,
-    ModelChoice,
-    PullModel,
-    PullState,
-    StartAnswer,
-)
+from shared.wire import AnswerStarted, StartAnswer
 
 REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")

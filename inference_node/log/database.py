@@ -50,6 +50,8 @@ MIGRATIONS = (
     "ALTER TABLE run ADD COLUMN lease BLOB",
     # What was acknowledged once and is offered again keeps its clock.
     "ALTER TABLE own_change ADD COLUMN is_offer INTEGER NOT NULL DEFAULT 0",
+    # What the account may do with this node: use, or manage.
+    "ALTER TABLE account ADD COLUMN level TEXT NOT NULL DEFAULT 'use'",
 )
 
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000", "foreign_keys = ON")

@@ -9,7 +9,7 @@ from inference_node.models import origins
 from inference_node.models.catalogue import CATALOGUE, CatalogueModel, proposal
 from inference_node.models.models import people_name
 from shared.errors import Code, DomovoiError
-from shared.wire import CatalogueOffer, Library, LibraryModel
+from shared.library_wire import CatalogueOffer, Library, LibraryModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from sse_starlette import ServerSentEvent
 from inference_node.models import pulling
 from inference_node.models.pulling import PYPI
 from shared.errors import Code, DomovoiError
-from shared.wire import PullState
+from shared.library_wire import PullState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

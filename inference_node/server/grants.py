@@ -13,7 +13,7 @@ from shared.identifiers import from_hex
 from shared.limits import ACCOUNT_ID_BYTES, DEVICE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inference_node.log.database import Database
     from inference_node.server.identity import Identity
@@ -45,12 +45,14 @@ class Grants:
         self._grants: dict[bytes, Grant] = {}
         self._login = asyncio.Lock()
         self.accounts: frozenset[bytes] = frozenset()
+        # Those of them that manage this node.
+        self.managers: frozenset[bytes] = frozenset()
 
     async def load(self) -> None:
         """Read the accounts of the last login."""
         async with self._database.transaction() as connection:
-            rows = await connection.execute_fetchall("SELECT account_id FROM account WHERE is_granted")
-        self.accounts = frozenset(row["account_id"] for row in rows)
+            rows = await connection.execute_fetchall("SELECT account_id, level FROM account WHERE is_granted")
+        self._serve({row["account_id"]: row["level"] for row in rows})
 
     async def refresh(self, forked: Sequence[bytes] = ()) -> None:
         """Log in to the server: new tokens, the accounts as they are now, and a new device for each forked one.
@@ -67,7 +69,10 @@ class Grants:
                 for account_id, grant in grants.items():
                     device_id = from_hex(grant.device_id, DEVICE_ID_BYTES)
                     await replica.serve(connection, account_id, device_id, offset_ms)
-            before, self.accounts = self.accounts, frozenset(grants)
+                    query = "UPDATE account SET level = ? WHERE account_id = ?"
+                    await connection.execute(query, (grant.level, account_id))
+            before = self.accounts
+            self._serve({account_id: grant.level for account_id, grant in grants.items()})
             self._grants = grants
         if before != self.accounts:
             log.info("this node serves %d account(s)", len(grants))
@@ -84,6 +89,10 @@ class Grants:
             await self.refresh()
         grant = self._grants.get(account_id)
         return grant.access_token if grant else None
+
+    def _serve(self, levels: Mapping[bytes, str]) -> None:
+        self.accounts = frozenset(levels)
+        self.managers = frozenset(account_id for account_id, level in levels.items() if level == "manage")
 
     def assertion(self) -> str:
         """Return a fresh login of this node (rule K6)."""

@@ -57,7 +57,7 @@ class NodeLogins:
         for grant in await grants_of(self._database, node_id):
             token = self._keys.issue(grant.account_id, grant.device_id, "sync")
             ids = (grant.account_id.hex(), grant.device_id.hex())
-            grants.append(Grant(*ids, token.access_token, token.expires_at))
+            grants.append(Grant(*ids, grant.level, token.access_token, token.expires_at))
         revoked = self._keys.sign(await revocations(self._database, self._keys.issuer))
         return NodeSession(grants, clock.now_ms(), self._keys.key_set().signed, revoked)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Select, select
 
@@ -14,9 +14,8 @@ from sync_server.store.tables import account, device, node, node_grant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.wire import Level
     from sync_server.store.database import Connection, Database, Row
-
-Level = Literal["use", "manage"]
 
 
 class NodeKey(NamedTuple):
@@ -28,10 +27,11 @@ class NodeKey(NamedTuple):
 
 
 class NodeGrant(NamedTuple):
-    """One account that a node serves, and the device that the node is there."""
+    """One account that a node serves, the device that the node is there, and what the account may do with it."""
 
     account_id: bytes
     device_id: bytes
+    level: Level
 
 
 async def add_shared_node(connection: Connection, key: NodeKey) -> None:
@@ -66,7 +66,7 @@ async def find_by_key(database: Database, key_id: str) -> Row | None:
 async def grants_of(database: Database, node_id: bytes) -> list[NodeGrant]:
     """Return the accounts that the node serves, without those that have revoked it."""
     rows = await database.all(_living_grants().where(node_grant.c.node_id == node_id))
-    return [NodeGrant(row["account_id"], row["device_id"]) for row in rows]
+    return [NodeGrant(row["account_id"], row["device_id"], row["level"]) for row in rows]
 
 
 async def replace_device(database: Database, node_id: bytes, device_id: bytes) -> None:
@@ -87,7 +87,7 @@ async def replace_device(database: Database, node_id: bytes, device_id: bytes) -
 
 
 async def nodes_of(database: Database, account_id: bytes) -> Sequence[Row]:
-    """Return `node_id`, `name` and `last_seen_ms` of the nodes that serve the account, by name."""
+    """Return `node_id`, `name`, `last_seen_ms` and `level` of the nodes that serve the account, by name."""
     return await database.all(
         _living_grants().where(node_grant.c.account_id == account_id).order_by(node.c.name, node.c.node_id)
     )
@@ -109,12 +109,13 @@ async def _grant(connection: Connection, account_id: bytes, node_id: bytes, name
     await connection.run(node_grant.insert().values(**values))
 
 
-def _living_grants() -> Select[tuple[bytes, bytes, bytes, str, int]]:
+def _living_grants() -> Select[tuple[bytes, bytes, str, bytes, str, int]]:
     is_its_device = (device.c.account_id == node_grant.c.account_id) & (device.c.device_id == node_grant.c.device_id)
     return (
         select(
             node_grant.c.account_id,
             node_grant.c.device_id,
+            node_grant.c.level,
             node.c.node_id,
             node.c.name,
             node.c.last_seen_ms,

@@ -67,7 +67,7 @@ class Tunnels:
             tunnel = self.find(row["node_id"])
             since_ms = row["last_seen_ms"] if tunnel is None else tunnel.since_ms
             status = None if tunnel is None else tunnel.status
-            nodes.append(Node(row["node_id"].hex(), row["name"], tunnel is not None, since_ms, status))
+            nodes.append(Node(row["node_id"].hex(), row["name"], tunnel is not None, since_ms, status, row["level"]))
         return Nodes(nodes)
 
     async def grants_changed(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from inference_node.models import download, origins
 from inference_node.models.catalogue import CATALOGUE
-from shared.wire import Library, LibraryModel
+from shared.library_wire import Library, LibraryModel
 from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import ROOT, wait_until
 from tests.inference_node.file_server import FileServer

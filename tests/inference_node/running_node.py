@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference_node.engines.engine import Engine
+    from shared.wire import Level
 
 WITHIN_S = 20.0
 ORIGIN = "http://localhost:8460"
@@ -91,12 +92,13 @@ class RunningNode:
         """Put a real model there."""
         os.link(model, self.settings.models / model.name)
 
-    async def grant(self, *accounts: bytes) -> None:
+    async def grant(self, *accounts: bytes, level: Level = "manage") -> None:
         """Leave behind what a login at the server leaves: the server's keys, and the accounts."""
         private_files.replace(self.settings.folder / "keyset.json", self.authority.kept())
         async with self.database() as database, database.transaction() as connection:
             for account in accounts:
                 await replica.serve(connection, account, os.urandom(8), 0)
+                await connection.execute("UPDATE account SET level = ? WHERE account_id = ?", (level, account))
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:

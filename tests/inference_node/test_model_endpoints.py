@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from inference_node.models import catalogue, download, pulls
 from inference_node.models.catalogue import Licence
-from shared.wire import Library, PullState
+from shared.library_wire import Library, PullState
 from tests.inference_node.file_server import FileServer, bundle
 from tests.inference_node.gguf_file import F32, Tensor, gguf, write_gguf
 
@@ -194,6 +195,21 @@ async def test_without_a_token_nothing_is_shown_or_done(node: RunningNode) -> No
     ]:
         response = await node.http.request(method, f"{node.url}/v1/library{path}", json={})
         assert code_of(response) == (401, "token_missing")
+
+
+async def test_who_does_not_manage_the_node_looks_and_asks_only(node: RunningNode) -> None:
+    guest = os.urandom(16)
+    await node.stop()
+    await node.grant(guest, level="use")
+    await node.restart()
+    headers = {"Authorization": f"Bearer {node.authority.token(guest)}"}
+    assert (await node.http.get(f"{node.url}/v1/library", headers=headers)).is_success
+    for path in ("pull", "use", "remove", "load", "unload", f"pulls/{FILE}/stop"):
+        body = {"id": "small", "model": "Test-Model.gguf"}
+        refused = await node.http.post(f"{node.url}/v1/library/{path}", json=body, headers=headers)
+        assert code_of(refused) == (403, "manager_only"), path
+    assert [model.file for model in (await library(node)).models] == ["Test-Model.gguf"]
+    assert (await node.http.get(f"{node.url}/v1/status", headers=headers)).is_success
 
 
 async def test_a_pull_that_there_is_not_is_said(node: RunningNode) -> None:

@@ -139,7 +139,7 @@ async def test_a_full_mailbox_becomes_one_order_to_pull() -> None:
 async def test_only_the_latest_presence_waits() -> None:
     mailbox = Mailbox()
     for name in ("old", "new"):
-        mailbox.put(Nodes([Node("0" * 32, name, False, 0, None)]))
+        mailbox.put(Nodes([Node("0" * 32, name, False, 0, None, "use")]))
     [latest] = await mailbox.take() or []
     assert isinstance(latest, Nodes)
     assert latest.nodes[0].name == "new"

@@ -133,6 +133,8 @@ export interface NodeView {
   queue: number
   tokensPerSecond: number | null
   steps: StepDown[]
+  /** This account may change what is on it, not only ask it. */
+  isManaged: boolean
 }
 
 /** What a model on a PC is or does; `idle` is on the disk and not in memory. */

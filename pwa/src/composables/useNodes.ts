@@ -28,6 +28,7 @@ export function useNodes(): ComputedRef<NodeView[] | null> {
         queue: status?.queue ?? 0,
         tokensPerSecond: status?.tokens_per_second ?? null,
         steps: status?.steps ?? [],
+        isManaged: node.level === 'manage',
       }
     })
     return all?.sort((left, right) => Number(right.id === first?.node_id) - Number(left.id === first?.node_id)) ?? null

@@ -298,6 +298,7 @@ export const en = {
     token_expired: 'The login has run out. Log in again.',
     device_revoked: 'This device was disconnected. Log in to connect it anew.',
     node_unknown: 'This PC is not paired with your account. Pair it first.',
+    manager_only: 'Only who manages this PC may do that. Ask the person who set it up.',
     node_unreachable: 'The PC does not answer. Wake it or start Domovoi on it.',
     sequence_gap: 'Some changes are missing on the server. Domovoi sends them again by itself.',
     device_forked: 'This device’s history differs from the server’s. Domovoi sorts it out by itself.',

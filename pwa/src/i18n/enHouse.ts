@@ -42,6 +42,7 @@ export const enHouse = {
     keep: 'Keep it',
     options: 'Options for {model}',
     none: 'No model is here yet. Fetch one, or put a GGUF file into the models folder of the PC.',
+    managed: 'Who set up {node} chooses its models. You can ask any of them.',
     room: '{size} free on {node}',
     context: '{n} context',
     isDefault: 'default',

@@ -110,10 +110,11 @@ export interface Ended {
   changes: Change[]
 }
 
-/** One account that a node serves, as which device, and the sync token for it. */
+/** One account that a node serves, as which device, at which level, and the sync token for it. */
 export interface Grant {
   account_id: string
   device_id: string
+  level: 'manage' | 'use'
   access_token: string
   expires_at: number
 }
@@ -244,6 +245,7 @@ export interface Node {
   awake: boolean
   since_ms: number
   status: NodeStatus | null
+  level: 'manage' | 'use'
 }
 
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
@@ -522,6 +524,7 @@ export const ERROR_CODES = [
   'token_expired',
   'device_revoked',
   'node_unknown',
+  'manager_only',
   'node_unreachable',
   'sequence_gap',
   'device_forked',

@@ -61,6 +61,16 @@ describe('the models of a PC', () => {
     expect(asked.pull).toHaveBeenCalledWith(library.offers[0], true)
   })
 
+  it('are looked at, and left alone, by who does not manage the PC', async () => {
+    library.isManaged = false
+    library.models = [model('Gemma'), model('Half', { state: 'partial', offer: offer() })]
+    library.offers = [offer()]
+    await open(App, '/house')
+    expect(text(row('Gemma'))).toContain('Q4_K_M')
+    expect(text(card('Models'))).toContain('Who set up Study PC chooses its models.')
+    expect(card('Models')?.querySelectorAll('button')).toHaveLength(0)
+  })
+
   it('say why the PC can not be asked', async () => {
     library.problem = 'node_unreachable'
     await open(App, '/house')

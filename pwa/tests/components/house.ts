@@ -28,6 +28,7 @@ export const library = reactive({
   offers: [] as CatalogueOffer[],
   steps: [] as StepDown[],
   problem: null as string | null,
+  isManaged: true,
 })
 export const keys = reactive({ list: [] as ApiKey[] })
 
@@ -66,7 +67,7 @@ export function rearrange(): void {
   ended.value = false
   trouble.value = null
   draft.value = ''
-  Object.assign(library, { models: [], offers: [], steps: [], problem: null })
+  Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
   for (const question of Object.values(asked)) question.mockClear()
 }
@@ -162,6 +163,7 @@ function homeNode(): NodeView {
       queue: 0,
       tokensPerSecond: 61,
       steps: [],
+      isManaged: library.isManaged,
     },
   }
 }

@@ -30,7 +30,7 @@ export class House {
       model: 'small',
       candidates: [DIRECT],
     }
-    return { node_id: NODE, name: 'Study PC', awake, since_ms: Date.now(), status }
+    return { node_id: NODE, name: 'Study PC', awake, since_ms: Date.now(), status, level: 'manage' as const }
   }
 
   /** A browser profile: its own storage, cookie and databases. */

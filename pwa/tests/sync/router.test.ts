@@ -9,7 +9,14 @@ import { eventually } from './house'
 const NODE = 'ab'.repeat(16)
 
 function node(candidates: string[], awake = true, id = NODE): Node {
-  return { node_id: id, name: 'PC', awake, since_ms: 0, status: { name: 'PC', engine_state: 'ready', candidates } }
+  return {
+    node_id: id,
+    name: 'PC',
+    awake,
+    since_ms: 0,
+    level: 'use',
+    status: { name: 'PC', engine_state: 'ready', candidates },
+  }
 }
 
 interface Setup {
