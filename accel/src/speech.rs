@@ -51,8 +51,12 @@ impl Speech {
     }
 }
 
+/// Control tokens of Mistral's that are part of what a model says: it calls tools with them.
+const CALLING: [&[u8]; 3] = [b"[TOOL_CALLS]", b"[CALL_ID]", b"[ARGS]"];
+
 /// What a token says; nothing for those that only have a meaning to the model.
 fn said(tokenizer: &Tokenizer, token: u32) -> &[u8] {
-    let is_silent = tokenizer.is_control(token) || tokenizer.is_end(token);
-    if is_silent { &[] } else { tokenizer.token_bytes(token) }
+    let bytes = tokenizer.token_bytes(token);
+    let is_silent = tokenizer.is_end(token) || tokenizer.is_control(token) && !CALLING.contains(&bytes);
+    if is_silent { &[] } else { bytes }
 }

@@ -34,6 +34,8 @@ MOST_FILE_BYTES = 2**62
 
 # What engines do without a template: the format that most such models were trained on.
 STAND_IN = "The file has no chat template, so prompts are written in ChatML. Its answers may be poor."
+# What `prompting.for_template` does.
+FOLDED = "Its chat template takes no system prompt, so that stands before the first question."
 
 _DEFAULT_ALIGNMENT = 32
 _TEMPLATES = ("tokenizer.chat_template", "tokenizer.chat_template.tool_use")
@@ -55,9 +57,9 @@ class GgufHeader(Struct, frozen=True):
     """What a header tells. Texts come from a stranger: they are shortened and hold no control characters.
 
     `context` is in tokens, 0 when the file does not say. `kv_width` is how many numbers one token adds to the
-    keys and values of all layers together. `can_embed`: the model is made for embeddings, `knows_tools`: its template
-    writes tools into prompts. `file_bytes` is what the
-    whole file must have.
+    keys and values of all layers together. `can_embed`: the model is made for embeddings. Of its template,
+    `knows_tools`: it writes tools into prompts, `refuses_system`: it raises an error for a system message. `file_bytes`
+    is what the whole file must have.
     """
 
     architecture: str
@@ -74,10 +76,13 @@ class GgufHeader(Struct, frozen=True):
     licence: str | None = None
     can_embed: bool = False
     knows_tools: bool = False
+    refuses_system: bool = False
 
     @property
     def remark(self) -> str:
         """What its owner should know of how it is run, in words; empty when there is nothing."""
+        if self.refuses_system:
+            return FOLDED
         return "" if self.has_chat_template or self.can_embed else STAND_IN
 
 
@@ -239,10 +244,16 @@ def _describe(entries: dict[str, Any], parameters: int, packing: str, file_bytes
         has_chat_template=bool(_text(entries, "tokenizer.chat_template")),
         can_embed=_count(entries, f"{architecture}.pooling_type") > 0,
         knows_tools=any("tools" in str(entries.get(key, "")) for key in _TEMPLATES),
+        refuses_system=_refuses_system(str(entries.get("tokenizer.chat_template", ""))),
         file_bytes=file_bytes,
         name=_text(entries, "general.name"),
         licence=_text(entries, "general.license"),
     )
+
+
+def _refuses_system(template: str) -> bool:
+    """Say whether the template raises an error for a system message, naming it (Gemma 2) or not (Mistral's first)."""
+    return "raise_exception" in template and ("System role not supported" in template or "system" not in template)
 
 
 def _kv_width(entries: dict[str, Any], architecture: str, layers: int, embedding: int) -> int:

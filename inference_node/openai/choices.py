@@ -16,7 +16,7 @@ from inference_node import metrics
 from inference_node.engines.engine import Finished, PromptTooLong, Reading
 from inference_node.openai.tool_prompts import with_tools_told
 from inference_node.runs.pace import Pace
-from inference_node.runs.prompting import with_defaults
+from inference_node.runs.prompting import for_template, with_defaults
 from shared.errors import Code, DomovoiError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Choices:
         async def generate(ready: Ready) -> None:
             nonlocal has_said
             self.model = ready.model.path.stem
-            asked = with_tools_told(prompt, ready.model.header)
+            asked = for_template(with_tools_told(prompt, ready.model.header), ready.model.header)
             asked = structs.replace(asked, sampling=with_defaults(prompt.sampling, ready.model.sampling))
             metrics.runs_started.inc()
             async with aclosing(ready.engine.generate(asked)) as events:

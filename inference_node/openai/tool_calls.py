@@ -1,7 +1,8 @@
 """Tool calls in an answer's text, for engines that leave them there. They are found as the text comes.
 
-Two formats are known: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, of Hermes and Qwen, anywhere in the
-text, and a bare `{"name": …, "parameters": {…}}`, of Llama 3, where an answer begins with it. Anything else is text.
+Three formats are known: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, of Hermes and Qwen, and what follows
+`[TOOL_CALLS]`, of Mistral, anywhere in the text; and a bare `{"name": …, "parameters": {…}}`, of Llama 3, where an
+answer begins with it. Mistral's models write a list of such objects, newer ones `name[ARGS]{…}`. Anything else is text.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
+# Mistral's, and what stands between a name and its arguments.
+CALLS = "[TOOL_CALLS]"
+_NAMED = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\][^\[{]*)?(?:\[ARGS\])?\s*(?=\{)")
+_MAY_BE_NAMED = re.compile(r"\s*[\w.-]{0,64}(?:\[[^{]{0,64})?\s*")
 # Llama 3 writes it before a bare call.
 PYTHON_TAG = "<|python_tag|>"
 # As models write calls: then the arguments can be passed on as they come.
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
+_MARKERS = re.compile(f"{re.escape(OPEN)}|{re.escape(CALLS)}")
 _BARE_START = '{"name":"'
 
 Part = str | ToolCallPiece
@@ -44,6 +50,7 @@ class ToolCallReader:
         self._is_marked = False
         # Each returns what could be said, and sets the next one; None when it needs more text.
         self._state: Callable[[], list[Part] | None] = self._at_start
+        self._then: Callable[[], list[Part] | None] = self._at_start
 
     def feed(self, text: str) -> list[Part]:
         """Return what is certain now."""
@@ -57,6 +64,8 @@ class ToolCallReader:
         """Return what is left when the answer has ended. A call that is not whole is text, unless it was begun."""
         if self._state == self._in_call:
             return self._whole_call(self._held) or [(OPEN if self._is_marked else "") + self._held]
+        if self._state in {self._in_listed, self._in_named}:
+            return [CALLS + self._held]
         is_text = self._state in {self._at_start, self._in_text}
         return [self._held] if self._held and is_text and not (self._calls and self._held.isspace()) else []
 
@@ -72,7 +81,10 @@ class ToolCallReader:
         if text.startswith(OPEN):
             self._held = text.removeprefix(OPEN)
             self._is_marked, self._state = True, self._in_call
-        elif OPEN.startswith(text):
+        elif text.startswith(CALLS):
+            self._held = text.removeprefix(CALLS)
+            self._is_marked, self._state = True, self._in_list
+        elif OPEN.startswith(text) or CALLS.startswith(text):
             return None
         elif _may_be_bare(text):
             self._is_marked, self._state = False, self._in_call
@@ -81,22 +93,19 @@ class ToolCallReader:
         return []
 
     def _in_text(self) -> list[Part] | None:
-        before, marker, after = self._held.partition(OPEN)
-        if marker:
-            self._held = after
-            self._is_marked, self._state = True, self._in_call
+        if found := _MARKERS.search(self._held):
+            before, self._held = self._held[: found.start()], self._held[found.end() :]
+            self._is_marked, self._state = True, self._in_call if found[0] == OPEN else self._in_list
             return [before] if before else []
-        kept = next((n for n in range(len(OPEN) - 1, 0, -1) if before.endswith(OPEN[:n])), 0)
-        said, self._held = before[: len(before) - kept], before[len(before) - kept :]
+        kept = max(_begun(self._held, OPEN), _begun(self._held, CALLS))
+        said, self._held = self._held[: len(self._held) - kept], self._held[len(self._held) - kept :]
         return [said] if said else None
 
     def _in_call(self) -> list[Part] | None:
         """Before the arguments: the name may still be coming."""
         head = _HEAD.match(self._held)
         if head is not None and (name := _name(head[1])) is not None and (self._is_marked or name in self._tools):
-            self._held = self._held[head.end() :]
-            self._scanner, self._state = _ObjectScanner(), self._in_arguments
-            return [ToolCallPiece(self._calls, new_call_id(), name)]
+            return self._begin(name, head.end(), self._after_arguments)
         if self._is_marked:
             # Written some other way, it is read when it is whole.
             text, marker, after = self._held.partition(CLOSE)
@@ -110,13 +119,55 @@ class ToolCallReader:
         self._state = self._in_text
         return []
 
+    def _in_list(self) -> list[Part] | None:
+        """Between the calls of Mistral's."""
+        self._held = self._held.lstrip("[, \n")
+        if not self._held:
+            return None
+        if self._held.startswith("]"):
+            self._held, self._state = self._held[1:], self._at_start
+        else:
+            self._state = self._in_listed if self._held.startswith("{") else self._in_named
+        return []
+
+    def _in_listed(self) -> list[Part] | None:
+        head = _HEAD.match(self._held)
+        if head is not None and (name := _name(head[1])) is not None:
+            return self._begin(name, head.end(), self._after_listed)
+        scanner = _ObjectScanner()
+        end = scanner.scan(self._held)
+        if not scanner.is_whole:
+            return None
+        text, self._held, self._state = self._held[:end], self._held[end:], self._in_list
+        return self._whole_call(text) or [CALLS + text]
+
+    def _in_named(self) -> list[Part] | None:
+        head = _NAMED.match(self._held)
+        if head is not None:
+            return self._begin(head[1], head.end(), self._at_start)
+        if _MAY_BE_NAMED.fullmatch(self._held):
+            return None
+        self._held, self._state = CALLS + self._held, self._as_text
+        return []
+
+    def _as_text(self) -> list[Part] | None:
+        """What a marker stood before, and is no call."""
+        text, self._held, self._state = self._held, "", self._in_text
+        return [text]
+
+    def _begin(self, name: str, end: int, then: Callable[[], list[Part] | None]) -> list[Part]:
+        """Begin a call, whose arguments stand at `end` of what is held; `then` comes after them."""
+        self._held = self._held[end:]
+        self._scanner, self._state, self._then = _ObjectScanner(), self._in_arguments, then
+        return [ToolCallPiece(self._calls, new_call_id(), name)]
+
     def _in_arguments(self) -> list[Part] | None:
         if not self._held:
             return None
         end = self._scanner.scan(self._held)
         arguments, self._held = self._held[:end], self._held[end:]
         if self._scanner.is_whole:
-            self._state = self._after_arguments
+            self._state = self._then
         piece = ToolCallPiece(self._calls, arguments=arguments)
         self._calls += self._scanner.is_whole
         return [piece]
@@ -129,6 +180,14 @@ class ToolCallReader:
         if not marker:
             return None
         self._held, self._state = after, self._at_start if self._is_marked else self._after_bare_call
+        return []
+
+    def _after_listed(self) -> list[Part] | None:
+        """An id may come after the arguments."""
+        _, marker, after = self._held.partition("}")
+        if not marker:
+            return None
+        self._held, self._state = after, self._in_list
         return []
 
     def _after_bare_call(self) -> list[Part] | None:
@@ -179,6 +238,11 @@ class _ObjectScanner:
                     self.is_whole = True
                     return n + 1
         return len(text)
+
+
+def _begun(text: str, marker: str) -> int:
+    """Return how much of the marker the text ends with."""
+    return next((n for n in range(len(marker) - 1, 0, -1) if text.endswith(marker[:n])), 0)
 
 
 def _may_be_bare(text: str, tools: Collection[str] | None = None) -> bool:

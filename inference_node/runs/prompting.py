@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from inference_node.engines.engine import ChatMessage, EngineEvent, Generation, Prompt
+    from inference_node.gguf.header import GgufHeader
     from inference_node.loading.ready import Ready
 
 # Room for the answer, in tokens, unless it is limited to less; never more than a quarter of the context.
@@ -44,7 +45,8 @@ async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineE
     room = min(sampling.max_tokens or ANSWER_ROOM, ready.context // 4)
     while True:
         prompt = structs.replace(prompt, messages=kept, sampling=sampling, room=room)
-        async with aclosing(ready.engine.generate(prompt)) as generation:
+        fitting = for_template(prompt, ready.model.header)
+        async with aclosing(ready.engine.generate(fitting)) as generation:
             try:
                 first = await anext(generation)
             except PromptTooLong as error:
@@ -65,6 +67,18 @@ async def answer(ready: Ready, prompt: Prompt) -> AsyncGenerator[Begun | EngineE
                 pace.note(event)
                 yield event
             return
+
+
+def for_template(prompt: Prompt, header: GgufHeader) -> Prompt:
+    """Return the prompt as the model's template takes it: some know no system prompt, and would refuse all of it."""
+    if not (header.refuses_system and prompt.messages and prompt.messages[0].role == "system"):
+        return prompt
+    system, *messages = prompt.messages
+    if messages and messages[0].role == "user":
+        messages[0] = structs.replace(messages[0], content=f"{system.content}\n\n{messages[0].content}")
+    else:
+        messages.insert(0, structs.replace(system, role="user"))
+    return structs.replace(prompt, messages=messages)
 
 
 def with_defaults(asked: Sampling, default: Sampling) -> Sampling:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference_node.gguf import header as gguf_header
-from inference_node.gguf.header import GgufCutShort, GgufError, GgufHeader, read_header
-from tests.inference_node.gguf_file import ARRAY, ENTRIES, F32, HEADER, STRING, UINT32, Tensor, gguf, text
+from inference_node.gguf.header import FOLDED, GgufCutShort, GgufError, GgufHeader, read_header
+from tests.inference_node.gguf_file import ARRAY, ENTRIES, F32, HEADER, STRING, UINT32, Tensor, gguf, text, write_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,25 @@ def header_of(folder: Path, content: bytes) -> GgufHeader:
     path = folder / "model.gguf"
     path.write_bytes(content)
     return read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("template", "refuses"),
+    [
+        ("{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}", True),
+        (
+            "{% if role not in ['user', 'assistant'] %}{{ raise_exception('Only user!') }}{% endif %}",
+            True,
+        ),
+        ("{% if role == 'system' %}{{ content }}{% else %}{{ raise_exception('No.') }}{% endif %}", False),
+        ("{{ messages }}{{ tools }}", False),
+        (None, False),
+    ],
+)
+def test_a_template_that_takes_no_system_prompt_is_known(tmp_path: Path, template: str | None, refuses: bool) -> None:
+    path = write_gguf(tmp_path / "m.gguf", entries={"tokenizer.chat_template": template})
+    header = read_header(path)
+    assert (header.refuses_system, header.remark == FOLDED) == (refuses, refuses)
 
 
 def test_a_header_is_read(tmp_path: Path) -> None:

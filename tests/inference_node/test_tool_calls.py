@@ -71,6 +71,22 @@ CASES: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
         [("get_time", "{}")] * 2,
     ),
     "bare, no tool": ('{"name": "Anna", "parameters": {}}', '{"name": "Anna", "parameters": {}}', []),
+    "Mistral's list": (
+        f'[TOOL_CALLS] [{{"name": "get_weather", "arguments": {PARIS[1]}, "id": "a1b2c3d4e"}}, {{"name": "b", '
+        '"arguments": {}}]',
+        "",
+        [PARIS, ("b", "{}")],
+    ),
+    "Mistral's list, arguments first": ('[TOOL_CALLS][{"arguments": {"n": 1}, "name": "a"}]', "", [("a", '{"n":1}')]),
+    "Mistral's list after text": ('So.[TOOL_CALLS][{"name": "a", "arguments": {}}]', "So.", [("a", "{}")]),
+    "Mistral's names": (
+        f"[TOOL_CALLS]get_weather[ARGS]{PARIS[1]}[TOOL_CALLS]get_time[CALL_ID]a1b2c3d4e[ARGS]{{}}",
+        "",
+        [PARIS, ("get_time", "{}")],
+    ),
+    "Mistral's marker alone": ("[TOOL_CALLS] are what I make.", "[TOOL_CALLS]are what I make.", []),
+    "Mistral's list, cut": ('[TOOL_CALLS] [{"na', '[TOOL_CALLS]{"na', []),
+    "brackets": ("[TOOL] and [TOOL_CALL] are text.", "[TOOL] and [TOOL_CALL] are text.", []),
     "bare, in the middle": (
         'So: {"name": "get_time", "parameters": {}}',
         'So: {"name": "get_time", "parameters": {}}',

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
+from inference_node.accelerator import accelerated
+from inference_node.endpoints.api_keys import ApiKeys
 from inference_node.engines.engine import ChatMessage, Prompt, ToolCall
+from inference_node.gguf.header import FOLDED
 from inference_node.openai.tool_calls import ToolCallReader
 from inference_node.openai.tool_prompts import with_tools_told
 from shared.errors import Code, DomovoiError
+from shared.runs import Ended
+from shared.wire import PathMessage
+from tests.accel import tiny_models
 from tests.inference_node.gguf_file import HEADER as KNOWING
+from tests.inference_node.running_node import RunningNode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = msgspec.structs.replace(KNOWING, knows_tools=False)
 WEATHER = '{"type":"function","function":{"name":"get_weather"}}'
@@ -59,3 +71,38 @@ def test_tools_that_are_none_are_refused() -> None:
         with pytest.raises(DomovoiError) as refused:
             with_tools_told(Prompt(CHAT, tools=tools), HEADER)
         assert refused.value.code == Code.BAD_REQUEST
+
+
+# As Gemma 2's, and as Mistral's first ones, check what they are given.
+STRICT = """{%- if messages[0]['role'] == 'system' -%}{{ raise_exception('System role not supported') }}{%- endif -%}
+{%- for message in messages -%}
+{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}{{ raise_exception('Roles!') }}{%- endif -%}
+{{ '<start>' + message['role'] + ' ' + message['content'] + '<end>' }}
+{%- endfor -%}"""
+
+
+@pytest.mark.parametrize("engine", ["native", "llama_cpp"] if accelerated else ["llama_cpp"])
+async def test_a_template_without_a_system_role_refuses_neither_prompt_nor_tools(tmp_path: Path, engine: str) -> None:
+    node = RunningNode(tmp_path / "data", engine=engine)
+    tiny_models.write(node.settings.models / "strict.gguf", tiny_models.Shape("llama", template=STRICT))
+    await node.grant(node.account)
+    await node.start()
+    key = ApiKeys(node.settings.folder / "api-keys").create("test")
+    tools = [msgspec.json.decode(WEATHER)]
+    for messages, more in (
+        ([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}], {}),
+        ([{"role": "user", "content": "Hi"}], {"tools": tools}),
+        ([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}], {"tools": tools}),
+    ):
+        body = {"messages": messages, "max_tokens": 4, **more}
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = await node.http.post(f"{node.url}/v1/chat/completions", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["usage"]["completion_tokens"] > 0
+    asked = node.request("Hi", path=[PathMessage("system", "Be kind."), PathMessage("user", "Hi")])
+    assert (await node.post(asked)).is_success
+    ended = (await node.whole(asked.answer))[-1].event
+    assert isinstance(ended, Ended)
+    assert ended.state.state == "done"
+    assert [model.detail for model in (await node.status()).loaded] == [FOLDED]
+    await node.stop()
