@@ -61,6 +61,7 @@ class Code(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     ENGINE_FAILED = "engine_failed"
     ENGINE_UNAVAILABLE = "engine_unavailable"
+    ENGINE_LOADING = "engine_loading"
     ENGINE_BUSY = "engine_busy"
     NODE_RESTARTED = "node_restarted"
     PARENT_UNFINISHED = "parent_unfinished"
@@ -168,6 +169,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.ENGINE_UNAVAILABLE: Explanation(
         503, "No engine can run on this node.", "Run domovoi doctor on the PC; it says what is missing."
     ),
+    Code.ENGINE_LOADING: Explanation(503, "The model is being loaded.", "Wait a moment; what was asked is answered."),
     Code.ENGINE_BUSY: Explanation(503, "The node's queue is full.", "Try again in a moment."),
     Code.NODE_RESTARTED: Explanation(503, "The PC restarted in mid-answer.", "Ask again; what came is kept."),
     Code.PARENT_UNFINISHED: Explanation(

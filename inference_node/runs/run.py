@@ -47,6 +47,8 @@ class Run:
         # What no text event has carried yet.
         self._pending: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
+        # When the next text may go out, in the loop's seconds.
+        self._next_s = 0.0
 
     @property
     def text(self) -> str:
@@ -81,7 +83,10 @@ class Run:
             self._generation.stop()
 
     def say(self, text: str, tokens: int = 1) -> None:
-        """Add text of so many tokens. The first goes out at once, later text in events some ten milliseconds apart."""
+        """Add text of so many tokens.
+
+        It goes out at once, unless text went out a moment ago: a fast model's tokens are joined, a slow one's never wait.
+        """
         text = text[: MAX_MESSAGE_CHARACTERS - self._characters]
         self._pieces.append(text)
         self._pending.append(text)
@@ -91,9 +96,12 @@ class Run:
         self.completion_tokens += tokens
         if self.first_token_ms is None:
             self.first_token_ms = self.duration_ms
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TEXT_EVENT_MS / 1000, self.flush)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._next_s:
+                self.flush()
+            else:
+                self._timer = loop.call_at(self._next_s, self.flush)
 
     def flush(self) -> None:
         """Send the text that waits."""
@@ -102,4 +110,5 @@ class Run:
             self._timer = None
         if text := "".join(self._pending):
             self._pending.clear()
+            self._next_s = asyncio.get_running_loop().time() + TEXT_EVENT_MS / 1000
             self.replay.append(Text(text))

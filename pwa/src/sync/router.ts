@@ -16,6 +16,12 @@ export interface Route {
   base: string
 }
 
+/** What /healthz says of an engine that can't answer now. */
+const ENGINE_TROUBLE = [
+  ...(['engine_unavailable', 'engine_loading', 'engine_failed', 'out_of_memory'] as const),
+  ...(['model_missing', 'model_damaged', 'unsupported'] as const),
+]
+
 export interface RouterState {
   /** Round trip to the server, ms; null while it does not answer. */
   serverMs: number | null
@@ -116,7 +122,7 @@ export class Router {
       await call(this.options.fetcher, `${route.base}/healthz`, { headers, timeoutMs: PROBE_TIMEOUT_MS })
     } catch (error) {
       // The node answers; that its engine is not ready is told by its status and does not close the way.
-      if (!hasCode(error, 'engine_unavailable')) throw error
+      if (!hasCode(error, ...ENGINE_TROUBLE)) throw error
     }
     return true
   }

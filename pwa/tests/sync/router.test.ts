@@ -94,13 +94,16 @@ describe('routes to a node', () => {
     })
   })
 
-  it('a node whose engine is not ready is reached all the same', async () => {
-    const { router } = started({ living: new Set([RELAY]), answer: () => problem(503, 'engine_unavailable') })
-    router.setNodes([node([])])
-    await eventually(() => {
-      expect(router.best(NODE)?.kind).toBe('relay')
-    })
-  })
+  it.each(['engine_unavailable', 'engine_loading', 'out_of_memory'])(
+    'a node with %s is reached all the same',
+    async (code) => {
+      const { router } = started({ living: new Set([RELAY]), answer: () => problem(503, code) })
+      router.setNodes([node([])])
+      await eventually(() => {
+        expect(router.best(NODE)?.kind).toBe('relay')
+      })
+    },
+  )
 
   it('a hidden page probes only when something asks', async () => {
     const { router, asked } = started({ isVisible: () => false, living: new Set([RELAY]) })
