@@ -314,9 +314,20 @@ class EngineMachine(RunsMachine):
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(data.draw(st.sampled_from(living))).kill()
 
-    @rule(seconds=st.sampled_from([0.0, 0.05]))
-    def let_it_work(self, seconds: float) -> None:
-        self.within(asyncio.sleep(seconds))
+    @rule()
+    def see_words(self) -> None:
+        """Whatever was done before, who waits gets words or an end: else it is wedged."""
+        self.within(self._see_words())
+
+    async def _see_words(self) -> None:
+        waiting = [run for run in self.started if run.state not in FINAL_STATES]
+        before = sum(run.completion_tokens for run in waiting)
+        while (  # noqa: ASYNC110  # nothing tells
+            waiting
+            and all(run.state not in FINAL_STATES for run in waiting)
+            and sum(run.completion_tokens for run in waiting) == before
+        ):
+            await asyncio.sleep(0.002)
 
     def let_end(self) -> None:
         for run in self.started:
