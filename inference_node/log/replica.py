@@ -17,7 +17,7 @@ from inference_node.log import own_log
 from inference_node.log.own_log import Own
 from shared import clock as hybrid_clock
 from shared import values
-from shared.change import Change, ConversationField, EntityType, PulledChange, is_purge
+from shared.change import Change, ConversationField, EntityType, PulledChange, cell_key, is_purge
 from shared.digest import digest
 from shared.limits import MAX_CLOCK_AHEAD_MS
 from shared.merge import wins
@@ -27,11 +27,20 @@ if TYPE_CHECKING:
 
     from aiosqlite import Connection, Row
 
+    from shared.change import CellKey
     from shared.wire import IfLease
 
 STALE = -1
 
+# SQLite takes 32,766 parameters in a statement, older ones 999.
+KEYS_AT_ONCE = 300
+
 _OF_CELL = "account_id = ? AND etype = ? AND eid = ? AND field = ?"
+
+
+class _Held(NamedTuple):
+    change: Change
+    seq: int
 
 
 class Write(NamedTuple):
@@ -81,16 +90,13 @@ async def write(
         changes.append(Change(last_clock, *field[:4], 0, values.encode(field.value)))
     await _set_clock(connection, account_id, last_clock)
     await own_log.append(connection, account_id, [Own(change, lease) for change in changes])
-    purged = await _purged(connection, account_id)
-    for change in changes:
-        await _merge(connection, account_id, change, 0, purged)
+    await _merge(connection, account_id, [(change, 0) for change in changes])
     return changes
 
 
 async def offer(connection: Connection, account_id: bytes, changes: Iterable[Change]) -> int:
     """Take in changes that others made, with their clocks, and put those that win into the outbox; return how many."""
-    purged = await _purged(connection, account_id)
-    won = [change for change in changes if await _merge(connection, account_id, change, 0, purged)]
+    won = await _merge(connection, account_id, [(change, 0) for change in changes])
     await own_log.append(connection, account_id, [Own(change, is_offer=True) for change in won])
     return len(won)
 
@@ -98,11 +104,9 @@ async def offer(connection: Connection, account_id: bytes, changes: Iterable[Cha
 async def apply_pulled(connection: Connection, account_id: bytes, changes: Sequence[PulledChange]) -> None:
     """Merge changes from the server and move the clock past them (C2, C5)."""
     last_clock, _, now_ms = await _stamp(connection, account_id)
-    purged = await _purged(connection, account_id)
     for pulled in changes:
         last_clock = hybrid_clock.observe(last_clock, pulled.clk, now_ms, MAX_CLOCK_AHEAD_MS)
-        fields = [getattr(pulled, name) for name in Change.__struct_fields__]
-        await _merge(connection, account_id, Change(*fields), pulled.seq, purged)
+    await _merge(connection, account_id, [(_plain(pulled), pulled.seq) for pulled in changes])
     await _set_clock(connection, account_id, last_clock)
 
 
@@ -237,27 +241,93 @@ async def _purged(connection: Connection, account_id: bytes) -> set[bytes]:
     return {row["eid"] for row in await connection.execute_fetchall(query, key)}
 
 
-async def _merge(connection: Connection, account_id: bytes, change: Change, seq: int, purged: set[bytes]) -> bool:
-    """Merge a change into its cell, and a purge into `purged`; return whether it won."""
-    key = (account_id, change.etype, change.eid, change.field)
-    if is_purge(change):
-        purged.add(change.scope)
-        await drop_scopes(connection, account_id, [change.scope])
-    elif change.scope in purged:
-        return False
-    async with connection.execute(f"SELECT * FROM cell WHERE {_OF_CELL}", key) as cursor:  # noqa: S608  # constant
-        row = await cursor.fetchone()
-    held = to_change(row) if row else None
-    if row is not None and held is not None and not wins(change, held):
-        if seq and (held == change or row["seq"] == STALE):
-            # What the server gave out once and has older now, it has lost: it is offered again.
-            known = seq if held == change else 0
-            await connection.execute(f"UPDATE cell SET seq = ? WHERE {_OF_CELL}", (known, *key))  # noqa: S608  # constant
-        return False
-    row_values = (*key, change.scope, change.clk, change.kid, change.value, seq)
-    await connection.execute("INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row_values)
-    return True
+class _Cells:
+    """Cells of a page while it is merged: what the database holds of them, and what it is to hold."""
+
+    def __init__(self, held: dict[CellKey, _Held], purged: set[bytes]) -> None:
+        self.held = held
+        self.purged = purged
+        self.dropped: set[bytes] = set()
+        self.written: dict[CellKey, _Held] = {}
+        self.known: dict[CellKey, int] = {}
+
+    def merge(self, change: Change, seq: int) -> bool:
+        """Merge one change; return whether it won."""
+        key = cell_key(change)
+        if is_purge(change):
+            self._purge(change.scope)
+        elif change.scope in self.purged:
+            return False
+        held = self.held.get(key)
+        if held is not None and not wins(change, held.change):
+            if seq and (held.change == change or held.seq == STALE):
+                # What the server gave out once and has older now, it has lost: it is offered again.
+                self._note(key, held.change, seq if held.change == change else 0)
+            return False
+        self.held[key] = self.written[key] = _Held(change, seq)
+        self.known.pop(key, None)
+        return True
+
+    def _note(self, key: CellKey, change: Change, seq: int) -> None:
+        self.held[key] = _Held(change, seq)
+        if key in self.written:
+            self.written[key] = self.held[key]
+        else:
+            self.known[key] = seq
+
+    def _purge(self, scope: bytes) -> None:
+        self.purged.add(scope)
+        self.dropped.add(scope)
+        tombstone = _tombstone(scope)
+        self.written = {
+            key: held for key, held in self.written.items() if held.change.scope != scope or key == tombstone
+        }
 
 
-def _tombstone(scope: bytes) -> tuple[int, bytes, int]:
+async def _merge(connection: Connection, account_id: bytes, changes: Sequence[tuple[Change, int]]) -> list[Change]:
+    """Merge changes into their cells, each with its `seq`, and return those that won.
+
+    A page is read, merged and written with a handful of statements: each of them crosses to SQLite's own thread.
+    """
+    cells = _Cells(await _held(connection, account_id, changes), await _purged(connection, account_id))
+    won = [change for change, seq in changes if cells.merge(change, seq)]
+    await drop_scopes(connection, account_id, cells.dropped)
+    await connection.executemany(
+        "INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (account_id, *key, change.scope, change.clk, change.kid, change.value, seq)
+            for key, (change, seq) in cells.written.items()
+        ],
+    )
+    await connection.executemany(
+        f"UPDATE cell SET seq = ? WHERE {_OF_CELL}",  # noqa: S608  # constant
+        [(seq, account_id, *key) for key, seq in cells.known.items()],
+    )
+    return won
+
+
+async def _held(
+    connection: Connection, account_id: bytes, changes: Sequence[tuple[Change, int]]
+) -> dict[CellKey, _Held]:
+    """Return what the database holds of the changes' cells."""
+    keys = sorted({cell_key(change) for change, _ in changes})
+    held = {}
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[start : start + KEYS_AT_ONCE]
+        query = (
+            f"WITH wanted (etype, eid, field) AS (VALUES {', '.join(['(?, ?, ?)'] * len(some))}) "  # noqa: S608
+            "SELECT cell.* FROM wanted CROSS JOIN cell ON cell.account_id = ? AND cell.etype = wanted.etype "
+            "AND cell.eid = wanted.eid AND cell.field = wanted.field"
+        )
+        parameters = [part for key in some for part in key]
+        for row in await connection.execute_fetchall(query, (*parameters, account_id)):
+            held[row["etype"], row["eid"], row["field"]] = _Held(to_change(row), row["seq"])
+    return held
+
+
+def _plain(pulled: PulledChange) -> Change:
+    return Change(*(getattr(pulled, name) for name in Change.__struct_fields__))
+
+
+def _tombstone(scope: bytes) -> CellKey:
     return (int(EntityType.CONVERSATION), scope, int(ConversationField.PURGED))

@@ -85,7 +85,7 @@ class Run:
     def say(self, text: str, tokens: int = 1) -> None:
         """Add text of so many tokens.
 
-        It goes out at once, unless text went out a moment ago: a fast model's tokens are joined, a slow one's never wait.
+        It goes out at once, unless text went out a moment ago: a fast model's tokens are joined, others do not wait.
         """
         text = text[: MAX_MESSAGE_CHARACTERS - self._characters]
         self._pieces.append(text)

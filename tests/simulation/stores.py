@@ -22,7 +22,7 @@ from sync_server.store.tables import metadata
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 
     import aiosqlite
     from sqlalchemy.sql import ClauseElement
@@ -186,6 +186,11 @@ class _DeviceConnection:
         if query != "BEGIN IMMEDIATE":
             self._fuse.burn()
         return _Cursor(self._raw.execute(query, parameters))
+
+    async def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        for row in rows:
+            self._fuse.burn()
+            self._raw.execute(query, row)
 
     async def execute_fetchall(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         self._fuse.burn()
