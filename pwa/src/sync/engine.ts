@@ -96,9 +96,14 @@ export class Engine {
   }
 
   private async lead(signal: AbortSignal): Promise<void> {
-    await this.options.tabs.lead(`domovoi-link-${this.db.accountId}`, signal, async () => {
+    await this.options.tabs.lead(`domovoi-link-${this.db.accountId}`, signal, async (leading) => {
       this.isLeading = true
-      await this.connection.run(signal)
+      try {
+        await this.connection.run(leading)
+      } finally {
+        this.isLeading = false
+        this.shared.follow()
+      }
     })
   }
 

@@ -6,6 +6,7 @@ import { toHex } from '../protocol/bytes'
 import { ProblemError, type FailureCode } from '../protocol/errors'
 import { ERROR_CODES, type Push } from '../protocol/generated'
 import type { Server } from './server'
+import { isRunning } from './wait'
 
 export class Pusher {
   constructor(
@@ -19,6 +20,8 @@ export class Pusher {
   async drain(signal: AbortSignal): Promise<void> {
     let refusals = 0
     for (let push = await nextPush(this.db); push !== null; push = await nextPush(this.db)) {
+      // Another tab may have taken over while this one was frozen.
+      if (!isRunning(signal)) return
       const refusal = await this.push(push, signal)
       refusals = refusal === null ? 0 : refusals + 1
       if (refusal !== null) await this.recover(refusal, refusals)

@@ -1,20 +1,54 @@
-import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { SharedState, Tabs } from '../../src/sync/tabs'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { BEAT_MS, SharedState, Tabs, type Channel } from '../../src/sync/tabs'
 import { eventually } from './house'
 
-/** Locks as browsers have them: one holder at a time, in order. */
-class FakeLocks {
-  private last: Promise<unknown> = Promise.resolve()
+interface Waiting {
+  name: string
+  begin: () => void
+  fail: (error: unknown) => void
+}
 
-  request(_name: string, ...rest: unknown[]): Promise<unknown> {
-    const work = rest.at(-1) as () => Promise<unknown>
-    const { signal } = (rest.length > 1 ? rest[0] : {}) as { signal?: AbortSignal }
-    const turn = this.last.then(() => {
-      signal?.throwIfAborted()
-      return work()
+/** Locks as browsers have them: one holder at a time, in order, unless somebody steals. */
+class FakeLocks {
+  private readonly holders = new Map<string, Waiting>()
+  private queue: Waiting[] = []
+
+  async request(name: string, options: LockOptions, work: () => Promise<unknown>): Promise<unknown> {
+    options.signal?.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const turn: Waiting = {
+        name,
+        begin: () => {
+          this.holders.set(name, turn)
+          work()
+            .then(resolve, reject)
+            .finally(() => {
+              if (this.holders.get(name) === turn) this.holders.delete(name)
+              this.next()
+            })
+        },
+        fail: reject,
+      }
+      if (options.steal === true) {
+        this.holders.get(name)?.fail(new DOMException('stolen', 'AbortError'))
+        turn.begin()
+        return
+      }
+      this.queue.push(turn)
+      options.signal?.addEventListener('abort', () => {
+        if (!this.queue.includes(turn)) return
+        this.queue = this.queue.filter((other) => other !== turn)
+        reject(options.signal?.reason as Error)
+      })
+      this.next()
     })
-    this.last = turn.catch(() => undefined)
-    return turn
+  }
+
+  private next(): void {
+    const turn = this.queue.find(({ name }) => !this.holders.has(name))
+    if (turn === undefined) return
+    this.queue = this.queue.filter((other) => other !== turn)
+    turn.begin()
   }
 }
 
@@ -22,29 +56,109 @@ function locks(): LockManager {
   return new FakeLocks() as unknown as LockManager
 }
 
-describe('Tabs', () => {
-  it('one tab leads; the next one follows when it ends', async () => {
-    const tabs = new Tabs(locks())
-    const first = new AbortController()
-    const leaders: string[] = []
-    const lead = (name: string, signal: AbortSignal) =>
-      tabs.lead('link', signal, async () => {
-        leaders.push(name)
-        await new Promise((resolve) => {
-          signal.addEventListener('abort', resolve)
-        })
+/** Tabs of one browser. A frozen one is not heard; what it had under way goes on when it thaws. */
+class Browser {
+  readonly leading: string[] = []
+  readonly stepped: string[] = []
+  private readonly manager = locks()
+  private readonly tabs = new Map<string, { channel: Channel; isFrozen: boolean; closing: AbortController }>()
+
+  open(name: string): Promise<void> {
+    const tab = { channel: this.channel(name), isFrozen: false, closing: new AbortController() }
+    this.tabs.set(name, tab)
+    return new Tabs(this.manager, () => tab.channel).lead('link', tab.closing.signal, async (signal) => {
+      this.leading.push(name)
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve)
       })
-    const second = new AbortController()
-    const leading = [lead('first', first.signal), lead('second', second.signal)]
-    await eventually(() => {
-      expect(leaders).toEqual(['first'])
+      this.stepped.push(name)
     })
-    first.abort()
-    await eventually(() => {
-      expect(leaders).toEqual(['first', 'second'])
-    })
-    second.abort()
-    await Promise.all(leading)
+  }
+
+  close(name: string): void {
+    this.tabs.get(name)?.closing.abort()
+  }
+
+  freeze(name: string, isFrozen = true): void {
+    const tab = this.tabs.get(name)
+    if (tab !== undefined) tab.isFrozen = isFrozen
+  }
+
+  private channel(name: string): Channel {
+    return {
+      onmessage: null,
+      postMessage: (message) => {
+        if (this.tabs.get(name)?.isFrozen !== false) return
+        for (const [other, tab] of this.tabs)
+          if (other !== name) tab.channel.onmessage?.(new MessageEvent('message', { data: message }))
+      },
+      close: () => undefined,
+    }
+  }
+}
+
+describe('Tabs', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('one tab leads; the next one follows when it ends', async () => {
+    const browser = new Browser()
+    const all = [browser.open('first'), browser.open('second')]
+    await vi.advanceTimersByTimeAsync(0)
+    expect(browser.leading).toEqual(['first'])
+    browser.close('first')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(browser.leading).toEqual(['first', 'second'])
+    browser.close('second')
+    await Promise.all(all)
+    expect(browser.stepped).toEqual(['first', 'second'])
+  })
+
+  it('a leader that is heard keeps leading for hours', async () => {
+    const browser = new Browser()
+    const all = ['first', 'second', 'third'].map((name) => browser.open(name))
+    await vi.advanceTimersByTimeAsync(3 * 3_600_000)
+    expect(browser.leading).toEqual(['first'])
+    for (const name of ['first', 'second', 'third']) browser.close(name)
+    await Promise.all(all)
+  })
+
+  it('a frozen leader costs fifteen seconds at most, and waits in line when it thaws', async () => {
+    const browser = new Browser()
+    const all = ['first', 'second', 'third'].map((name) => browser.open(name))
+    await vi.advanceTimersByTimeAsync(60_000)
+    browser.freeze('first')
+    await vi.advanceTimersByTimeAsync(15_000)
+    expect(browser.leading).toHaveLength(2)
+    expect(browser.stepped).toEqual(['first'])
+    browser.freeze('first', false)
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(browser.leading).toHaveLength(2)
+    const next = browser.leading[1] ?? ''
+    browser.close(next)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(browser.leading).toHaveLength(3)
+    for (const name of ['first', 'second', 'third']) browser.close(name)
+    await Promise.all(all)
+  })
+
+  it('a tab that was slowed down itself takes nothing from anybody', async () => {
+    const browser = new Browser()
+    const all = [browser.open('first'), browser.open('second')]
+    await vi.advanceTimersByTimeAsync(0)
+    browser.freeze('first')
+    for (let minute = 0; minute < 5; minute += 1) {
+      // The clock goes on, and no timer comes: then one does.
+      vi.setSystemTime(Date.now() + 60_000)
+      await vi.advanceTimersByTimeAsync(BEAT_MS / 3)
+    }
+    expect(browser.leading).toEqual(['first'])
+    for (const name of ['first', 'second']) browser.close(name)
+    await Promise.all(all)
   })
 
   it('a tab that closes while it waits never leads', async () => {
@@ -52,6 +166,36 @@ describe('Tabs', () => {
     const work = vi.fn()
     await tabs.lead('link', AbortSignal.abort(), work)
     expect(work).not.toHaveBeenCalled()
+  })
+
+  it('what fails is told, and no other tab is held up by it', async () => {
+    const manager = locks()
+    const tabs = new Tabs(manager)
+    const broken = tabs.lead('link', new AbortController().signal, () => Promise.reject(new Error('broken')))
+    await expect(broken).rejects.toThrow('broken')
+    expect(await new Tabs(manager).exclusively('link', () => Promise.resolve(1))).toBe(1)
+  })
+
+  it('what is done exclusively waits, but not for a frozen tab', async () => {
+    vi.useRealTimers()
+    const tabs = new Tabs(locks())
+    const timeout = vi
+      .spyOn(AbortSignal, 'timeout')
+      .mockReturnValue(AbortSignal.abort(new DOMException('', 'TimeoutError')))
+    onTestFinished(() => {
+      timeout.mockRestore()
+    })
+    expect(await tabs.exclusively('refresh', () => Promise.resolve(7))).toBe(7)
+    timeout.mockRestore()
+    let thaw: (value: number) => void = () => undefined
+    const frozen = tabs.exclusively('refresh', () => new Promise<number>((resolve) => (thaw = resolve)))
+    const late = new AbortController()
+    vi.spyOn(AbortSignal, 'timeout').mockReturnValue(late.signal)
+    const other = tabs.exclusively('refresh', () => Promise.resolve(8))
+    late.abort(new DOMException('', 'TimeoutError'))
+    expect(await other).toBe(8)
+    thaw(9)
+    expect(await frozen).toBe(9)
   })
 
   it('without Web Locks every tab does the work', async () => {
