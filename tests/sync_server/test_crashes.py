@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
+import pytest
 
 from shared.change import cell_key
 from shared.wire import Pushed
@@ -19,8 +20,6 @@ from tests.sync_server.server_process import ServerProcess
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from shared.change import CellKey, Change
     from tests.mariadb import MariaDB
@@ -96,6 +95,7 @@ class Counter:
             assert self._changed.wait_for(lambda: self._count >= target, timeout=WITHIN_S)
 
 
+@pytest.mark.timeout(3600)
 def test_L10_no_acknowledged_change_is_lost_to_kill_9(
     new_database: Callable[[], str | None], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
