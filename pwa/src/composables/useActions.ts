@@ -27,6 +27,7 @@ export function useActions(): Actions {
       const sampling = longest === undefined ? {} : { max_tokens: longest }
       const draft = { conversation, text, model, sampling, node: await node(), ...follows }
       const sent = await local.send(current().db, draft)
+      domovoi.keepData()
       return sent.conversation
     },
     async regenerate(answer) {

@@ -28,7 +28,11 @@ export function useDraft(conversation: Ref<Id | null>): Draft {
   const save = () => {
     clearTimeout(timer)
     timer = undefined
-    if (place !== null) void saveDraft(place.db, place.id, text.value)
+    if (place === null) return
+    saveDraft(place.db, place.id, text.value).catch((error: unknown) => {
+      // The words are in the field; where there is no room for them, sending says so.
+      if ((error as Error).name !== 'QuotaExceededError') throw error
+    })
   }
   const saveIfWaiting = () => {
     if (timer !== undefined) save()

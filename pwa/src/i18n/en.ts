@@ -321,6 +321,7 @@ export const en = {
     model_fixed: 'A setting on the PC fixes the model. Change it there.',
     licence_required: 'This model has a licence of its own. Read and accept it first.',
     download_failed: 'The model could not be fetched. Check the PC’s network and try again; what came is kept.',
+    device_full: 'This device has no room left. Your words are still in the field: make room, then send again.',
     disk_full: 'The PC’s disk has no room for it. Make room there and try again; what came is kept.',
     context_too_long: 'The message is too long for this model. Shorten it or choose another model.',
     engine_failed: 'The engine stopped in mid-answer. Ask again; what came is kept.',

@@ -1,6 +1,7 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
 import type { Change, Node } from '../protocol/generated'
+import { ProblemError } from '../protocol/errors'
 import { Snapshots } from './conversations'
 import { OutlineWriter } from './outlines'
 
@@ -230,18 +231,20 @@ export class AccountDatabase extends Dexie {
     await this.meta.put({ key, value })
   }
 
-  /** Runs `work` in one transaction over the log and all that is worked out from it. */
+  /**
+   * Runs `work` in one transaction over the log and all that is worked out from it. Rejects with ProblemError
+   * `device_full` where there is no room for it; nothing has changed then.
+   */
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
     const tables = [this.entity, this.outline, this.outbox, this.summary, this.pending, this.meta]
     // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
-    return this.transaction('rw', tables, async () => work())
+    return this.transaction('rw', tables, async () => work()).catch(tellFull)
   }
 
   /** The same without this device's own changes: for what can be pulled again. */
   async pullTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.transaction('rw', [this.entity, this.outline, this.summary, this.pending, this.meta], async () =>
-      work(),
-    )
+    const tables = [this.entity, this.outline, this.summary, this.pending, this.meta]
+    return this.transaction('rw', tables, async () => work()).catch(tellFull)
   }
 
   async metaTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -258,6 +261,13 @@ export class AccountDatabase extends Dexie {
     const tables = [this.entity, this.outline, this.summary, this.outbox, this.arrival, this.meta]
     return this.transaction('r', tables, async () => work())
   }
+}
+
+/** Throws `device_full` for an error that says so, by whichever of the two ways IndexedDB has, and others as they are. */
+function tellFull(error: unknown): never {
+  const causes = [error, (error as { inner?: unknown }).inner]
+  const isFull = causes.some((cause) => (cause as Error | undefined)?.name === 'QuotaExceededError')
+  throw isFull ? new ProblemError('device_full') : error
 }
 
 /** What a person wrote exists nowhere else yet. */

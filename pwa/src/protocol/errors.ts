@@ -1,7 +1,10 @@
-/** Errors by code: the closed set of shared/errors.py, and `offline` for a network that gives no answer. */
+/**
+ * Errors by code: the closed set of shared/errors.py, and two of this device's own: `offline` for a network that gives
+ * no answer, `device_full` for a browser that has no room left.
+ */
 import type { ErrorCode, Problem } from './generated'
 
-export type FailureCode = ErrorCode | 'offline'
+export type FailureCode = ErrorCode | 'offline' | 'device_full'
 
 /** Thrown by every layer; `code` is what the interface translates. */
 export class ProblemError extends Error {

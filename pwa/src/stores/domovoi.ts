@@ -22,6 +22,8 @@ export interface DomovoiOptions {
   locks: LockManager | undefined
   environment: Environment
   isVisible: () => boolean
+  /** Asks the browser not to clear this device's data when space is short. */
+  persist: () => Promise<unknown>
 }
 
 export interface Domovoi {
@@ -33,6 +35,8 @@ export interface Domovoi {
   trouble: Readonly<ShallowRef<DatabaseTrouble | null>>
   /** Resolves once the account in use is open. */
   opened(): Promise<void>
+  /** There is something worth keeping now: asks the browser to, once. What it says, the settings show. */
+  keepData(): void
   /** Closes the account's data in this tab. */
   close(): void
   /** Removes an account's data from this device. */
@@ -95,11 +99,19 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
       )
     })
   }
+  let isKept = false
+  const keepData = () => {
+    if (isKept) return
+    isKept = true
+    options.persist().catch((error: unknown) => {
+      console.warn('the browser can not be asked to keep the data', error)
+    })
+  }
   const forget = async (accountId: string) => {
     registry.forget(accountId)
     await new AccountDatabase(accountId, environment).delete()
   }
-  return { session, registry, engine, trouble, opened, close, forget }
+  return { session, registry, engine, trouble, opened, keepData, close, forget }
 }
 
 /** Gives the app its Domovoi and lets the page's own events wake it. */
@@ -113,6 +125,8 @@ export function installDomovoi(app: App): Domovoi {
     locks: (navigator as { locks?: LockManager }).locks,
     environment: browserEnvironment,
     isVisible: () => document.visibilityState === 'visible',
+    // Missing on plain http origins other than localhost, whatever the types say.
+    persist: async () => (navigator as { storage?: StorageManager }).storage?.persist(),
   })
   const wake = () => {
     domovoi.engine.value?.tryNow()

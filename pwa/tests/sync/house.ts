@@ -54,6 +54,8 @@ export class House {
 export class Browser {
   readonly storage = new MemoryStorage()
   readonly environment = { ...browserEnvironment, indexedDB: new IDBFactory() }
+  /** How often the browser was asked to keep the data. */
+  keepings = 0
   private deviceCookie = ''
 
   constructor(private readonly house: House) {}
@@ -68,6 +70,10 @@ export class Browser {
       locks: undefined,
       environment: this.environment,
       isVisible: () => true,
+      persist: () => {
+        this.keepings += 1
+        return Promise.resolve(true)
+      },
     })
     onTestFinished(() => {
       domovoi.close()
