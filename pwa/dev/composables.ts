@@ -60,6 +60,10 @@ export function useNow() {
   return readonly(ref(Date.now()))
 }
 
+export function useBin() {
+  return computed(() => chats.slice(0, 2))
+}
+
 export function useActions(): Actions {
   const nothing = () => Promise.resolve()
   const undo = () => Promise.resolve(nothing)
@@ -80,6 +84,8 @@ export function useActions(): Actions {
         return Promise.resolve()
       })
     },
+    restoreConversation: nothing,
+    purgeConversation: nothing,
     removeMessage: undo,
     tryNow: nothing,
   }

@@ -19,6 +19,7 @@ export const routes: RouteRecordRaw[] = [
   { path: '/new', name: 'new', component: ThreadView },
   { path: '/house', name: 'house', component: () => import('./views/HouseView.vue'), meta: { hasTabs: true } },
   { path: '/settings', name: 'settings', component: () => import('./views/SettingsView.vue'), meta: { hasTabs: true } },
+  { path: '/bin', name: 'bin', component: () => import('./views/BinView.vue') },
   { path: '/welcome', name: 'welcome', component: () => import('./views/WelcomeView.vue'), meta: { isOpen: true } },
   { path: '/login', name: 'login', component: () => import('./views/LoginView.vue'), meta: { isOpen: true } },
   { path: '/:path(.*)*', name: 'lost', component: () => import('./views/LostView.vue'), meta: { isOpen: true } },

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-from sqlalchemy import create_engine, make_url, select
+from sqlalchemy import ColumnElement, create_engine, make_url, select, true
 
 from shared import values
 from shared.change import EntityType, MessageField
@@ -141,18 +141,23 @@ class Household:
 
     def finished_answers(self) -> int:
         """Return how many answers have a final state in the server's database."""
-        states = [values.decode(value, values.State) for value in self._answer_states()]
+        is_state = (cell.c.etype == EntityType.MESSAGE) & (cell.c.field == MessageField.STATE)
+        states = [values.decode(value, values.State) for value in self._cells(is_state)]
         return sum(state is not None and state.state in values.FINAL_STATES for state in states)
 
-    def _answer_states(self) -> list[bytes]:
+    def holds(self, text: str) -> bool:
+        """Say whether any cell of the server's database has the text."""
+        return any(text.encode() in value for value in self._cells(true()))
+
+    def _cells(self, condition: ColumnElement[bool]) -> list[bytes]:
+        """Return the values of the server's cells where that is so."""
         address = self.environment.get("DOMOVOI_DATABASE_URL")
         sqlite = f"sqlite:///{self.data / 'server.db'}"
         # Playwright has this thread's event loop, so a synchronous driver.
         engine = create_engine(make_url(address).set(drivername="mysql+pymysql") if address else sqlite)
-        is_state = (cell.c.etype == EntityType.MESSAGE) & (cell.c.field == MessageField.STATE)
         try:
             with engine.connect() as connection:
-                return list(connection.scalars(select(cell.c.value).where(is_state)))
+                return list(connection.scalars(select(cell.c.value).where(condition)))
         finally:
             engine.dispose()
 

@@ -61,6 +61,10 @@ def test_every_screen_fits_and_is_accessible(household: Household, open_profile:
     vera.write("Hello")
     vera.expect_answer()
     thread = page.url
+    vera.goto("/new")
+    vera.write("Doomed question")
+    vera.expect_answer()
+    vera.choose_in_menu("Delete")
     for language in ("en", "ru"):
         vera.page.goto(thread)
         speak(vera, language)
@@ -71,7 +75,7 @@ def test_every_screen_fits_and_is_accessible(household: Household, open_profile:
         expect(page.get_by_role("dialog")).to_be_visible()
         found += look_at(vera, "status")
         page.keyboard.press("Escape")
-        for path in ("new", "chats", "house", "settings", "nowhere"):
+        for path in ("new", "chats", "house", "settings", "bin", "nowhere"):
             vera.goto(f"/{path}")
             expect(page.get_by_role("heading").first).to_be_visible()
             if path == "house":

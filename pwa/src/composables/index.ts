@@ -1,6 +1,7 @@
 /** All that components may import from below. */
 export * from './types'
 export { useActions } from './useActions'
+export { useBin } from './useBin'
 export { useConversations } from './useConversations'
 export { useDraft } from './useDraft'
 export { useKeys } from './useKeys'

@@ -32,6 +32,9 @@ export interface ConversationSummary {
   unread: boolean
 }
 
+/** A conversation that was deleted and can still be taken back. */
+export type DeletedConversation = Pick<ConversationSummary, 'id' | 'title' | 'snippet' | 'updatedAt'>
+
 export interface ThreadMessage {
   id: Id
   role: 'user' | 'assistant' | 'system'
@@ -221,6 +224,10 @@ export interface Actions {
   pin(conversation: Id, pinned: boolean): Promise<void>
   /** Deletes; the returned function is Undo. */
   removeConversation(conversation: Id): Promise<() => Promise<void>>
+  /** Takes a deleted conversation back. */
+  restoreConversation(conversation: Id): Promise<void>
+  /** Ends a conversation for ever, on every device. */
+  purgeConversation(conversation: Id): Promise<void>
   removeMessage(message: Id): Promise<() => Promise<void>>
   /** Tries the network now. */
   tryNow(): Promise<void>

@@ -42,6 +42,8 @@ export function useActions(): Actions {
     rename: async (conversation, title) => local.rename(current().db, conversation, title),
     pin: async (conversation, pinned) => local.pin(current().db, conversation, pinned),
     removeConversation: async (conversation) => local.removeConversation(current().db, conversation),
+    restoreConversation: async (conversation) => local.restoreConversation(current().db, conversation),
+    purgeConversation: async (conversation) => local.purgeConversation(current().db, conversation),
     removeMessage: async (message) => local.removeMessage(current().db, message),
     async tryNow() {
       current().tryNow()

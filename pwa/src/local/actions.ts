@@ -127,7 +127,17 @@ export async function removeConversation(db: AccountDatabase, conversation: stri
     const { messages } = await loadConversation(db, conversation)
     await write(db, [deleted(true), ...stops([...messages.values()])])
   })
-  return () => write(db, [deleted(false)])
+  return () => restoreConversation(db, conversation)
+}
+
+/** Takes a deleted conversation back. */
+export async function restoreConversation(db: AccountDatabase, conversation: string): Promise<void> {
+  await write(db, [conversationField(conversation, ConversationField.DELETED, encodeValue(false))])
+}
+
+/** Ends a conversation for ever, here and on every device (L18). */
+export async function purgeConversation(db: AccountDatabase, conversation: string): Promise<void> {
+  await write(db, [conversationField(conversation, ConversationField.PURGED, encodeValue(true))])
 }
 
 /** Deletes a message, which hides what is below it, and stops what runs there. */

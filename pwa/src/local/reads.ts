@@ -54,6 +54,13 @@ export async function readSummaries(db: AccountDatabase): Promise<ListedSummary[
     .sort((left, right) => Number(right.pinned) - Number(left.pinned) || right.updatedAt - left.updatedAt)
 }
 
+/** Deleted conversations that are not over for good, the newest first. */
+export async function readDeleted(db: AccountDatabase): Promise<SummaryRecord[]> {
+  return (await db.summary.toArray())
+    .filter((summary) => summary.listed && summary.deleted && summary.purged !== true)
+    .sort((left, right) => right.updatedAt - left.updatedAt)
+}
+
 /** Requests without an end, and which device this is. */
 export async function readPending(db: AccountDatabase): Promise<{ device: string; pending: PendingRecord[] }> {
   return { device: (await db.getMeta('device'))?.id ?? '', pending: await db.pending.toArray() }

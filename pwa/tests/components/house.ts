@@ -6,6 +6,7 @@ import type {
   ApiKey,
   CatalogueOffer,
   ConversationSummary,
+  DeletedConversation,
   Id,
   ModelView,
   NodeView,
@@ -21,6 +22,7 @@ export const hasEarlier = ref(false)
 export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
+export const bin = ref<DeletedConversation[] | null>([])
 
 /** What the PC says of its models, and of the keys to them. */
 export const library = reactive({
@@ -51,6 +53,8 @@ export const asked = {
   pin: vi.fn(() => Promise.resolve()),
   undo: vi.fn(() => Promise.resolve()),
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
+  restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
+  purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
   showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
@@ -67,6 +71,7 @@ export function rearrange(): void {
   ended.value = false
   trouble.value = null
   draft.value = ''
+  bin.value = []
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
   for (const question of Object.values(asked)) question.mockClear()
@@ -95,6 +100,7 @@ export const composables = {
     revoke: asked.revokeKey,
   }),
   useActions: () => asked,
+  useBin: () => computed(() => bin.value),
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
   useDraft: () => ({
     text: draft,
