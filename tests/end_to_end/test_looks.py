@@ -65,6 +65,7 @@ def test_every_screen_fits_and_is_accessible(household: Household, open_profile:
     vera.write("Doomed question")
     vera.expect_answer()
     vera.choose_in_menu("Delete")
+    expect(page.get_by_role("link", name="Doomed question")).to_have_count(0)
     for language in ("en", "ru"):
         vera.page.goto(thread)
         speak(vera, language)
