@@ -41,6 +41,8 @@ export class FakeServer {
   bootstrapCells = 10
   /** Where each of those that were read began. */
   readonly bootstraps: (string | null)[] = []
+  /** Told after each push. */
+  onPushed: () => void = () => undefined
   private readonly devices = new Map<string, Device>()
   private deviceCount = 0
   private head = 0
@@ -77,7 +79,11 @@ export class FakeServer {
     const device = new Headers(init.headers).get('Authorization')?.replace('Bearer ', '') ?? ''
     if (!this.isLoggedIn || !this.devices.has(device)) return problem(401, 'login_ended')
     if (route === '/api/v1/nodes') return reply({ nodes: this.nodes })
-    if (route === '/api/v1/sync/push') return this.push(device, body as Push)
+    if (route === '/api/v1/sync/push') {
+      const answer = this.push(device, body as Push)
+      this.onPushed()
+      return answer
+    }
     if (route === '/api/v1/sync/pull') return this.pull(new URLSearchParams(query))
     if (route === '/api/v1/sync/digest') {
       const { count, digest } = new Digester().add(this.cells.values())
@@ -102,6 +108,16 @@ export class FakeServer {
       this.cells.set(cellKey(change), [...change, this.head])
     }
     if (this.head > previous) this.streams.send('log', { epoch: this.epoch, prev_head: previous, head: this.head })
+  }
+
+  /** Returns a server that has what this one has now, and goes its own way. */
+  copy(): FakeServer {
+    const copied = new FakeServer()
+    Object.assign(copied, { epoch: this.epoch, deviceCount: this.deviceCount, head: this.head, floor: this.floor })
+    for (const [key, cell] of this.cells) copied.cells.set(key, cell)
+    for (const [id, device] of this.devices) copied.devices.set(id, { ...device })
+    for (const key of this.over) copied.over.add(key)
+    return copied
   }
 
   /** Lets go of the tombstones: a cursor below the head is too old from now on (L19). */
@@ -143,7 +159,7 @@ export class FakeServer {
   }
 
   private session(deviceId?: string): Response {
-    const id = deviceId !== undefined && this.devices.has(deviceId) ? deviceId : this.newDevice()
+    const id = deviceId !== undefined && this.devices.has(deviceId) ? deviceId : this.addDevice()
     const expires_at = this.ms / 1000 + 86_400
     return reply({
       access_token: id,
@@ -155,7 +171,8 @@ export class FakeServer {
     })
   }
 
-  private newDevice(): string {
+  /** Makes a device, and returns its id. */
+  addDevice(): string {
     this.deviceCount += 1
     const id = this.deviceCount.toString(16).padStart(16, '0')
     this.devices.set(id, { lastDseq: 0, lastHash: FIRST_HASH })
