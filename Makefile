@@ -50,7 +50,8 @@ bench: python-tests $(APP) ## measure, beside a peer; a table and tests/benchmar
 bench-app: python-tests $(APP) ## the same for the app alone: weight, long conversations, streaming, Lighthouse
 	$(RUN) python -m tests.benchmarks.app
 
-bench-sync: python-tests $(NODE_MODULES) ## sync beside Yjs and PouchDB, where their harness is: PEERS=folder PEERS_HOME=its-packages
+bench-sync: python-tests $(NODE_MODULES) ## the sync server, then sync beside Yjs and PouchDB where their harness is: PEERS=folder PEERS_HOME=its-packages
+	$(RUN) python -m tests.benchmarks.sync_server
 	$(RUN) python -m tests.benchmarks.sync_peers $(ARGS)
 
 bench-engine: python-tests accel ## measure the engine in Rust alone, beside llama.cpp: four minutes

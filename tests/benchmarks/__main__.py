@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in turn."""
 
-from tests.benchmarks import answer_stream, app_threads, app_weight, lighthouse, native_engine, propagation
+from tests.benchmarks import answer_stream, app_threads, app_weight, lighthouse, native_engine, propagation, sync_server
 
-for benchmark in (app_weight, native_engine, answer_stream, propagation, app_threads, lighthouse):
+for benchmark in (app_weight, native_engine, answer_stream, sync_server, propagation, app_threads, lighthouse):
     benchmark.main()

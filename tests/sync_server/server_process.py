@@ -36,6 +36,12 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx.Client] = []
 
+    @property
+    def process_id(self) -> int:
+        """The process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
     def client(self) -> httpx.Client:
         """Return a client that outlives the processes."""
         self._clients.append(httpx.Client(base_url=self.url, trust_env=False, timeout=READY_WITHIN_S))
