@@ -12,6 +12,8 @@ use crate::model::Model;
 pub enum Pooling {
     /// Their mean.
     Mean,
+    /// The first one (of BERT's token CLS), which has seen itself alone where no token looks ahead.
+    First,
     /// The last one, which has seen all of the text.
     Last,
 }
@@ -20,13 +22,15 @@ impl Pooling {
     /// Reads a file's way of pooling; `None` for a model that answers.
     ///
     /// # Errors
-    /// `Unsupported` for other ways, and for models that look ahead; `Damaged`.
+    /// `Unsupported` for other ways, for models that rank texts and for those that look ahead; `Damaged`.
     pub fn from_gguf(gguf: &Gguf) -> Result<Option<Self>> {
         let architecture: &str = gguf.require("general.architecture")?;
         let pooling = match gguf.get::<u32>(&format!("{architecture}.pooling_type"))?.unwrap_or(0) {
             0 => return Ok(None),
             1 => Self::Mean,
+            2 => Self::First,
             3 => Self::Last,
+            4 => return Err(Error::Unsupported("a model that ranks texts".into())),
             other => return Err(Error::Unsupported(format!("pooling of the type {other}"))),
         };
         if gguf.get::<bool>(&format!("{architecture}.attention.causal"))? == Some(false) {
@@ -75,9 +79,11 @@ impl Embedder {
     }
 
     fn pool(&self, model: &mut Model, sequence: Sequence, tokens: &[u32]) -> Result<Vec<f32>> {
-        let wanted = match self.pooling {
-            Pooling::Mean => Wanted::All,
-            Pooling::Last => Wanted::Last,
+        let (tokens, wanted) = match self.pooling {
+            Pooling::Mean => (tokens, Wanted::All),
+            // What follows changes nothing about it.
+            Pooling::First => (&tokens[..1], Wanted::All),
+            Pooling::Last => (tokens, Wanted::Last),
         };
         let mut sum = vec![0.0; model.width()];
         let mut states = Vec::new();

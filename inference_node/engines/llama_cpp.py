@@ -54,8 +54,13 @@ class LlamaCpp:
     """One loaded model. Methods block, and may be called from several threads at once."""
 
     def __init__(self, path: str, options: EngineOptions, progress: Callable[[int, int], None]) -> None:
-        """Load a GGUF file; `progress` takes bytes done and in all. Raises DomovoiError `model_damaged`."""
+        """Load a GGUF file; `progress` takes bytes done and in all.
+
+        Raises DomovoiError `model_damaged`, `unsupported`, `out_of_memory`.
+        """
         header = header_of(Path(path))
+        if header.can_rank:
+            raise DomovoiError(Code.UNSUPPORTED, "This model ranks texts, and neither answers nor makes embeddings.")
         self.loaded = plan_for(header, options)
         _read_ahead(path, progress)
         with tempfile.TemporaryDirectory(prefix="domovoi-") as folder:
@@ -188,7 +193,8 @@ def plan_for(header: GgufHeader, options: EngineOptions) -> LoadedModel:
     context = max(context // CONTEXT_STEP, 1) * CONTEXT_STEP
     return LoadedModel(
         context=context,
-        slots=options.slots,
+        # Of texts that share a batch, llama.cpp pools the last piece alone: their vectors were wrong.
+        slots=1 if header.can_embed else options.slots,
         can_embed=header.can_embed,
         architecture=header.architecture,
         quantisation=header.quantisation,

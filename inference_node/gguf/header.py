@@ -37,6 +37,9 @@ STAND_IN = "The file has no chat template, so prompts are written in ChatML. Its
 # What `prompting.for_template` does.
 FOLDED = "Its chat template takes no system prompt, so that stands before the first question."
 
+# A way of "pooling": see `llama_pooling_type` in llama.h.
+RANKING = 4
+
 _DEFAULT_ALIGNMENT = 32
 _TEMPLATES = ("tokenizer.chat_template", "tokenizer.chat_template.tool_use")
 _READ_BYTES = 1024 * 1024
@@ -57,9 +60,9 @@ class GgufHeader(Struct, frozen=True):
     """What a header tells. Texts come from a stranger: they are shortened and hold no control characters.
 
     `context` is in tokens, 0 when the file does not say. `kv_width` is how many numbers one token adds to the
-    keys and values of all layers together. `can_embed`: the model is made for embeddings. Of its template,
-    `knows_tools`: it writes tools into prompts, `refuses_system`: it raises an error for a system message. `file_bytes`
-    is what the whole file must have.
+    keys and values of all layers together. `can_embed`: the model is made for embeddings, `can_rank`: for telling
+    how well a text answers a question, and for nothing else. Of its template, `knows_tools`: it writes tools into
+    prompts, `refuses_system`: it raises an error for a system message. `file_bytes` is what the whole file must have.
     """
 
     architecture: str
@@ -75,6 +78,7 @@ class GgufHeader(Struct, frozen=True):
     name: str | None = None
     licence: str | None = None
     can_embed: bool = False
+    can_rank: bool = False
     knows_tools: bool = False
     refuses_system: bool = False
 
@@ -231,6 +235,7 @@ def _describe(entries: dict[str, Any], parameters: int, packing: str, file_bytes
         raise GgufError("it does not name its architecture")
     layers = _count(entries, f"{architecture}.block_count")
     embedding = _count(entries, f"{architecture}.embedding_length")
+    pooling = _count(entries, f"{architecture}.pooling_type")
     file_type = entries.get("general.file_type")
     return GgufHeader(
         architecture=architecture,
@@ -242,7 +247,8 @@ def _describe(entries: dict[str, Any], parameters: int, packing: str, file_bytes
         vocabulary=-min(0, _whole(entries.get("tokenizer.ggml.tokens"))),
         kv_width=_kv_width(entries, architecture, layers, embedding),
         has_chat_template=bool(_text(entries, "tokenizer.chat_template")),
-        can_embed=_count(entries, f"{architecture}.pooling_type") > 0,
+        can_embed=pooling not in (0, RANKING),
+        can_rank=pooling == RANKING,
         knows_tools=any("tools" in str(entries.get(key, "")) for key in _TEMPLATES),
         refuses_system=_refuses_system(str(entries.get("tokenizer.chat_template", ""))),
         file_bytes=file_bytes,

@@ -1,41 +1,82 @@
-"""The kernels for ARM, cross-compiled and run by qemu: Rust's own tests, on a processor that this machine has not."""
+"""The NEON kernels, which no x86 processor has: cross-compiled, and run by QEMU."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.accel import reference
+from tests.accel.test_model import RECORDED
 from tests.effort import SLOW
-from tests.structure.tracked import ROOT
 
+ACCEL = Path(__file__).parents[2] / "accel"
 TARGET = "aarch64-unknown-linux-gnu"
-LINKER = "aarch64-linux-gnu-gcc"
-EMULATOR = "qemu-aarch64"
-SETTING = f"CARGO_TARGET_{TARGET.upper().replace('-', '_')}"
+LINKER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+LIBRARIES = "/usr/aarch64-linux-gnu"
+TOKENS = 24
+
+pytestmark = [
+    pytest.mark.skipif(not SLOW, reason="a slow test: DOMOVOI_SLOW_TESTS=1"),
+    # Compiles everything for another processor.
+    pytest.mark.timeout(1800),
+]
 
 
-def has_target() -> bool:
-    """Say whether Rust's standard library for ARM is here."""
-    if shutil.which("rustc") is None:
-        return False
-    command = ("rustc", "--print", "target-libdir", "--target", TARGET)
-    return os.path.isdir(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+def missing() -> str:
+    """Return what must be installed, or nothing."""
+    if shutil.which("cargo") is None:
+        return "Rust (cargo)"
+    tools = {LINKER: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross", EMULATOR: "qemu-user"}
+    packages = [package for program, package in tools.items() if shutil.which(program) is None]
+    if packages:
+        return f"Debian's {' '.join(packages)}"
+    folder = subprocess.run(
+        ["rustc", "--print", "target-libdir", "--target", TARGET], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return "" if Path(folder).is_dir() else f"rustup target add {TARGET}"
 
 
-@pytest.mark.skipif(not SLOW, reason="takes four minutes")
-@pytest.mark.skipif(
-    shutil.which(EMULATOR) is None or shutil.which(LINKER) is None or not has_target(),
-    reason=f"needs qemu-user, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, and: rustup target add {TARGET}",
-)
-@pytest.mark.timeout(1800)
-def test_what_rust_tests_holds_on_arm() -> None:
-    settings = {f"{SETTING}_LINKER": LINKER, f"{SETTING}_RUNNER": f"{EMULATOR} -L /usr/aarch64-linux-gnu"}
-    command = ("cargo", "test", "--quiet", "--no-default-features", "--lib", "--target", TARGET)
-    done = subprocess.run(
-        command, cwd=ROOT / "accel", env=os.environ | settings, capture_output=True, text=True, check=False
-    )
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    if what := missing():
+        pytest.skip(f"NEON KERNELS ARE NOT TESTED; install {what}")
+
+
+def cargo(*arguments: str, told: str = "") -> str:
+    """Run cargo for the other processor and return what the program said."""
+    name = TARGET.upper().replace("-", "_")
+    environment = os.environ | {
+        f"CARGO_TARGET_{name}_LINKER": LINKER,
+        f"CARGO_TARGET_{name}_RUNNER": f"{EMULATOR} -L {LIBRARIES}",
+    }
+    command = ["cargo", arguments[0], "--quiet", "--no-default-features", "--target", TARGET, *arguments[1:]]
+    done = subprocess.run(command, cwd=ACCEL, env=environment, input=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test result: ok" in done.stdout
+    return done.stdout
+
+
+def test_kernels_and_models_pass_their_tests_with_neon() -> None:
+    said = cargo("test", "--lib", "--", "kernels", "model", "--show-output")
+    assert "test result: ok" in said
+    assert "NOT TESTED on this processor: avx2" in said
+    assert "NOT TESTED on this processor: neon" not in said
+
+
+def test_the_default_model_says_the_same_bits_with_neon(default_test_model: Path) -> None:
+    recorded = reference.read(RECORDED)
+    tokens = " ".join(map(str, [*recorded.prompt, *recorded.tokens][:TOKENS]))
+    ours = subprocess.run(
+        ["cargo", "run", "--quiet", "--no-default-features", "--example", "score", str(default_test_model)],
+        cwd=ACCEL,
+        input=tokens,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    theirs = cargo("run", "--example", "score", str(default_test_model), "1", "neon", told=tokens)
+    assert len(theirs.split()) == TOKENS - 1
+    assert theirs == ours

@@ -49,6 +49,12 @@ impl Isa {
         Set::ALL.iter().copied().filter(|set| set.is_available()).map(Isa).collect()
     }
 
+    /// All that this processor has and that give the same bits as this one, slowest first.
+    #[must_use]
+    pub fn alike(self) -> Vec<Isa> {
+        Self::available().into_iter().filter(|isa| (*isa == Self::SCALAR) == (self == Self::SCALAR)).collect()
+    }
+
     /// # Errors
     /// `Unsupported` when there is no such set, or this processor lacks it.
     pub fn named(name: &str) -> Result<Isa> {

@@ -1,14 +1,15 @@
 //! The operations with NEON and its dot products of bytes. A vector is four registers.
 
 use std::arch::aarch64::{
-    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vabsq_f32, vaddq_f32, vaddq_s32, vaddvq_s32, vandq_u8,
-    vandq_u32, vcgeq_f32, vcombine_s8, vcombine_s16, vcvtnq_s32_f32, vcvtq_f32_s32, vcvtq_f32_u32, vdivq_f32,
-    vdupq_n_f32, vdupq_n_s8, vdupq_n_s32, vdupq_n_u8, vfmaq_f32, vget_high_s8, vget_high_s16, vget_high_u8,
-    vget_high_u16, vget_low_s8, vget_low_s16, vget_low_u8, vget_low_u16, vld1q_f32, vld1q_s8, vld1q_u8,
-    vld1q_u16, vmaxnmq_f32, vmaxnmvq_f32, vminnmq_f32, vmlaq_s32, vmlsq_s32, vmovl_s8, vmovl_s16, vmovl_u8,
-    vmovl_u16, vmulq_f32, vmulq_n_s32, vorrq_u8, vpaddq_f32, vqmovn_s16, vqmovn_s32, vreinterpretq_f32_s32,
-    vreinterpretq_f32_u32, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_u32_f32, vrndnq_f32,
-    vshlq_n_s32, vshlq_n_u32, vshlq_u8, vst1q_f32, vst1q_s8, vsubq_f32, vuzp1q_s8, vuzp2q_s8,
+    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vabsq_f32, vadd_f32, vaddq_f32, vaddq_s32, vaddv_f32,
+    vaddvq_s32, vandq_u8, vandq_u32, vcgeq_f32, vcombine_s8, vcombine_s16, vcvtnq_s32_f32, vcvtq_f32_s32,
+    vcvtq_f32_u32, vdivq_f32, vdupq_n_f32, vdupq_n_s8, vdupq_n_s32, vdupq_n_u8, vfmaq_f32, vget_high_f32,
+    vget_high_s8, vget_high_s16, vget_high_u8, vget_high_u16, vget_low_f32, vget_low_s8, vget_low_s16,
+    vget_low_u8, vget_low_u16, vld1q_f32, vld1q_s8, vld1q_u8, vld1q_u16, vmaxnmq_f32, vmaxnmvq_f32,
+    vminnmq_f32, vmlaq_s32, vmlsq_s32, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16, vmulq_f32, vmulq_n_s32,
+    vorrq_u8, vqmovn_s16, vqmovn_s32, vreinterpretq_f32_s32, vreinterpretq_f32_u32, vreinterpretq_s8_s32,
+    vreinterpretq_s8_u8, vreinterpretq_u32_f32, vrndnq_f32, vshlq_n_s32, vshlq_n_u32, vshlq_u8, vst1q_f32,
+    vst1q_s8, vsubq_f32, vuzp1q_s8, vuzp2q_s8,
 };
 
 use half::f16;
@@ -228,10 +229,10 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn sum(self, a: [float32x4_t; 4]) -> f32 {
+        // In the order of `Simd::sum`.
         instructions! {
-            let four = vaddq_f32(vaddq_f32(a[0], a[1]), vaddq_f32(a[2], a[3]));
-            let two = vpaddq_f32(four, four);
-            std::arch::aarch64::vgetq_lane_f32::<0>(vpaddq_f32(two, two))
+            let four = vaddq_f32(vaddq_f32(a[0], a[2]), vaddq_f32(a[1], a[3]));
+            vaddv_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)))
         }
     }
     #[inline(always)]

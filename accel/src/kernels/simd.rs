@@ -3,6 +3,8 @@
 //! A vector has 16 lanes: one register with AVX-512, two with AVX2, four with NEON, an array without. An implementor is
 //! a token that exists only where its instructions do (`Isa::run` makes it), so that its methods are safe to call. They
 //! are all `inline(always)`, because only inside a function with the right `target_feature` do they become instructions.
+//!
+//! All implementors but the array round alike, operation by operation: what is computed is the same bits with any of them.
 
 /// Work that is compiled once for each set of instructions. `run` must be `inline(always)`.
 pub trait Kernel {
@@ -63,6 +65,7 @@ pub trait Simd: Copy {
     fn power_of_two(self, n: Self::Floats) -> Self::Floats;
     /// `value` where `a >= bound`, else 0.
     fn keep_from(self, value: Self::Floats, a: Self::Floats, bound: Self::Floats) -> Self::Floats;
+    /// Adds lanes that are 8 apart, then those 4, 2 and 1 apart; plain Rust adds one after another.
     fn sum(self, a: Self::Floats) -> f32;
     fn largest(self, a: Self::Floats) -> f32;
 

@@ -88,12 +88,17 @@ fn case(format: Format, rows: usize, blocks: usize, tokens: usize, seed: u64) {
     let mut weights = vec![0.0; rows * columns];
     format.dequantize(&raw, &mut weights).expect("it fits");
     let values = random.floats(tokens * columns);
+    let mut by_vectors: Option<Vec<f32>> = None;
     for isa in isas() {
         let mut activations = Activations::new(tokens, columns, format.block() == 1).expect("it fits");
         for (token, values) in values.chunks_exact(columns).enumerate() {
             activations.set(isa, token, values);
         }
         let out = multiplied(isa, &matrix, &activations, tokens, (tokens, rows.next_multiple_of(16)));
+        if isa != Isa::SCALAR {
+            let same = by_vectors.get_or_insert_with(|| out.clone());
+            assert_eq!(out, *same, "{format:?} {isa} {rows}×{columns}: not the bits of other vectors");
+        }
         for token in 0..tokens {
             // What the kernels are given: codes times scales, not the values before.
             let given: Vec<f64> = if format.block() == 1 {

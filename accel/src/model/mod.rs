@@ -2,6 +2,7 @@
 
 mod cache;
 mod config;
+mod contest;
 mod rotation;
 mod score;
 mod scratch;
@@ -25,6 +26,7 @@ use crate::kernels::{CacheFormat, Format, Isa};
 use crate::threads::{self, Governor, Meter, Pool};
 use cache::Cache;
 use config::Config;
+use contest::Contest;
 use scratch::Scratch;
 use step::{BATCH, Part};
 use weights::Weights;
@@ -34,7 +36,7 @@ use weights::Weights;
 pub struct Options {
     /// The most threads.
     pub threads: usize,
-    /// Vector instructions; the fastest there are if not said.
+    /// Vector instructions; the fastest there are, for each kind of step, if not said.
     pub isa: Option<Isa>,
     /// The most tokens of a sequence; what the model was made for if not said, and never more.
     pub context: Option<usize>,
@@ -90,6 +92,7 @@ pub struct Model {
     context: usize,
     states: bool,
     isa: Isa,
+    contest: Contest,
     pool: Pool,
     governor: Governor,
     meter: Meter,
@@ -125,6 +128,7 @@ impl Model {
             context,
             states: options.states,
             isa: options.isa.unwrap_or_else(Isa::detect),
+            contest: options.isa.map_or_else(|| Contest::new(Isa::detect()), Contest::decided),
             governor: Governor::new(pool.size()),
             meter: Meter::default(),
             pool,
@@ -254,12 +258,13 @@ impl Decoder for Model {
             self.governor.bound(cores);
         }
         self.pool.set_threads(self.governor.threads());
+        let isa = self.contest.isa(tokens.len());
         let start = Instant::now();
         let step = step::Step {
             config: &self.config,
             weights: &self.weights,
             states: self.states,
-            isa: self.isa,
+            isa,
             pool: &mut self.pool,
             cache: &mut self.cache,
             cache_format: self.cache_format,
@@ -273,8 +278,9 @@ impl Decoder for Model {
                 Err(_) => self.cache.truncate(sequence, usize::MAX),
             }
         }
-        let step =
-            threads::Step { tokens: tokens.len(), took: start.elapsed(), stalled: self.pool.take_stalled() };
+        let took = start.elapsed();
+        self.contest.observe(tokens.len(), self.pool.threads(), took);
+        let step = threads::Step { tokens: tokens.len(), took, stalled: self.pool.take_stalled() };
         self.governor.observe(self.began.elapsed(), step);
         outcome
     }

@@ -7,7 +7,7 @@ use crate::decoder::{Chunk, Decoder, Sequence, Wanted};
 use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::gguf::sample::Sample;
-use crate::kernels::PAGE;
+use crate::kernels::{Isa, PAGE};
 
 const WIDTH: usize = 32;
 const VOCABULARY: u32 = 23;
@@ -93,6 +93,25 @@ fn all_ways_to_read_a_text_give_the_same_bits() {
     }
     assert!(rest.is_empty());
     assert_eq!(logits[logits.len() - model.vocabulary()..], expected);
+}
+
+#[test]
+fn vectors_of_any_width_give_the_same_bits() {
+    let tokens = text(150);
+    let read = |isa: Option<Isa>, count: usize| {
+        let options = Options { threads: 2, isa, ..Options::default() };
+        let mut model = load(tiny("llama"), options).expect("a model");
+        let sequence = model.open();
+        let chunks = tokens.chunks(count);
+        chunks.map(|tokens| last_logits(&mut model, sequence, tokens)).last().expect("logits")
+    };
+    // Token by token, all sets have their turns and one wins.
+    let expected = read(None, 1);
+    for isa in Isa::detect().alike() {
+        for count in [1, 50] {
+            assert_eq!(read(Some(isa), count), expected, "{isa}, {count} tokens at once");
+        }
+    }
 }
 
 #[test]
