@@ -41,6 +41,7 @@ function open(): Domovoi {
     locks: navigator.locks,
     environment: browserEnvironment,
     isVisible: () => true,
+    persist: () => Promise.resolve(false),
   })
   return domovoi
 }
