@@ -57,7 +57,8 @@ export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promi
     if (last === undefined) return
     const changes = rows.map((row) => row.change)
     const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
-    await db.outbox.bulkDelete(rows.map((row) => row.dseq))
+    // As a range, which is one request to IndexedDB and not one a row.
+    await db.outbox.where('dseq').belowOrEqual(last.dseq).delete()
     await db.putMeta('ownLog', {
       ...log,
       ackedDseq: last.dseq,
