@@ -1,6 +1,6 @@
 /** The composables as the drawings need them: `?scene=` in the address picks what they say. */
 import { computed, readonly, ref, watch, type Ref } from 'vue'
-import type { Actions, Id, SessionActions, SessionView, Status, Thread } from '../src/composables/types'
+import type { Actions, DevicesView, Id, SessionActions, SessionView, Status, Thread } from '../src/composables/types'
 import { chats, threads } from './chats'
 import { scene } from './scenes'
 
@@ -58,6 +58,20 @@ export function useDraft(conversation: Ref<Id | null>) {
 
 export function useNow() {
   return readonly(ref(Date.now()))
+}
+
+export function useDevices(): DevicesView {
+  const nothing = () => Promise.resolve()
+  const seenAt = Date.now()
+  return {
+    devices: computed(() => [
+      { id: 'a'.repeat(16), name: 'Phone', isPc: false, seenAt, isCurrent: true },
+      { id: 'b'.repeat(16), name: 'Study PC', isPc: true, seenAt, isCurrent: false },
+    ]),
+    problem: computed(() => null),
+    rename: nothing,
+    disconnect: nothing,
+  }
 }
 
 export function useBin() {

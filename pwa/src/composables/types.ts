@@ -190,6 +190,26 @@ export interface LibraryView {
 }
 
 /** Keys that this account has made for other programs, on one PC. */
+/** A browser where this account is logged in, or a PC that serves it. */
+export interface DeviceView {
+  id: Id
+  name: string
+  isPc: boolean
+  /** Milliseconds since 1970. */
+  seenAt: number
+  /** It is this one. */
+  isCurrent: boolean
+}
+
+export interface DevicesView {
+  /** Oldest first; null until the server has told. */
+  devices: ComputedRef<DeviceView[] | null>
+  problem: ComputedRef<string | null>
+  rename(device: DeviceView, name: string): Promise<void>
+  /** Ends its login; what is on it stays there. */
+  disconnect(device: DeviceView): Promise<void>
+}
+
 export interface KeysView {
   keys: ComputedRef<ApiKey[] | null>
   problem: ComputedRef<string | null>

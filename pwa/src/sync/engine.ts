@@ -29,6 +29,7 @@ export class Engine {
   readonly db: AccountDatabase
   readonly router: Router
   readonly answers: Answers
+  readonly server: Server
   readonly link: LinkState = shallowReactive({ ...FIRST_LINK_STATE })
   private readonly shared: SharedState<LinkState>
   private readonly connection: Link
@@ -40,6 +41,7 @@ export class Engine {
     const { db, session, fetcher, origin, pageHost, isVisible } = options
     const server = new Server(session, fetcher, origin)
     this.db = db
+    this.server = server
     this.shared = new SharedState(`domovoi-link-${db.accountId}`, this.link, () => {
       this.connection.restart()
     })

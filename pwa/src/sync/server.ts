@@ -1,6 +1,17 @@
 /** The sync server, spoken to as this device: every call carries a fresh access token. */
 import { hasCode, ProblemError } from '../protocol/errors'
-import type { AccessToken, Bootstrapped, Digest, Node, Nodes, Pulled, Push, Pushed } from '../protocol/generated'
+import type {
+  AccessToken,
+  Bootstrapped,
+  Device,
+  Devices,
+  Digest,
+  Node,
+  Nodes,
+  Pulled,
+  Push,
+  Pushed,
+} from '../protocol/generated'
 import { readEvents, type StreamRequest } from './eventStream'
 import { call, type Call, type Fetch } from './http'
 import type { Session } from './session'
@@ -39,6 +50,20 @@ export class Server {
 
   async nodes(signal: AbortSignal): Promise<Node[]> {
     return ((await this.authorized('/api/v1/nodes', { signal })) as Nodes).nodes
+  }
+
+  /** Returns the account's devices, oldest first: browsers and PCs. */
+  async devices(): Promise<Device[]> {
+    return ((await this.authorized('/api/v1/devices', {})) as Devices).devices
+  }
+
+  async renameDevice(id: string, name: string): Promise<void> {
+    await this.authorized(`/api/v1/devices/${id}`, { method: 'PATCH', body: { name } })
+  }
+
+  /** Ends the device's login and all that it holds open, here and at the PCs. */
+  async revokeDevice(id: string): Promise<void> {
+    await this.authorized(`/api/v1/devices/${id}`, { method: 'DELETE' })
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {

@@ -7,6 +7,7 @@ import type {
   CatalogueOffer,
   ConversationSummary,
   DeletedConversation,
+  DeviceView,
   Id,
   ModelView,
   NodeView,
@@ -22,6 +23,7 @@ export const hasEarlier = ref(false)
 export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
+export const devices = ref<DeviceView[] | null>([])
 export const bin = ref<DeletedConversation[] | null>([])
 
 /** What the PC says of its models, and of the keys to them. */
@@ -53,6 +55,8 @@ export const asked = {
   pin: vi.fn(() => Promise.resolve()),
   undo: vi.fn(() => Promise.resolve()),
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
+  renameDevice: vi.fn<(device: DeviceView, name: string) => Promise<void>>(() => Promise.resolve()),
+  disconnect: vi.fn<(device: DeviceView) => Promise<void>>(() => Promise.resolve()),
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
@@ -72,6 +76,7 @@ export function rearrange(): void {
   trouble.value = null
   draft.value = ''
   bin.value = []
+  devices.value = []
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
   for (const question of Object.values(asked)) question.mockClear()
@@ -100,6 +105,12 @@ export const composables = {
     revoke: asked.revokeKey,
   }),
   useActions: () => asked,
+  useDevices: () => ({
+    devices: computed(() => devices.value),
+    problem: ref(null),
+    rename: asked.renameDevice,
+    disconnect: asked.disconnect,
+  }),
   useBin: () => computed(() => bin.value),
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
   useDraft: () => ({
