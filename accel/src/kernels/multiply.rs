@@ -9,7 +9,7 @@ use super::functions::{gelu, silu};
 use super::integer::{Halves, Layout, Nested, Offset, Scaled, bits, bytes};
 use super::isa::Isa;
 use super::matrix::{Matrix, ROWS};
-use super::panel::{Brain, Element, Half, Single, panel};
+use super::panel::{Brain, Element, Half, Single, panels, panels_at_once};
 use super::simd::{Kernel, Simd};
 use super::tiles::Tile;
 use crate::error::{Error, Result};
@@ -86,17 +86,17 @@ trait Weights {
     /// Whether the weights are floats; else they are whole numbers.
     const FLOATS: bool;
 
-    /// The products of a group's 16 rows with `TOKENS` tokens from `token` on.
+    /// The products of the 16 rows of each of `GROUPS` groups from `group` on with `TOKENS` tokens from `token` on.
     ///
     /// # Safety
-    /// The matrix has this packing and the activations' width, and there are such tokens.
-    unsafe fn products<S: Simd, const TOKENS: usize>(
+    /// The matrix has this packing and the activations' width, and there are such groups and tokens.
+    unsafe fn products<S: Simd, const TOKENS: usize, const GROUPS: usize>(
         s: S,
         matrix: &Matrix,
         group: usize,
         activations: &Activations,
         token: usize,
-    ) -> [S::Floats; TOKENS];
+    ) -> [[S::Floats; TOKENS]; GROUPS];
 }
 
 struct Codes<L>(PhantomData<L>);
@@ -107,20 +107,25 @@ impl<L: Layout> Weights for Codes<L> {
     const FLOATS: bool = false;
 
     #[inline(always)]
-    unsafe fn products<S: Simd, const TOKENS: usize>(
+    unsafe fn products<S: Simd, const TOKENS: usize, const GROUPS: usize>(
         s: S,
         matrix: &Matrix,
         group: usize,
         activations: &Activations,
         token: usize,
-    ) -> [S::Floats; TOKENS] {
+    ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
             *at = activations.blocks(token + index).as_ptr();
         }
         let blocks = matrix.columns() / matrix.format().block();
-        // SAFETY: by the caller; a group has all its blocks.
-        unsafe { bits::<S, L, TOKENS>(s, matrix.group(group).as_ptr(), blocks, tokens) }
+        let mut products = [[s.splat(0.0); TOKENS]; GROUPS];
+        for index in 0..GROUPS {
+            let at = matrix.group(group + index).as_ptr();
+            // SAFETY: by the caller; a group has all its blocks.
+            products[index] = unsafe { bits::<S, L, TOKENS>(s, at, blocks, tokens) };
+        }
+        products
     }
 }
 
@@ -128,20 +133,25 @@ impl Weights for Bytes {
     const FLOATS: bool = false;
 
     #[inline(always)]
-    unsafe fn products<S: Simd, const TOKENS: usize>(
+    unsafe fn products<S: Simd, const TOKENS: usize, const GROUPS: usize>(
         s: S,
         matrix: &Matrix,
         group: usize,
         activations: &Activations,
         token: usize,
-    ) -> [S::Floats; TOKENS] {
+    ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
             *at = activations.blocks(token + index).as_ptr();
         }
         let blocks = matrix.columns() / matrix.format().block();
-        // SAFETY: by the caller; a group has all its blocks.
-        unsafe { bytes::<S, TOKENS>(s, matrix.group(group).as_ptr(), blocks, tokens) }
+        let mut products = [[s.splat(0.0); TOKENS]; GROUPS];
+        for index in 0..GROUPS {
+            let at = matrix.group(group + index).as_ptr();
+            // SAFETY: by the caller; a group has all its blocks.
+            products[index] = unsafe { bytes::<S, TOKENS>(s, at, blocks, tokens) };
+        }
+        products
     }
 }
 
@@ -149,20 +159,24 @@ impl<E: Element> Weights for Floats<E> {
     const FLOATS: bool = true;
 
     #[inline(always)]
-    unsafe fn products<S: Simd, const TOKENS: usize>(
+    unsafe fn products<S: Simd, const TOKENS: usize, const GROUPS: usize>(
         s: S,
         matrix: &Matrix,
         group: usize,
         activations: &Activations,
         token: usize,
-    ) -> [S::Floats; TOKENS] {
+    ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
             *at = activations.floats(token + index).as_ptr();
         }
-        let nothing = [s.splat(0.0); TOKENS];
+        let mut groups = [std::ptr::null(); GROUPS];
+        for (index, at) in groups.iter_mut().enumerate() {
+            *at = matrix.group(group + index).as_ptr();
+        }
+        let nothing = [[s.splat(0.0); TOKENS]; GROUPS];
         // SAFETY: by the caller; a group has 16 elements for each column.
-        unsafe { panel::<S, E, TOKENS>(s, tokens, matrix.group(group).as_ptr(), matrix.columns(), nothing) }
+        unsafe { panels::<S, E, TOKENS, GROUPS>(s, tokens, groups, matrix.columns(), nothing) }
     }
 }
 
@@ -184,24 +198,17 @@ impl<W: Weights> Kernel for Multiply<'_, '_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let tokens = self.out.rows();
-        for group in self.groups() {
-            let mut token = tokens.start;
-            // SAFETY (of all five): `check` has seen that the matrix fits and that the tokens are there.
-            while token < tokens.end {
-                let left = tokens.end - token;
-                token += if const { most::<S, W>() >= 8 } && left >= 8 {
-                    unsafe { self.pass::<S, 8>(s, group, token) }
-                } else if const { most::<S, W>() == 6 } && left >= 6 {
-                    unsafe { self.pass::<S, 6>(s, group, token) }
-                } else if const { most::<S, W>() >= 4 } && left >= 4 {
-                    unsafe { self.pass::<S, 4>(s, group, token) }
-                } else if const { most::<S, W>() >= 2 } && left >= 2 {
-                    unsafe { self.pass::<S, 2>(s, group, token) }
-                } else {
-                    unsafe { self.pass::<S, 1>(s, group, token) }
-                };
-            }
+        let Range { start: mut group, end } = self.groups();
+        while group < end {
+            // SAFETY (of both): `check` has seen that the matrix fits and that the tokens are there.
+            group += match (W::FLOATS, self.out.rows().len(), panels_at_once::<S>(1, end - group)) {
+                (true, 1, 4) => unsafe { self.groups_of::<S, 4>(s, group) },
+                (true, 1, 2) => unsafe { self.groups_of::<S, 2>(s, group) },
+                _ => {
+                    self.tokens_of(s, group);
+                    1
+                }
+            };
         }
     }
 }
@@ -212,22 +219,64 @@ impl<W: Weights> Multiply<'_, '_, W> {
         columns.start / ROWS..columns.end.div_ceil(ROWS)
     }
 
+    /// One token with `GROUPS` groups; returns how many they are.
+    ///
     /// # Safety
     /// As `Weights::products`.
     #[inline(always)]
-    unsafe fn pass<S: Simd, const TOKENS: usize>(&mut self, s: S, group: usize, token: usize) -> usize {
+    unsafe fn groups_of<S: Simd, const GROUPS: usize>(&mut self, s: S, group: usize) -> usize {
         // SAFETY: by the caller.
-        let products = unsafe { W::products::<S, TOKENS>(s, self.matrix, group, self.activations, token) };
-        let column = group * ROWS - self.out.columns().start;
-        for (index, product) in products.into_iter().enumerate() {
-            let out = &mut self.out.row_mut(token + index)[column..];
-            if let Some(out) = out.first_chunk_mut::<ROWS>() {
-                put(s, product, out, self.into);
+        unsafe { self.pass::<S, 1, GROUPS>(s, group, self.out.rows().start) };
+        GROUPS
+    }
+
+    /// All tokens with one group.
+    #[inline(always)]
+    fn tokens_of<S: Simd>(&mut self, s: S, group: usize) {
+        let Range { start: mut token, end } = self.out.rows();
+        // SAFETY (of all five): `check` has seen that the matrix fits and that the tokens are there.
+        while token < end {
+            let left = end - token;
+            token += if const { most::<S, W>() >= 8 } && left >= 8 {
+                unsafe { self.pass::<S, 8, 1>(s, group, token) }
+            } else if const { most::<S, W>() == 6 } && left >= 6 {
+                unsafe { self.pass::<S, 6, 1>(s, group, token) }
+            } else if const { most::<S, W>() >= 4 } && left >= 4 {
+                unsafe { self.pass::<S, 4, 1>(s, group, token) }
+            } else if const { most::<S, W>() >= 2 } && left >= 2 {
+                unsafe { self.pass::<S, 2, 1>(s, group, token) }
             } else {
-                let mut padded = [0.0; ROWS];
-                padded[..out.len()].copy_from_slice(out);
-                put(s, product, &mut padded, self.into);
-                out.copy_from_slice(&padded[..out.len()]);
+                unsafe { self.pass::<S, 1, 1>(s, group, token) }
+            };
+        }
+    }
+
+    /// `TOKENS` tokens with `GROUPS` groups; returns how many tokens they are.
+    ///
+    /// # Safety
+    /// As `Weights::products`.
+    #[inline(always)]
+    unsafe fn pass<S: Simd, const TOKENS: usize, const GROUPS: usize>(
+        &mut self,
+        s: S,
+        group: usize,
+        token: usize,
+    ) -> usize {
+        // SAFETY: by the caller.
+        let products: [_; GROUPS] =
+            unsafe { W::products::<S, TOKENS, GROUPS>(s, self.matrix, group, self.activations, token) };
+        for (group, products) in (group..).zip(products) {
+            let column = group * ROWS - self.out.columns().start;
+            for (index, product) in products.into_iter().enumerate() {
+                let out = &mut self.out.row_mut(token + index)[column..];
+                if let Some(out) = out.first_chunk_mut::<ROWS>() {
+                    put(s, product, out, self.into);
+                } else {
+                    let mut padded = [0.0; ROWS];
+                    padded[..out.len()].copy_from_slice(out);
+                    put(s, product, &mut padded, self.into);
+                    out.copy_from_slice(&padded[..out.len()]);
+                }
             }
         }
         TOKENS

@@ -8,7 +8,7 @@ use super::attention::{Attention, MOST_DIMENSIONS};
 use super::functions::{exp, tanh};
 use super::integer::bytes;
 use super::pages::{CacheFormat, PAGE, Page};
-use super::panel::{Element, Half, Signed, panel};
+use super::panel::{Element, Half, Signed, panels, panels_at_once};
 use super::simd::Simd;
 
 /// Panels of 16 dimensions, and blocks of 16 positions.
@@ -104,24 +104,57 @@ impl<const N: usize> State<N> {
         page: Page<'_>,
         blocks: Range<usize>,
     ) {
-        let keys = page.keys;
-        let ahead = |block: usize| prefetch(s, [keys, page.values], block, BLOCKS);
-        let length = attention.dimension;
-        let codes = std::array::from_fn(|row| self.codes[row].as_ptr());
-        for block in blocks {
-            ahead(block);
-            let from = keys.len() / BLOCKS * block;
-            let at = keys[from..].as_ptr();
-            let products = match attention.format {
-                // SAFETY: by the caller, a block of keys is a panel as long as a query.
-                CacheFormat::F16 => unsafe { panel::<S, Half, N>(s, queries, at, length, [s.splat(0.0); N]) },
-                // SAFETY: by the caller, it is a group of a matrix, and the queries' codes are as long.
-                CacheFormat::Q8_0 => unsafe { bytes::<S, N>(s, at, length / BLOCK, codes) },
+        let mut block = blocks.start;
+        while block < blocks.end {
+            // SAFETY (of all three): by the caller.
+            block += match (attention.format, panels_at_once::<S>(N, blocks.end - block)) {
+                (CacheFormat::F16, 4) => unsafe {
+                    self.multiply_blocks::<S, 4>(s, attention, queries, page, block)
+                },
+                (CacheFormat::F16, 2) => unsafe {
+                    self.multiply_blocks::<S, 2>(s, attention, queries, page, block)
+                },
+                _ => unsafe { self.multiply_blocks::<S, 1>(s, attention, queries, page, block) },
             };
-            for row in 0..N {
-                s.store(products[row], &mut self.scores[row][block]);
+        }
+    }
+
+    /// Writes the products with `COUNT` blocks of keys; returns how many they are.
+    ///
+    /// # Safety
+    /// As `add`.
+    #[inline(always)]
+    unsafe fn multiply_blocks<S: Simd, const COUNT: usize>(
+        &mut self,
+        s: S,
+        attention: &Attention,
+        queries: [*const f32; N],
+        page: Page<'_>,
+        first: usize,
+    ) -> usize {
+        let length = attention.dimension;
+        let mut at = [std::ptr::null(); COUNT];
+        for (index, at) in at.iter_mut().enumerate() {
+            prefetch(s, [page.keys, page.values], first + index, BLOCKS);
+            *at = page.keys[page.keys.len() / BLOCKS * (first + index)..].as_ptr();
+        }
+        let mut products = [[s.splat(0.0); N]; COUNT];
+        if attention.format == CacheFormat::F16 {
+            // SAFETY: by the caller, a block of keys is a panel as long as a query.
+            products = unsafe { panels::<S, Half, N, COUNT>(s, queries, at, length, products) };
+        } else {
+            let codes = std::array::from_fn(|row| self.codes[row].as_ptr());
+            for index in 0..COUNT {
+                // SAFETY: by the caller, it is a group of a matrix, and the queries' codes are as long.
+                products[index] = unsafe { bytes::<S, N>(s, at[index], length / BLOCK, codes) };
             }
         }
+        for (index, products) in products.into_iter().enumerate() {
+            for row in 0..N {
+                s.store(products[row], &mut self.scores[row][first + index]);
+            }
+        }
+        COUNT
     }
 
     /// Adds the values that are seen, by their weights in `scores`.
@@ -183,14 +216,46 @@ impl<const N: usize> State<N> {
         length: usize,
         columns: Range<usize>,
     ) {
-        for column in columns {
-            let mut totals = std::array::from_fn(|row| s.load(&self.values[row][column]));
-            // SAFETY: by the caller.
-            totals = unsafe { panel::<S, E, N>(s, weights, at(column), length, totals) };
+        let mut column = columns.start;
+        while column < columns.end {
+            // SAFETY (of all three): by the caller.
+            column += match panels_at_once::<S>(N, columns.end - column) {
+                4 => unsafe { self.add_panels::<S, E, 4>(s, weights, &at, length, column) },
+                2 => unsafe { self.add_panels::<S, E, 2>(s, weights, &at, length, column) },
+                _ => unsafe { self.add_panels::<S, E, 1>(s, weights, &at, length, column) },
+            };
+        }
+    }
+
+    /// Adds values of `COUNT` columns; returns how many they are.
+    ///
+    /// # Safety
+    /// As `add_columns`.
+    #[inline(always)]
+    unsafe fn add_panels<S: Simd, E: Element, const COUNT: usize>(
+        &mut self,
+        s: S,
+        weights: [*const f32; N],
+        at: impl Fn(usize) -> *const u8,
+        length: usize,
+        first: usize,
+    ) -> usize {
+        let mut totals = [[s.splat(0.0); N]; COUNT];
+        let mut places = [std::ptr::null(); COUNT];
+        for index in 0..COUNT {
+            places[index] = at(first + index);
             for row in 0..N {
-                s.store(totals[row], &mut self.values[row][column]);
+                totals[index][row] = s.load(&self.values[row][first + index]);
             }
         }
+        // SAFETY: by the caller.
+        let totals = unsafe { panels::<S, E, N, COUNT>(s, weights, places, length, totals) };
+        for (index, totals) in totals.into_iter().enumerate() {
+            for row in 0..N {
+                s.store(totals[row], &mut self.values[row][first + index]);
+            }
+        }
+        COUNT
     }
 
     /// Turns a row's scores into weights, and scales what there is to their largest.

@@ -1,6 +1,6 @@
-//! Products of rows of f32 with a panel of 16 interleaved floats: matrices of floats, scores and values of attention.
+//! Products of rows of f32 with panels of 16 interleaved floats: matrices of floats, scores and values of attention.
 //!
-//! A row's sums are made in the same order whatever `ROWS` is.
+//! A row's sums are made in the same order whatever `ROWS` and `PANELS` are.
 
 use super::simd::Simd;
 
@@ -51,24 +51,45 @@ impl Element for Signed {
     }
 }
 
-/// Adds `rows[r][i] · panel[i]` to `totals[r]`, for `i` below `length` in this order.
+/// Adds `rows[r][i] · panels[p][i]` to `totals[p][r]`, for `i` below `length` in this order.
+///
+/// Each sum waits for its latest addition, so that few rows with one panel leave the processor idle most of the time.
 ///
 /// # Safety
-/// `length` values of each row and `length` × 16 elements of the panel can be read.
+/// `length` values of each row and `length` × 16 elements of each panel can be read.
 #[inline(always)]
-pub unsafe fn panel<S: Simd, E: Element, const ROWS: usize>(
+pub unsafe fn panels<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(
     s: S,
     rows: [*const f32; ROWS],
-    panel: *const u8,
+    panels: [*const u8; PANELS],
     length: usize,
-    mut totals: [S::Floats; ROWS],
-) -> [S::Floats; ROWS] {
+    mut totals: [[S::Floats; ROWS]; PANELS],
+) -> [[S::Floats; ROWS]; PANELS] {
     for i in 0..length {
-        // SAFETY: by the caller.
-        let column = unsafe { E::load(s, panel.add(16 * E::BYTES * i)) };
+        let mut columns = [s.splat(0.0); PANELS];
+        for panel in 0..PANELS {
+            // SAFETY: by the caller.
+            columns[panel] = unsafe { E::load(s, panels[panel].add(16 * E::BYTES * i)) };
+        }
         for row in 0..ROWS {
-            totals[row] = s.fma(s.splat(unsafe { *rows[row].add(i) }), column, totals[row]);
+            // SAFETY: by the caller.
+            let value = s.splat(unsafe { *rows[row].add(i) });
+            for panel in 0..PANELS {
+                totals[panel][row] = s.fma(value, columns[panel], totals[panel][row]);
+            }
         }
     }
     totals
+}
+
+/// How many panels `rows` rows take at once, of `left`.
+#[inline(always)]
+pub const fn panels_at_once<S: Simd>(rows: usize, left: usize) -> usize {
+    if 4 * rows <= S::ROWS && left >= 4 {
+        4
+    } else if 2 * rows <= S::ROWS && left >= 2 {
+        2
+    } else {
+        1
+    }
 }
