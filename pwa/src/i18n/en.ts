@@ -194,6 +194,7 @@ export const en = {
     routes: 'Ways home',
     inUse: 'in use',
     noNodeName: 'your PC',
+    ended: 'The login has ended',
     logIn: 'Log in again',
     changed: 'Answers now: {line}',
   },

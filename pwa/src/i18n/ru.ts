@@ -195,6 +195,7 @@ export const ru: Messages = {
     routes: 'Пути домой',
     inUse: 'сейчас',
     noNodeName: 'ваш компьютер',
+    ended: 'Вход закончился',
     logIn: 'Войти снова',
     changed: 'Ответы теперь: {line}',
   },

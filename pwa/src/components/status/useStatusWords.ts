@@ -5,7 +5,7 @@ import { useWords } from '@/interface/useWords'
 
 export interface StatusWords {
   status: ComputedRef<Status>
-  /** Direct · 4 ms */
+  /** Direct · 4 ms; The login has ended */
   line: ComputedRef<string>
   /** Relay · 61 ms · 1 queued; Offline, 2 queued */
   full: ComputedRef<string>
@@ -15,12 +15,15 @@ export interface StatusWords {
 }
 
 const JUST_NOW_MS = 60_000
+const ENDED: readonly string[] = ['login_ended', 'device_revoked', 'device_forked', 'token_missing']
 
 export function useStatusWords(now: () => number = Date.now): StatusWords {
   const { t, count, format } = useWords()
   const status = useStatus()
   const line = computed(() => {
-    const { kind, latencyMs } = status.value
+    const { kind, latencyMs, problem } = status.value
+    // Nothing goes on until somebody logs in, whichever way is open.
+    if (problem !== null && ENDED.includes(problem)) return t('status.ended')
     const isMeasured = (kind === 'direct' || kind === 'relay') && latencyMs !== null
     return isMeasured ? t(`status.${kind}Ms`, { ms: format.value.number(latencyMs) }) : t(`status.${kind}`)
   })
