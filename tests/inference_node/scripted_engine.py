@@ -53,6 +53,9 @@ class Script:
         # All that were made, with the names that they were asked for by.
         self.engines: list[tuple[str, ScriptedEngine]] = []
         self.load_failures: list[DomovoiError] = []
+        # Cleared, it keeps what is being loaded on its way.
+        self.may_load = asyncio.Event()
+        self.may_load.set()
         self.generating = asyncio.Event()
         # In the order in which they began.
         self.running: list[ScriptedGeneration] = []
@@ -120,6 +123,7 @@ class ScriptedEngine:
         if content[:4] != b"GGUF":
             raise DomovoiError(Code.MODEL_DAMAGED)
         yield LoadProgress(0, len(content))
+        await self.script.may_load.wait()
         yield LoadProgress(len(content), len(content))
         self.is_loaded = True
         yield LoadedModel(self.script.context, self.script.slots, self.script.can_embed)

@@ -108,6 +108,21 @@ async def test_what_is_loaded_can_be_seen_and_chosen(node: RunningNode, script: 
     assert (await node.http.post(f"{node.url}/v1/library/load", json={"model": "Other"})).status_code == 401
 
 
+async def test_a_model_on_its_way_is_called_so(node: RunningNode, script: Script) -> None:
+    script.may_load.clear()
+    script.held = True
+    answer = await node.ask()
+    script.crash()
+    response = await until_unhealthy(node)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (503, Code.ENGINE_LOADING)
+    assert problem["title"] == "The model is being loaded."
+    script.held = False
+    script.may_load.set()
+    await node.whole(answer)
+    await node.until(node.is_healthy)
+
+
 async def test_steps_down_are_told(node: RunningNode, script: Script) -> None:
     node.add_scripted_model("Large.gguf")
     script.load_failures = [DomovoiError(Code.OUT_OF_MEMORY), DomovoiError(Code.OUT_OF_MEMORY)]
