@@ -165,7 +165,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.CONTEXT_TOO_LONG: Explanation(
         422, "The last message alone is too long for this model.", "Shorten it or choose a model with more context."
     ),
-    Code.ENGINE_FAILED: Explanation(500, "The engine stopped in mid-answer.", "Ask again; what came is kept."),
+    Code.ENGINE_FAILED: Explanation(500, "The engine stopped answering.", "Ask again; what came is kept."),
     Code.ENGINE_UNAVAILABLE: Explanation(
         503, "No engine can run on this node.", "Run domovoi doctor on the PC; it says what is missing."
     ),

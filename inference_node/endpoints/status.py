@@ -56,8 +56,9 @@ class Status:
         """Return that all is well. Raises DomovoiError with the reason unless an engine is alive, or none is wanted."""
         engine = self._keeper.state
         if engine.state not in {"ready", "resting"}:
-            usual = Code.ENGINE_LOADING if engine.state in {"starting", "loading"} else Code.ENGINE_UNAVAILABLE
-            raise DomovoiError(Code(engine.code or usual), f"The engine is {engine.state}.")
+            is_on_its_way = engine.state in {"starting", "loading"}
+            failure = Code(engine.code or Code.ENGINE_UNAVAILABLE)
+            raise DomovoiError(Code.ENGINE_LOADING if is_on_its_way else failure, f"The engine is {engine.state}.")
         return Health(engine.state)
 
     def measure(self) -> None:

@@ -31,7 +31,7 @@ TITLES = {Code.CONTEXT_TOO_LONG: "The prompt is too long for this model."}
 # The member of the request that is at fault, where there is one.
 PARAMETERS = {Code.MODEL_MISSING: "model", Code.MODEL_DAMAGED: "model", Code.CONTEXT_TOO_LONG: "messages"}
 # When to try again, seconds: about an answer's time.
-RETRY_AFTER = {Code.ENGINE_BUSY: "5", Code.ENGINE_UNAVAILABLE: "10"}
+RETRY_AFTER = {Code.ENGINE_BUSY: "5", Code.ENGINE_LOADING: "5", Code.ENGINE_UNAVAILABLE: "10"}
 
 
 class ErrorBody(Struct, frozen=True):

@@ -192,6 +192,10 @@ def _is_good_for_mysql(row: dict[str, Any]) -> bool:
     return row["type"] is None or (row["type"] not in {"ALL", "index"} and row["key"] is not None)
 
 
+# An account's few devices are sorted by age, and a new PC of the house serves every account.
+MEANT = {"USE TEMP B-TREE FOR ORDER BY", "SCAN account"}
+
+
 async def test_every_statement_on_an_accounts_data_uses_an_index(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,10 +205,12 @@ async def test_every_statement_on_an_accounts_data_uses_an_index(
     asked = recorded(monkeypatch)
     await do_everything(database, writer, tmp_path / "blobs")
     monkeypatch.undo()
-    distinct = {each.text: each for each in asked if " cell" in each.text and not each.text.startswith("INSERT")}
-    assert len(distinct) > 10
+    # MariaDB reads a table of a few rows from end to end, whatever its indexes; SQLite does not look how many there are.
+    is_large = " cell" if isinstance(database.dialect, MySQL) else ""
+    distinct = {each.text: each for each in asked if is_large in each.text and not each.text.startswith("INSERT")}
+    assert len(distinct) > (10 if is_large else 40)
     bad = [(each.text, said) for each in distinct.values() for said, is_good in plans(database, each) if not is_good]
-    assert bad == []
+    assert [(asked_for, said) for asked_for, said in bad if said not in MEANT] == []
 
 
 async def test_no_conflict_is_ever_shown(shared_server: RunningServer, device: Device, identity: Identity) -> None:

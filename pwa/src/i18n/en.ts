@@ -341,7 +341,7 @@ export const en = {
     device_full: 'This device has no room left. Your words are still in the field: make room, then send again.',
     disk_full: 'The PC’s disk has no room for it. Make room there and try again; what came is kept.',
     context_too_long: 'The message is too long for this model. Shorten it or choose another model.',
-    engine_failed: 'The engine stopped in mid-answer. Ask again; what came is kept.',
+    engine_failed: 'The engine stopped answering. Ask again; what came is kept.',
     engine_loading: 'The PC is loading the model. What was asked is answered then.',
     engine_unavailable: 'No engine can run on the PC. “domovoi doctor” there says what is missing.',
     engine_busy: 'The PC has too much to do. Try again in a moment.',
