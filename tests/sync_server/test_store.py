@@ -205,7 +205,7 @@ async def test_every_statement_on_an_accounts_data_uses_an_index(
     asked = recorded(monkeypatch)
     await do_everything(database, writer, tmp_path / "blobs")
     monkeypatch.undo()
-    # MariaDB reads a table of a few rows from end to end, whatever its indexes; SQLite does not look how many there are.
+    # MariaDB reads a table of a few rows from end to end, whatever its indexes; SQLite does not look at how many.
     is_large = " cell" if isinstance(database.dialect, MySQL) else ""
     distinct = {each.text: each for each in asked if is_large in each.text and not each.text.startswith("INSERT")}
     assert len(distinct) > (10 if is_large else 40)
