@@ -42,6 +42,13 @@ class Login(Struct, frozen=True):
     device_id: str | None = None
 
 
+class PasswordChange(Struct, frozen=True):
+    """POST /api/v1/auth/password: other devices are disconnected; what is on them stays there."""
+
+    password: str
+    new_password: str
+
+
 class Session(Struct, frozen=True):
     """Answer to register, login and refresh. `expires_at` is in seconds since 1970."""
 

@@ -68,6 +68,7 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/auth/login", account_endpoints.login, wire.Login, wire.Session, True),
     Endpoint("POST", "/api/v1/auth/refresh", account_endpoints.refresh, None, wire.Session, True),
     Endpoint("POST", "/api/v1/auth/logout", account_endpoints.logout, is_public=True),
+    Endpoint("POST", "/api/v1/auth/password", account_endpoints.change_password, wire.PasswordChange),
     Endpoint("POST", "/api/v1/auth/token", account_endpoints.token, wire.TokenRequest, wire.AccessToken),
     Endpoint("POST", "/api/v1/auth/node", node_endpoints.node_login, wire.NodeLogin, wire.NodeSession, True),
     Endpoint("GET", "/api/v1/devices", account_endpoints.devices, None, wire.Devices),

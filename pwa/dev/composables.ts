@@ -38,6 +38,7 @@ export function useSession(): SessionView & SessionActions {
     trouble: computed(() => null),
     register: refuse,
     login: refuse,
+    changePassword: refuse,
     logout: () => Promise.resolve(),
   }
 }

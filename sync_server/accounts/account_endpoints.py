@@ -9,7 +9,7 @@ from starlette.responses import Response
 from shared.errors import Code, DomovoiError
 from shared.limits import DEVICE_ID_BYTES, REFRESH_IDLE_S
 from shared.tokens import SYNC_AUDIENCE
-from shared.wire import Device, DeviceRename, Devices, Login, Registration, Session, TokenRequest
+from shared.wire import Device, DeviceRename, Devices, Login, PasswordChange, Registration, Session, TokenRequest
 from sync_server import clock
 from sync_server.accounts.authentication import authenticated
 from sync_server.accounts.devices import list_devices, rename_device, revoke_device
@@ -49,6 +49,17 @@ async def logout(request: Request) -> Response:
     response = Response(status_code=204)
     response.delete_cookie(_cookie_name(request), path=_cookie_path(request), secure=_is_secure(request))
     return response
+
+
+async def change_password(request: Request) -> Response:
+    """Change the password. Every other browser is disconnected at once, with what it holds open."""
+    services = services_of(request)
+    caller = await authenticated(request)
+    change = await read_struct(request, PasswordChange)
+    for device_id in await services.accounts.change_password(caller, change, _address(request)):
+        services.streams.close_device(caller.account_id, device_id)
+    services.tunnels.revocations_changed()
+    return Response(status_code=204)
 
 
 async def token(request: Request) -> Response:

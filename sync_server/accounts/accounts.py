@@ -12,7 +12,7 @@ from shared.identifiers import from_hex, uuid7
 from shared.limits import DEFAULT_QUOTA_BYTES, DEVICE_ID_BYTES
 from sync_server import clock
 from sync_server.accounts import invitations
-from sync_server.accounts.devices import create_device, find_device
+from sync_server.accounts.devices import create_device, find_device, revoke_other_browsers
 from sync_server.accounts.names import checked_device_name, checked_username, folded
 from sync_server.accounts.passwords import Passwords, check_strength
 from sync_server.accounts.setup_code import SetupCode, is_claimed
@@ -23,7 +23,8 @@ from sync_server.store.database import Connection, Database, DuplicateKey, Row
 from sync_server.store.tables import account
 
 if TYPE_CHECKING:
-    from shared.wire import Login, Registration
+    from shared.wire import Login, PasswordChange, Registration
+    from sync_server.accounts.caller import Caller
     from sync_server.accounts.refresh import RefreshTokens
 
 
@@ -106,6 +107,28 @@ class Accounts:
         return await self._database.transact(
             lambda connection: self._sign_in(connection, account_id, username, device_name, login.device_id)
         )
+
+    async def change_password(self, caller: Caller, change: PasswordChange, address: str) -> list[bytes]:
+        """Replace the password and end every other browser's access; return which those were.
+
+        Raises DomovoiError login_wrong, too_many_tries, password_too_short, password_too_long, password_too_common.
+        """
+        throttled = (f"password of {caller.account_id.hex()}", address)
+        self._throttle.check(throttled)
+        row = await self._database.one(select(account).where(account.c.account_id == caller.account_id))
+        if row is None or not await self._is_password(row, change.password):
+            self._throttle.failed(throttled)
+            raise DomovoiError(Code.LOGIN_WRONG, "The password you have now is another one.")
+        self._throttle.succeeded(throttled)
+        check_strength(change.new_password, row["username"])
+        password_hash = await self._passwords.hash(change.new_password)
+
+        async def replace(connection: Connection) -> list[bytes]:
+            is_it = account.c.account_id == caller.account_id
+            await connection.run(account.update().where(is_it).values(password_hash=password_hash))
+            return await revoke_other_browsers(connection, caller.account_id, caller.device_id)
+
+        return await self._database.transact(replace)
 
     async def renew(self, refresh_token: str) -> SignedIn:
         """Log in with a refresh token. Raises DomovoiError login_ended, device_revoked."""

@@ -49,3 +49,15 @@ def test_a_lost_device_is_disconnected(household: Household, open_profile: Calla
     mine.goto("/chats")
     mine.open_conversation("First question")
     expect(mine.questions.last).to_contain_text("Written without a login", timeout=RECONNECT_WITHIN_MS)
+
+    # Another password disconnects every other browser, too.
+    mine.goto("/settings")
+    mine.page.get_by_role("button", name="Change password").click()
+    dialog = mine.page.get_by_role("dialog")
+    dialog.get_by_label("Password now").fill(PASSWORD)
+    dialog.get_by_label("New password").fill("four other plain words")
+    mine.screenshot("change-password")
+    dialog.get_by_role("button", name="Change", exact=True).click()
+    expect(mine.page.get_by_text("The password is changed.")).to_be_visible()
+    expect(devices).to_have_count(2)
+    expect(told).to_be_visible(timeout=RECONNECT_WITHIN_MS)

@@ -285,6 +285,8 @@ export interface ActionError extends Error {
 export interface SessionActions {
   register(form: RegisterForm): Promise<void>
   login(form: LoginForm): Promise<void>
+  /** Replaces the password; every other browser is disconnected. */
+  changePassword(now: string, next: string): Promise<void>
   /** Ends the login; with `wipe`, removes this device's data as well. */
   logout(options: { wipe: boolean }): Promise<void>
 }

@@ -6,7 +6,7 @@ import type { DevicesView, DeviceView } from './types'
 
 /** Where this account is logged in. Only the server knows, so it is asked whenever it can be reached. */
 export function useDevices(): DevicesView {
-  const { engine } = useDomovoi()
+  const { engine, session } = useDomovoi()
   const devices = shallowRef<Device[] | null>(null)
   const problem = shallowRef<string | null>(null)
 
@@ -24,7 +24,7 @@ export function useDevices(): DevicesView {
     }
   }
   watch(
-    () => engine.value?.link.connection,
+    () => [engine.value?.link.connection, session.state.passwordChanges],
     () => void refresh(),
     { immediate: true },
   )

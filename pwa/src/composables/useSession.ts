@@ -25,6 +25,7 @@ export function useSession(): SessionView & SessionActions {
       await session.login({ username, password, device_name: deviceName })
       await domovoi.opened()
     },
+    changePassword: async (now, next) => session.changePassword({ password: now, new_password: next }),
     async logout({ wipe }) {
       const accountId = session.state.account?.accountId
       await session.logout()

@@ -39,6 +39,16 @@ export const enHouse = {
     disconnected: '{name} is disconnected.',
     keep: 'Keep it',
   },
+  password: {
+    title: 'Change password',
+    text: 'Every other browser is disconnected and has to log in again. Nothing that was written is lost.',
+    now: 'Password now',
+    next: 'New password',
+    missing: 'Both are needed.',
+    wrong: 'The password you have now is another one.',
+    change: 'Change',
+    changed: 'The password is changed.',
+  },
   models: {
     title: 'Models',
     loaded: 'loaded',

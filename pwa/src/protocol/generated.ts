@@ -290,6 +290,12 @@ export interface Notice {
   code: string
 }
 
+/** POST /api/v1/auth/password: other devices are disconnected; what is on them stays there. */
+export interface PasswordChange {
+  password: string
+  new_password: string
+}
+
 /** One message before the answer, root first. */
 export interface PathMessage {
   role: 'assistant' | 'system' | 'user'

@@ -10,7 +10,7 @@ import { noteServer } from '../local/log'
 import { beginUnread } from '../local/seen'
 import { rebuildSummaries } from '../local/summaries'
 import { hasCode, ProblemError } from '../protocol/errors'
-import type { Login, Registration, Session as SessionBody } from '../protocol/generated'
+import type { Login, PasswordChange, Registration, Session as SessionBody } from '../protocol/generated'
 import { call, type Fetch } from './http'
 import type { Tabs } from './tabs'
 
@@ -21,6 +21,8 @@ export interface SessionState {
   account: KnownAccount | null
   /** The server has ended the login; a password is needed. */
   ended: boolean
+  /** How often this tab has changed the password: who is logged in elsewhere is another question since. */
+  passwordChanges: number
 }
 
 export interface SessionOptions {
@@ -37,7 +39,7 @@ export class Session {
   private renewal: Promise<string> | null = null
 
   constructor(private readonly options: SessionOptions) {
-    this.state = shallowReactive({ account: options.registry.current(), ended: false })
+    this.state = shallowReactive({ account: options.registry.current(), ended: false, passwordChanges: 0 })
   }
 
   async register(body: Registration): Promise<void> {
@@ -48,6 +50,13 @@ export class Session {
   async login(body: Login): Promise<void> {
     const deviceId = await this.previousDevice(body.username)
     await this.begin('login', deviceId === null ? body : { ...body, device_id: deviceId })
+  }
+
+  /** Replaces the password; every other browser is disconnected. */
+  async changePassword(body: PasswordChange): Promise<void> {
+    const headers = { Authorization: `Bearer ${await this.token()}` }
+    await call(this.options.fetcher, this.url('password'), { method: 'POST', body, headers })
+    this.state.passwordChanges += 1
   }
 
   /** Ends the login. Without a network the cookie stays until it runs out, but this device no longer uses it. */

@@ -130,3 +130,27 @@ describe('a device', () => {
     expect(deviceSystem(agent)).toBe(system)
   })
 })
+
+describe('another password', () => {
+  it('asks for both, says what follows, and what was wrong', async () => {
+    asked.changePassword.mockRejectedValueOnce(refusal('login_wrong'))
+    const page = await open(App, '/settings')
+    await page.press('Change password')
+    expect(document.body.textContent).toContain('Every other browser is disconnected')
+    await page.press('Change')
+    expect(asked.changePassword).not.toHaveBeenCalled()
+    fill(page, 'Password now', 'three plain words')
+    fill(page, 'New password', 'four other plain words')
+    await page.press('Change')
+    expect(asked.changePassword).toHaveBeenCalledWith('three plain words', 'four other plain words')
+    expect(document.body.querySelector('dialog')?.textContent).toContain('The password you have now is another one.')
+    await page.press('Change')
+    expect(document.body.textContent).toContain('The password is changed.')
+  })
+
+  it('waits for a login where there is none', async () => {
+    ended.value = true
+    const { has } = await open(App, '/settings')
+    expect(has('Change password')).toBe(false)
+  })
+})

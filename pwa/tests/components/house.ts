@@ -63,6 +63,7 @@ export const asked = {
   showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
   register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
+  changePassword: vi.fn<(now: string, next: string) => Promise<void>>(() => Promise.resolve()),
   login: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
   logout: vi.fn<(options: { wipe: boolean }) => Promise<void>>(() => Promise.resolve()),
 }
@@ -135,6 +136,7 @@ export const composables = {
     trouble: computed(() => trouble.value),
     register: asked.register,
     login: asked.login,
+    changePassword: asked.changePassword,
     logout: asked.logout,
   }),
 }
