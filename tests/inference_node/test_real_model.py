@@ -37,8 +37,9 @@ async def real(tmp_path: Path, default_test_model: Path) -> AsyncIterator[Runnin
 
 
 def engine_of(process: psutil.Process) -> psutil.Process:
-    (engine,) = [child for child in process.children() if "inference_node.engines.process" in child.cmdline()]
-    return engine
+    """Return the engine's process. One of an earlier test may still be on its way out."""
+    engines = [child for child in process.children() if "inference_node.engines.process" in child.cmdline()]
+    return max(engines, key=psutil.Process.create_time)
 
 
 @contextmanager
