@@ -46,7 +46,9 @@ class Blobs:
         if row is None:
             raise DomovoiError(Code.NOT_FOUND, "This account has no such file. Send it from the beginning.")
         await self._database.run(blob.update().where(_is(account_id, sha256)).values(touched_ms=clock.now_ms()))
-        return BlobState(row["size"], await asyncio.to_thread(self._files.received, account_id, sha256))
+        received = await asyncio.to_thread(self._files.received, account_id, sha256)
+        is_whole = await asyncio.to_thread(self._files.whole, account_id, sha256)
+        return BlobState(received if is_whole else row["size"], received)
 
     async def put(
         self, account_id: bytes, sha256: bytes, offset: int, size: int, pieces: AsyncIterator[bytes]
@@ -59,7 +61,8 @@ class Blobs:
             raise DomovoiError(Code.BODY_TOO_LARGE, f"A file may have {MAX_BLOB_BYTES} bytes.")
         await self._database.transact(lambda connection: _reserve(connection, account_id, sha256, size))
         if await asyncio.to_thread(self._files.whole, account_id, sha256):
-            return BlobState(size, size)
+            whole = await asyncio.to_thread(self._files.received, account_id, sha256)
+            return BlobState(whole, whole)
         received = await asyncio.to_thread(self._files.received, account_id, sha256)
         if offset != received:
             raise DomovoiError(Code.BLOB_OFFSET, received=received)
@@ -123,9 +126,13 @@ class Blobs:
 
 
 async def _reserve(connection: Connection, account_id: bytes, sha256: bytes, size: int) -> None:
-    """Have the blob's space counted, once. Raises DomovoiError quota_exceeded."""
+    """Have the blob's space counted, once: who names a smaller size later frees nothing by that.
+
+    Raises DomovoiError quota_exceeded.
+    """
     books = await lock_books(connection, account_id)
     row = await connection.one(select(blob).where(_is(account_id, sha256)))
+    size = max(size, row["size"] if row else 0)
     growth = size - (row["size"] if row else 0)
     if growth > 0 and books["bytes_used"] + growth > books["quota_bytes"]:
         raise DomovoiError(Code.QUOTA_EXCEEDED)

@@ -149,6 +149,19 @@ def test_B4_the_quota_counts_a_file_from_its_first_piece(device: Device, set_acc
     assert code_of(device.send(device.batch([device.change(bytes(600))]))) == (507, "quota_exceeded")
 
 
+def test_B4_who_names_a_smaller_size_frees_nothing(device: Device) -> None:
+    whole, part = os.urandom(20_000), os.urandom(30_000)
+    assert put(device, whole, whole).status_code == 200
+    assert put(device, part, part[:-1]).status_code == 200
+    before = used(device)
+    for content in (whole, part):
+        device.request("PUT", path_of(content), params={"offset": 0, "size": 0})
+        assert used(device) == before
+    assert state_of(device.request("GET", f"{path_of(whole)}/state")) == BlobState(len(whole), len(whole))
+    assert device.request("GET", path_of(whole)).content == whole
+    assert state_of(put(device, part, part[-1:], len(part) - 1)) == BlobState(len(part), len(part))
+
+
 def test_B5_a_whole_file_sent_again_changes_nothing(device: Device) -> None:
     content = os.urandom(1000)
     put(device, content, content)
