@@ -29,7 +29,7 @@ UV = shutil.which("uv") or str(ROOT / ".cache" / "tools" / "bin" / "uv")
 RUN = (UV, "run", "--no-sync")
 PYTEST = (*RUN, "python", "-m", "pytest", "-q")
 # Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
-BESIDE = {"tests/deploy": "commands", "tests/end_to_end": "end to end"}
+BESIDE = {"tests/deploy": "commands", "tests/simulation": "simulation", "tests/end_to_end": "end to end"}
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
 POLICY = Path("/usr/sbin/policy-rc.d")
