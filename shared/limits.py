@@ -80,7 +80,7 @@ TUNNEL_DEAD_AFTER_S = 25.0
 REPLAY_BYTES = 4 * 1024 * 1024
 REPLAY_KEPT_S = 30 * 60
 # Text goes out at once, and is joined only where a model is faster than this: each event costs a reader something.
-TEXT_EVENT_MS = 4
+TEXT_EVENT_MS = 8
 EVENT_STREAM_PING_S = 10
 NODE_GONE_AFTER_S = 60
 MAX_MESSAGE_CHARACTERS = 100_000
