@@ -24,7 +24,7 @@ export class Pusher {
       if (!isRunning(signal)) return
       const refusal = await this.push(push, signal)
       refusals = refusal === null ? 0 : refusals + 1
-      if (refusal !== null) await this.recover(refusal, refusals)
+      if (refusal !== null) await this.recover(refusal, push, refusals)
     }
   }
 
@@ -52,7 +52,7 @@ export class Pusher {
   }
 
   /** Puts right what this device can put right by itself; throws what it can't. */
-  private async recover(problem: ProblemError, refusals: number): Promise<void> {
+  private async recover(problem: ProblemError, push: Push, refusals: number): Promise<void> {
     switch (problem.code) {
       case 'clock_ahead':
         if (refusals > 1) throw problem
@@ -62,6 +62,9 @@ export class Pusher {
         throw problem
       case 'device_forked':
       case 'sequence_gap':
+        // Another tab may have pushed more since this one read the outbox, and this push came late: both read the
+        // same outbox, so that reading it again tells. A fork is what the server refuses of the outbox as it is.
+        if (!isSamePlace(push, await nextPush(this.db))) return
         // What is missing before our changes was acknowledged once and is gone here: a gap is a fork as well.
         await markForked(this.db)
         throw new ProblemError('device_forked')
@@ -69,6 +72,10 @@ export class Pusher {
         throw problem
     }
   }
+}
+
+function isSamePlace(push: Push, next: Push | null): boolean {
+  return next?.first_dseq === push.first_dseq && next.changes.length === push.changes.length
 }
 
 function asProblem(code: string): ProblemError {

@@ -187,7 +187,9 @@ export class FakeServer {
     if (push.first_dseq > device.lastDseq + 1) return problem(409, 'sequence_gap', { last_dseq: device.lastDseq })
     const hashes = [push.prev_hash, ...foldHashes(push.prev_hash, push.first_dseq, push.changes)]
     const held = hashes[device.lastDseq - push.first_dseq + 1]
-    if (held === undefined || !equalBytes(held, device.lastHash)) return problem(409, 'device_forked')
+    if (held === undefined || !equalBytes(held, device.lastHash)) {
+      return problem(409, 'device_forked', { last_dseq: device.lastDseq })
+    }
     const fresh = push.changes.slice(device.lastDseq - push.first_dseq + 1)
     const ahead = fresh.findIndex(([clk]) => millisecondsOf(clk) > this.ms + 60_000)
     const taken = ahead < 0 ? fresh : fresh.slice(0, ahead)
