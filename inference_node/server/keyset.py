@@ -182,9 +182,12 @@ def shared_root(data: Path) -> bytes | None:
 
 
 def _newer(offered: VerifiedKeys, kept: VerifiedKeys | None) -> VerifiedKeys:
-    """Return the newer key set. Raises Refused for an older one: whoever offers that wants an old key back."""
+    """Return the newer key set. Raises Refused for a smaller version: whoever offers that wants an old key back.
+
+    Several processes of one server sign the same version at different times; that of a later time is kept.
+    """
     if kept is None or kept.is_older_than(offered):
         return offered
-    if offered.is_older_than(kept):
+    if offered.version < kept.version:
         raise Refused("an older key set than the one that is kept")
     return kept

@@ -99,7 +99,13 @@ class SigningKeys:
 
     def _current(self) -> Ed25519PrivateKey:
         """Return the key in use. `domovoi keys rotate` may have changed it since it was asked for last."""
-        status = self._ring_file.stat()
+        try:
+            status = self._ring_file.stat()
+        except FileNotFoundError:
+            # The folder was removed under a running server: logins go on until its next start makes new keys.
+            if self._loaded is None:
+                raise
+            return self._signing
         if self._loaded != (status.st_mtime_ns, status.st_ino):
             self._ring = msgspec.json.decode(self._ring_file.read_bytes(), type=_Ring)
             self._signing = _private_key(self._ring.current.encode())
@@ -109,13 +115,11 @@ class SigningKeys:
 
     def _publish(self) -> None:
         now_s = clock.now_ms() // 1000
-        ours = [jws.raw_public_key(_private_key(pem.encode()).public_key()) for pem in self._published()]
+        published = [_private_key(pem.encode()) for pem in (self._ring.current, self._ring.following)]
+        ours = [jws.raw_public_key(key.public_key()) for key in published]
         retired = [jws.from_base64url(key.public) for key in self._ring.retired if key.until_s > now_s]
         self._signed = sign_key_set(self.issuer, self._ring.version, now_s, [*ours, *retired], self._root)
         self._verified: VerifiedKeys = verify_key_set(self._signed, self.root)
-
-    def _published(self) -> tuple[str, str]:
-        return self._ring.current, self._ring.following
 
 
 def load_or_create(folder: Path) -> SigningKeys:
