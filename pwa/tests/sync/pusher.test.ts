@@ -76,32 +76,35 @@ class House {
   }
 }
 
-it.each(['after', 'before'])('a push that comes late, %s the other tab has read its answer, is no fork', async (when) => {
-  const house = new House()
-  await house.begin()
-  const there = new Gate()
-  const back = new Gate()
-  await house.ask('First')
-  const frozen = house.tab(there).drain(NEVER)
-  await there.isReached
-  await house.ask('Second')
-  const leading = house.tab(undefined, back).drain(NEVER)
-  await back.isReached
-  if (when === 'after') {
+it.each(['after', 'before'])(
+  'a push that comes late, %s the other tab has read its answer, is no fork',
+  async (when) => {
+    const house = new House()
+    await house.begin()
+    const there = new Gate()
+    const back = new Gate()
+    await house.ask('First')
+    const frozen = house.tab(there).drain(NEVER)
+    await there.isReached
+    await house.ask('Second')
+    const leading = house.tab(undefined, back).drain(NEVER)
+    await back.isReached
+    if (when === 'after') {
+      back.release()
+      await leading
+    }
+    there.release()
+    await frozen
     back.release()
     await leading
-  }
-  there.release()
-  await frozen
-  back.release()
-  await leading
-  expect(await house.db.outbox.count()).toBe(0)
-  expect(await readDevice(house.db)).toMatchObject({ isForked: false })
-  // The next one goes on in the same chain.
-  await house.ask('Third')
-  await house.tab().drain(NEVER)
-  expect(await house.db.outbox.count()).toBe(0)
-})
+    expect(await house.db.outbox.count()).toBe(0)
+    expect(await readDevice(house.db)).toMatchObject({ isForked: false })
+    // The next one goes on in the same chain.
+    await house.ask('Third')
+    await house.tab().drain(NEVER)
+    expect(await house.db.outbox.count()).toBe(0)
+  },
+)
 
 it('a device that the server knows further than its own disk is a fork', async () => {
   const house = new House()
