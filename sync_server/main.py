@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from shared import private_files
 from shared.errors import DomovoiError, StartupError
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server.accounts import signing_keys
@@ -30,7 +31,6 @@ from sync_server.nodes.enrolment import enrol_from, introduce_server
 from sync_server.nodes.node_login import NodeLogins
 from sync_server.nodes.tunnels import Tunnels
 from sync_server.open_streams import OpenStreams
-from sync_server.private_files import make_private_folder
 from sync_server.services import Services
 from sync_server.store.database import Database
 from sync_server.store.dialect import dialect_for
@@ -116,7 +116,7 @@ class _Server(uvicorn.Server):
 async def _start(settings: ServerSettings) -> Services:
     dialect = dialect_for(settings.database_url, settings.data)
     try:
-        make_private_folder(settings.data)
+        private_files.make_folder(settings.data)
         keys = signing_keys.load_or_create(settings.data / "keys")
         introduce_server(settings.data / "enrolment", keys.root)
         await asyncio.to_thread(upgrade, dialect)

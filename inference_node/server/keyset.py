@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from inference_node import clock, private_files
+from inference_node import clock
 from inference_node.server.server_api import ServerApi, Unreachable
+from shared import private_files
 from shared.errors import Code, DomovoiError
 from shared.jws import base64url, from_base64url, public_key_from
 from shared.key_sets import Refused, Revocations, VerifiedKeys, check_age, verify_key_set, verify_revocations

@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from msgspec import Struct
 
-from shared import jws, tokens
+from shared import jws, private_files, tokens
 from shared.errors import StartupError
 from shared.key_sets import Revocations, VerifiedKeys, sign_key_set, sign_revocations, verify_key_set
 from shared.limits import RENEWABLE_S, TOKEN_LIFETIME_S
 from shared.tokens import Claims
 from shared.wire import AccessToken, KeySet, PublicKey
 from sync_server import clock
-from sync_server.private_files import create_once, make_private_folder, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +107,7 @@ class SigningKeys:
             return self._signing
         if self._loaded != (status.st_mtime_ns, status.st_ino):
             self._ring = msgspec.json.decode(self._ring_file.read_bytes(), type=_Ring)
-            self._signing = _private_key(self._ring.current.encode())
+            self._signing: Ed25519PrivateKey = _private_key(self._ring.current.encode())
             self._publish()
             self._loaded = (status.st_mtime_ns, status.st_ino)
         return self._signing
@@ -124,12 +123,12 @@ class SigningKeys:
 
 def load_or_create(folder: Path) -> SigningKeys:
     """Return the keys in `<data>/keys`, made on the first run. Raises StartupError when one is damaged, OSError."""
-    make_private_folder(folder)
-    create_once(folder / "issuer", f"domovoi-{secrets.token_hex(8)}".encode())
-    create_once(folder / "refresh.key", secrets.token_bytes(REFRESH_KEY_BYTES))
-    create_once(folder / "root.pem", _new_private_key())
+    private_files.make_folder(folder)
+    private_files.create_once(folder / "issuer", f"domovoi-{secrets.token_hex(8)}".encode())
+    private_files.create_once(folder / "refresh.key", secrets.token_bytes(REFRESH_KEY_BYTES))
+    private_files.create_once(folder / "root.pem", _new_private_key())
     ring = _Ring(clock.now_ms() // 1000, _new_private_key().decode(), _new_private_key().decode())
-    create_once(folder / "ring.json", msgspec.json.encode(ring))
+    private_files.create_once(folder / "ring.json", msgspec.json.encode(ring))
     try:
         return SigningKeys(folder)
     except (ValueError, UnsupportedAlgorithm) as error:  # msgspec's errors too
@@ -158,7 +157,7 @@ def rotate(folder: Path, *, at_once: bool = False) -> None:
         following=_new_private_key().decode(),
         retired=[] if at_once else [*retired, _Retired(jws.base64url(old), now_s + RETIRED_S)],
     )
-    replace(path, msgspec.json.encode(changed))
+    private_files.replace(path, msgspec.json.encode(changed))
 
 
 def _as_jwk(raw: bytes) -> PublicKey:
