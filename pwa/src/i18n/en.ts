@@ -271,6 +271,8 @@ export const en = {
     wipeDo: 'Wipe',
     logOutTitle: 'Log out?',
     logOutText: 'Chats stay on this device and can be read once you log in again.',
+    logOutWaits:
+      '{n} change has not reached the server and waits here until then. | {n} changes have not reached the server and wait here until then.',
     stay: 'Stay',
   },
   bin: {

@@ -264,7 +264,7 @@ export class AccountDatabase extends Dexie {
 }
 
 /** Throws `device_full` for an error that says so, by whichever of the two ways IndexedDB has, and others as they are. */
-function tellFull(error: unknown): never {
+export function tellFull(error: unknown): never {
   const causes = [error, (error as { inner?: unknown }).inner]
   const isFull = causes.some((cause) => (cause as Error | undefined)?.name === 'QuotaExceededError')
   throw isFull ? new ProblemError('device_full') : error

@@ -1,10 +1,10 @@
 /** What the screen and the network read. Each is one read transaction, fit for a live query. */
-import { liveQuery } from 'dexie'
 import { toHex } from '../protocol/bytes'
 import type { Node, PathMessage, Request } from '../protocol/generated'
 import { isRunnable, pathTo, type Messages } from '../protocol/messages'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import { loadConversation, type Conversation } from './conversations'
+import { watchQuery } from './watchQuery'
 
 const FIRST_NODES_WAIT_MS = 3_000
 
@@ -77,15 +77,18 @@ export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> 
   return new Promise((resolve) => {
     const finish = (nodes: Node[]) => {
       clearTimeout(timer)
-      subscription.unsubscribe()
+      stop()
       resolve(nodes)
     }
     const timer = setTimeout(() => {
       finish([])
     }, FIRST_NODES_WAIT_MS)
-    const subscription = liveQuery(() => readNodes(db)).subscribe((nodes) => {
-      if (nodes !== null) finish(nodes)
-    })
+    const stop = watchQuery(
+      () => readNodes(db),
+      (nodes) => {
+        if (nodes !== null) finish(nodes)
+      },
+    )
   })
 }
 

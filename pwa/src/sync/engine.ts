@@ -1,8 +1,8 @@
 /** Everything that one open account runs in this tab. */
-import { liveQuery } from 'dexie'
 import { shallowReactive, watch } from 'vue'
 import type { AccountDatabase } from '../local/database'
 import { readNodes } from '../local/reads'
+import { watchQuery } from '../local/watchQuery'
 import { Answers } from './answers'
 import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
@@ -111,9 +111,12 @@ export class Engine {
 
   /** Nodes, routes, the link and the login change; each change makes something else worth trying. */
   private watchSituation(): () => void {
-    const nodes = liveQuery(() => readNodes(this.db)).subscribe((list) => {
-      this.router.setNodes(list ?? [])
-    })
+    const nodes = watchQuery(
+      () => readNodes(this.db),
+      (list) => {
+        this.router.setNodes(list ?? [])
+      },
+    )
     const routes = watch(
       () => [...this.router.state.best.values()].map(({ route }) => route.base).join(' '),
       () => {
@@ -140,8 +143,7 @@ export class Engine {
       },
     )
     return () => {
-      nodes.unsubscribe()
-      for (const stop of [routes, link, server, login]) stop()
+      for (const stop of [nodes, routes, link, server, login]) stop()
     }
   }
 }
