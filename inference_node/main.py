@@ -40,6 +40,7 @@ from inference_node.runs.turns import Turns
 from inference_node.server.grants import Grants
 from inference_node.server.identity import Identity, ensure_identity
 from inference_node.server.keyset import KeyRing, shared_root
+from inference_node.server.renewals import Renewals
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
 from shared.errors import DomovoiError, StartupError
@@ -122,9 +123,11 @@ class _Node:
         api_keys = ApiKeys(settings.folder / "api-keys")
         openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
-        door = Door(keys, self._grants)
+        renewals = Renewals(keys, identity)
+        door = Door(keys, renewals, self._grants)
         self._services = Services(
-            node_id, self._runs, self._keeper, self._claims, door, self._status, api_keys, openai, self._models
+            *(node_id, self._runs, self._keeper, self._claims, door, renewals),
+            *(self._status, api_keys, openai, self._models),
         )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake

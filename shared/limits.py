@@ -58,6 +58,9 @@ NODE_ASSERTION_LIFETIME_S = 60
 # A key set is renewed each day. A node that has not met its server for this long trusts no token any more.
 KEY_SET_LIFETIME_S = 30 * 86_400
 MAX_KEY_SET_BYTES = 16 * 1024
+# What a browser signs to have its token renewed at a node: until when, a nonce, and the node's mark.
+CHALLENGE_BYTES = 40
+CHALLENGE_S = 60
 # How long after its end a token can still be renewed at the node (rule K11), and so how long it must stay revoked.
 RENEWABLE_S = 14 * 86_400
 MAX_REVOCATIONS_BYTES = 1024 * 1024

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
+from shared.device_keys import DeviceKey
 from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, LEASE_TOKEN_BYTES, MAX_PUSH_CHANGES
 from shared.node_status import NodeStatus
 from shared.values import Request, Role, Text
@@ -24,13 +25,17 @@ LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEAS
 
 
 class Registration(Struct, frozen=True):
-    """POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation."""
+    """POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation.
+
+    `device_key` is the browser's, with which it can renew its tokens at a node (rule K11).
+    """
 
     username: str
     password: str
     device_name: str
     setup_code: str | None = None
     invitation: str | None = None
+    device_key: DeviceKey | None = None
 
 
 class Login(Struct, frozen=True):
@@ -40,6 +45,7 @@ class Login(Struct, frozen=True):
     password: str
     device_name: str
     device_id: str | None = None
+    device_key: DeviceKey | None = None
 
 
 class PasswordChange(Struct, frozen=True):

@@ -82,8 +82,8 @@ class KeyRing:
             await self.refresh()
         self._take_or_refuse(key_set, revocations)
 
-    async def verify(self, token: str) -> Claims:
-        """Return the claims of a token for this node.
+    async def verify(self, token: str, grace_s: int = 0) -> Claims:
+        """Return the claims of a token for this node that is good, or has run out at most `grace_s` ago.
 
         Raises DomovoiError `token_invalid`, `token_expired`, `device_revoked`.
         """
@@ -93,12 +93,18 @@ class KeyRing:
                 await self.refresh()
             except (DomovoiError, Unreachable) as error:
                 log.info("an unknown key, and the server's keys can't be fetched: %s", error)
-        if self._keys is None or (trouble := self.trouble) is not None:
-            raise DomovoiError(Code.TOKEN_INVALID, trouble if self._keys else self.trouble)
-        claims = verify_access(token, self._keys.keys, self._keys.issuer, self._audience, self.now_s())
+        keys = self.check_usable()
+        claims = verify_access(token, keys.keys, keys.issuer, self._audience, self.now_s(), grace_s)
         if self.is_revoked(claims):
             raise DomovoiError(Code.DEVICE_REVOKED)
         return claims
+
+    def check_usable(self) -> VerifiedKeys:
+        """Return the keys that verify tokens. Raises DomovoiError `token_invalid` when none is trusted just now."""
+        trouble = self.trouble
+        if self._keys is None or trouble is not None:
+            raise DomovoiError(Code.TOKEN_INVALID, trouble)
+        return self._keys
 
     def is_revoked(self, claims: Claims) -> bool:
         """Say whether a token with these claims was revoked."""

@@ -12,7 +12,7 @@ from shared.tokens import SYNC_AUDIENCE
 from shared.wire import Device, DeviceRename, Devices, Login, PasswordChange, Registration, Session, TokenRequest
 from sync_server import clock
 from sync_server.accounts.authentication import authenticated
-from sync_server.accounts.devices import list_devices, rename_device, revoke_device
+from sync_server.accounts.devices import key_thumbprint, list_devices, rename_device, revoke_device
 from sync_server.accounts.names import checked_device_name
 from sync_server.content import answer, path_id, read_struct
 from sync_server.nodes.nodes import nodes_of
@@ -68,13 +68,15 @@ async def token(request: Request) -> Response:
     caller = await authenticated(request)
     audience = (await read_struct(request, TokenRequest)).audience
     kind, _, node_id = audience.partition(":")
-    if kind == "node":
-        rows = await nodes_of(services.database, caller.account_id)
-        if node_id not in {row["node_id"].hex() for row in rows}:
-            raise DomovoiError(Code.NODE_UNKNOWN)
-    elif audience != SYNC_AUDIENCE:
+    if audience == SYNC_AUDIENCE:
+        return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience))
+    if kind != "node":
         raise DomovoiError(Code.BAD_REQUEST, "audience is sync or node:<node id>.")
-    return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience))
+    rows = await nodes_of(services.database, caller.account_id)
+    if node_id not in {row["node_id"].hex() for row in rows}:
+        raise DomovoiError(Code.NODE_UNKNOWN)
+    thumbprint = await key_thumbprint(services.database, caller.account_id, caller.device_id)
+    return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience, thumbprint))
 
 
 async def devices(request: Request) -> Response:

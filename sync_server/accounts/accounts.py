@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
+from shared.device_keys import thumbprint
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex, uuid7
 from shared.limits import DEFAULT_QUOTA_BYTES, DEVICE_ID_BYTES
 from sync_server import clock
 from sync_server.accounts import invitations
-from sync_server.accounts.devices import create_device, find_device, revoke_other_browsers
+from sync_server.accounts.devices import create_device, find_device, keep_key, revoke_other_browsers
 from sync_server.accounts.names import checked_device_name, checked_username, folded
 from sync_server.accounts.passwords import Passwords, check_strength
 from sync_server.accounts.setup_code import SetupCode, is_claimed
@@ -23,6 +24,7 @@ from sync_server.store.database import Connection, Database, DuplicateKey, Row
 from sync_server.store.tables import account
 
 if TYPE_CHECKING:
+    from shared.device_keys import DeviceKey
     from shared.wire import Login, PasswordChange, Registration
     from sync_server.accounts.caller import Caller
     from sync_server.accounts.refresh import RefreshTokens
@@ -35,6 +37,18 @@ class SignedIn(NamedTuple):
     device_id: bytes
     username: str
     refresh_token: str
+
+
+class _NewLogin:
+    """What a browser says of itself. Raises DomovoiError bad_request."""
+
+    def __init__(self, name: str, earlier: str | None, key: DeviceKey | None) -> None:
+        self.name = checked_device_name(name)
+        self.earlier = earlier
+        try:
+            self.key_thumbprint = None if key is None else thumbprint(key)
+        except ValueError as error:
+            raise DomovoiError(Code.BAD_REQUEST, f"device_key is not one: {error}.") from error
 
 
 class Accounts:
@@ -71,7 +85,7 @@ class Accounts:
         if is_first:
             self._setup_code.check(registration.setup_code)
         username = checked_username(registration.username)
-        device_name = checked_device_name(registration.device_name)
+        device = _NewLogin(registration.device_name, None, registration.device_key)
         check_strength(registration.password, username)
         password_hash = await self._passwords.hash(registration.password)
 
@@ -82,7 +96,7 @@ class Accounts:
                 await invitations.use(connection, registration.invitation)
             account_id = await _create_account(connection, username, password_hash, is_owner=is_first)
             await grant_shared_nodes(connection, account_id, "manage" if is_first else "use")
-            return await self._sign_in(connection, account_id, username, device_name, None)
+            return await self._sign_in(connection, account_id, username, device)
 
         signed_in = await self._database.transact(create)
         if is_first:
@@ -95,7 +109,7 @@ class Accounts:
         Raises DomovoiError login_wrong for an unknown name and for a wrong password, after the same time;
         too_many_tries.
         """
-        device_name = checked_device_name(login.device_name)
+        device = _NewLogin(login.device_name, login.device_id, login.device_key)
         throttled = (folded(login.username), address)
         self._throttle.check(throttled)
         row = await self._database.one(select(account).where(account.c.username_folded == folded(login.username)))
@@ -104,9 +118,7 @@ class Accounts:
             raise DomovoiError(Code.LOGIN_WRONG)
         self._throttle.succeeded(throttled)
         account_id, username = row["account_id"], row["username"]
-        return await self._database.transact(
-            lambda connection: self._sign_in(connection, account_id, username, device_name, login.device_id)
-        )
+        return await self._database.transact(lambda connection: self._sign_in(connection, account_id, username, device))
 
     async def change_password(self, caller: Caller, change: PasswordChange, address: str) -> list[bytes]:
         """Replace the password and end every other browser's access; return which those were.
@@ -145,12 +157,11 @@ class Accounts:
             return False
         return await self._passwords.verify(row["password_hash"], password)
 
-    async def _sign_in(
-        self, connection: Connection, account_id: bytes, username: str, device_name: str, earlier: str | None
-    ) -> SignedIn:
-        device_id = await _kept_device(connection, account_id, earlier)
+    async def _sign_in(self, connection: Connection, account_id: bytes, username: str, device: _NewLogin) -> SignedIn:
+        device_id = await _kept_device(connection, account_id, device.earlier)
         if device_id is None:
-            device_id = await create_device(connection, account_id, "app", device_name)
+            device_id = await create_device(connection, account_id, "app", device.name)
+        await keep_key(connection, account_id, device_id, device.key_thumbprint)
         token = await self._refresh_tokens.begin(connection, account_id, device_id)
         return SignedIn(account_id, device_id, username, token)
 

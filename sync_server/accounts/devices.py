@@ -57,6 +57,17 @@ async def check_device(database: Database, account_id: bytes, device_id: bytes) 
         await database.run(device.update().where(_is(account_id, device_id)).values(last_seen_ms=now_ms))
 
 
+async def key_thumbprint(database: Database, account_id: bytes, device_id: bytes) -> bytes | None:
+    """Return the thumbprint of the key that the device made at its login, None where it can't make one."""
+    row = await find_device(database, account_id, device_id)
+    return None if row is None else row["key_thumbprint"]
+
+
+async def keep_key(connection: Connection, account_id: bytes, device_id: bytes, thumbprint: bytes | None) -> None:
+    """Replace the device's key by the one of this login."""
+    await connection.run(device.update().where(_is(account_id, device_id)).values(key_thumbprint=thumbprint))
+
+
 async def list_devices(database: Database, account_id: bytes, current: bytes) -> list[Device]:
     """Return the devices that are not revoked, oldest first."""
     rows = await database.all(

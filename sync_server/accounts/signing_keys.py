@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from msgspec import Struct
 
 from shared import jws, private_files, tokens
+from shared.device_keys import confirmation
 from shared.errors import StartupError
 from shared.key_sets import Revocations, VerifiedKeys, sign_key_set, sign_revocations, verify_key_set
 from shared.limits import RENEWABLE_S, TOKEN_LIFETIME_S
-from shared.tokens import Claims
+from shared.tokens import Claims, Confirmation
 from shared.wire import AccessToken, KeySet, PublicKey
 from sync_server import clock
 
@@ -63,8 +64,13 @@ class SigningKeys:
         self._loaded: tuple[int, int] | None = None
         self._current()
 
-    def issue(self, account_id: bytes, device_id: bytes, audience: str) -> AccessToken:
-        """Return a token of that device for `sync` or `node:<id>`, good for 24 hours."""
+    def issue(
+        self, account_id: bytes, device_id: bytes, audience: str, key_thumbprint: bytes | None = None
+    ) -> AccessToken:
+        """Return a token of that device for `sync` or `node:<id>`, good for 24 hours.
+
+        With the thumbprint of the device's key a node can renew it (rule K11).
+        """
         now_s = clock.now_ms() // 1000
         claims = Claims(
             iss=self.issuer,
@@ -75,6 +81,7 @@ class SigningKeys:
             iat=now_s,
             nbf=now_s,
             exp=now_s + TOKEN_LIFETIME_S,
+            cnf=None if key_thumbprint is None else Confirmation(confirmation(key_thumbprint)),
         )
         return AccessToken(access_token=tokens.sign(claims, self._current()), expires_at=claims.exp)
 

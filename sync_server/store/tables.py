@@ -68,6 +68,8 @@ device = Table(
     Column("revoked_ms", BigInteger),
     # The cursor with which it last pulled past a tombstone.
     Column("acked_seq", BigInteger, nullable=False, server_default="0"),
+    # RFC 7638, of the key that the browser made at its last login (rule K11).
+    Column("key_thumbprint", Hash),
     PrimaryKey("account_id", "device_id"),
 )
 

@@ -84,6 +84,14 @@ export interface Device {
   current: boolean
 }
 
+/** A public key as RFC 7517 has it: Ed25519 with `x`, or P-256 with `x` and `y`, in base64url. */
+export interface DeviceKey {
+  kty: 'EC' | 'OKP'
+  crv: 'Ed25519' | 'P-256'
+  x: string
+  y?: string | null
+}
+
 /** PATCH /api/v1/devices/{id}. */
 export interface DeviceRename {
   name: string
@@ -206,6 +214,7 @@ export interface Login {
   password: string
   device_name: string
   device_id?: string | null
+  device_key?: DeviceKey | null
 }
 
 /** POST /v1/library/use, remove, load and unload: a model by file name or name. */
@@ -380,12 +389,26 @@ export interface Registration {
   device_name: string
   setup_code?: string | null
   invitation?: string | null
+  device_key?: DeviceKey | null
 }
 
 /** The first change that was refused, and why; nothing after it was taken. */
 export interface Rejected {
   dseq: number
   code: string
+}
+
+/** POST /v1/renewal → `AccessToken`: the server's last token for this node, and proof of the key that it names. */
+export interface Renewal {
+  token: string
+  key: DeviceKey
+  challenge: Uint8Array
+  signature: Uint8Array
+}
+
+/** POST /v1/renewal/challenge: what the browser signs next, within a minute and once. */
+export interface RenewalChallenge {
+  challenge: Uint8Array
 }
 
 /** Write-once request for an answer, in the answer's REQUEST field. */
@@ -614,6 +637,8 @@ export const limits = {
   NODE_ASSERTION_LIFETIME_S: 60,
   KEY_SET_LIFETIME_S: 2592000,
   MAX_KEY_SET_BYTES: 16384,
+  CHALLENGE_BYTES: 40,
+  CHALLENGE_S: 60,
   RENEWABLE_S: 1209600,
   MAX_REVOCATIONS_BYTES: 1048576,
   REFRESH_IDLE_S: 2592000,
