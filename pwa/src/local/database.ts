@@ -3,6 +3,7 @@ import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
 import type { Change, Node } from '../protocol/generated'
 import { ProblemError } from '../protocol/errors'
 import { Snapshots } from './conversations'
+import type { OwnKey } from './deviceKey'
 import { OutlineWriter } from './outlines'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
@@ -123,6 +124,8 @@ export interface NodeToken {
   token: string
   /** Milliseconds since 1970. */
   expiresAt: number
+  /** The last one that the server gave, from which a node can make another (rule K11). */
+  fromServer?: string
 }
 
 /** Single values, by key. */
@@ -133,6 +136,8 @@ export interface MetaValues {
   nodes: Node[]
   summaryVersion: number
   nodeTokens: Record<string, NodeToken>
+  /** The key of this browser's last login; null where it could make none. */
+  deviceKey: OwnKey | null
   /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */
   unreadFrom: number
   /** When this device's cells were last compared with the server's, ms since 1970 (L20). */

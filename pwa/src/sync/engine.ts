@@ -8,7 +8,7 @@ import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
 import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
-import { Router } from './router'
+import { Router, type Route } from './router'
 import { Server } from './server'
 import type { Session } from './session'
 import { SharedState, type Tabs } from './tabs'
@@ -90,8 +90,8 @@ export class Engine {
     this.answers.resume()
   }
 
-  private prepare(nodeId: string): void {
-    this.nodes.prepare(nodeId).catch((error: unknown) => {
+  private prepare(route: Route): void {
+    this.nodes.prepare(route).catch((error: unknown) => {
       // A log-out closes the database below it.
       if (isRunning(this.stopping.signal)) throw error
     })
@@ -120,7 +120,7 @@ export class Engine {
     const routes = watch(
       () => [...this.router.state.best.values()].map(({ route }) => route.base).join(' '),
       () => {
-        for (const { route } of this.router.state.best.values()) this.prepare(route.nodeId)
+        for (const { route } of this.router.state.best.values()) this.prepare(route)
         this.answers.reconsider()
       },
     )

@@ -11,6 +11,7 @@ import { beginUnread } from '../local/seen'
 import { rebuildSummaries } from '../local/summaries'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Login, PasswordChange, Registration, Session as SessionBody } from '../protocol/generated'
+import { makeKey, type OwnKey } from '../local/deviceKey'
 import { call, type Fetch } from './http'
 import type { Tabs } from './tabs'
 
@@ -118,10 +119,16 @@ export class Session {
   }
 
   private async begin(action: 'login' | 'register', body: Login | Registration): Promise<void> {
-    const session = (await call(this.options.fetcher, this.url(action), { method: 'POST', body })) as SessionBody
+    const key = await makeKey()
+    const named = { ...body, device_key: key?.publicKey ?? null }
+    const session = (await call(this.options.fetcher, this.url(action), {
+      method: 'POST',
+      body: named,
+    })) as SessionBody
     const db = await openAccount(session.account_id, this.options.environment)
     try {
       await adoptDevice(db, session.device_id)
+      await keepKey(db, key)
       await noteServer(db, session.server_ms, false)
     } finally {
       db.close()
@@ -153,6 +160,14 @@ export class Session {
   private url(action: string): string {
     return `${this.options.origin}/api/v1/auth/${action}`
   }
+}
+
+/** Keeps the key of a login. Tokens of an earlier one name another key, so they go. */
+async function keepKey(db: AccountDatabase, key: OwnKey | null): Promise<void> {
+  await db.metaTransaction(async () => {
+    await db.putMeta('nodeTokens', {})
+    await db.putMeta('deviceKey', key)
+  })
 }
 
 /**
