@@ -113,7 +113,8 @@ def _segments(text: str, max_bytes: int) -> tuple[str, str]:
 
 def _json_object(segment: str) -> dict[str, Any]:
     try:
-        value = json.loads(from_base64url(segment).decode("utf-8"), object_pairs_hook=_without_duplicates)
+        text = from_base64url(segment).decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise NotSigned("not JSON") from error
     if not isinstance(value, dict):
@@ -126,3 +127,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("duplicate key")
     return value
+
+
+def _no_number(name: str) -> None:
+    """NaN and its like are Python's own: another reader of the same bytes finds no JSON there."""
+    raise ValueError(f"{name} is not JSON")
