@@ -8,7 +8,7 @@ from sqlalchemy import select
 from starlette.requests import ClientDisconnect, Request
 
 from shared.errors import Code, DomovoiError
-from shared.limits import HASH_BYTES, MAX_SEQUENCE
+from shared.limits import HASH_BYTES, MAX_BLOB_PIECE_BYTES, MAX_SEQUENCE
 from shared.wire import Usage
 from sync_server.accounts.authentication import authenticated
 from sync_server.content import FileAnswer, answer, path_id, query_number
@@ -32,6 +32,8 @@ async def put_blob(request: Request) -> Response:
     size = query_number(request, "size", None, 0, MAX_SEQUENCE)
     if offset is None or size is None:
         raise DomovoiError(Code.BAD_REQUEST, "offset and size are missing.")
+    if int(request.headers.get("content-length", "0")) > MAX_BLOB_PIECE_BYTES:
+        raise DomovoiError(Code.BODY_TOO_LARGE, f"Send at most {MAX_BLOB_PIECE_BYTES} bytes at a time.")
     blobs = services_of(request).blobs
     return answer(request, await blobs.put(caller.account_id, sha256, offset, size, _pieces(request)))
 
