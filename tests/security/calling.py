@@ -24,6 +24,8 @@ CODES = {code.value for code in Code}
 # What programs of other people's look for in the API that is like OpenAI's.
 CODES_OF_PROGRAMS = {"model_not_found", "context_length_exceeded"}
 
+NO_PROBLEM = "no problem document"
+
 
 class Answer(NamedTuple):
     """The verdict, in the words of `expectations`, and the text that came with it."""
@@ -34,25 +36,29 @@ class Answer(NamedTuple):
     @property
     def is_unhandled(self) -> bool:
         """Whether the program did not know what to do."""
-        return self.verdict.startswith("500") or "no problem document" in self.verdict
+        return self.verdict.startswith("500") or NO_PROBLEM in self.verdict
 
 
 def verdict_of(response: httpx.Response) -> str:
+    """Return status and code of a response."""
+    return verdict_of_parts(response.status_code, response.headers.get("content-type", ""), response.content)
+
+
+def verdict_of_parts(status: int, kind: str, content: bytes) -> str:
     """Return status and code. A refusal that is no problem document of the closed set says so."""
-    if response.status_code < 400:
-        return str(response.status_code)
-    kind = response.headers.get("content-type", "")
+    if status < 400:
+        return str(status)
     try:
-        body = response.json() if response.content else {}
+        body = json.loads(content)
         if kind == "application/problem+json":
-            assert body["status"] == response.status_code
-            return f"{response.status_code} {Code(body['code'])}"
+            assert body["status"] == status
+            return f"{status} {Code(body['code'])}"
+        # The API that is like OpenAI's has errors as OpenAI's clients read them.
         if kind == "application/json" and body["error"]["code"] in CODES | CODES_OF_PROGRAMS:
-            return f"{response.status_code} {body['error']['code']}"
+            return f"{status} {body['error']['code']}"
     except (ValueError, KeyError, TypeError, AssertionError):
         pass
-    is_bare = response.request.method == "HEAD"
-    return str(response.status_code) if is_bare else f"{response.status_code} no problem document: {kind}"
+    return f"{status} {NO_PROBLEM}: {kind}"
 
 
 def call(household: Household, endpoint: Endpoint, how: Call, token: str | None, *, is_owner: bool) -> Answer:
@@ -70,7 +76,7 @@ def call(household: Household, endpoint: Endpoint, how: Call, token: str | None,
     try:
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             # It goes on for as long as somebody listens: its first words do.
-            return Answer(verdict_of(response), next(response.iter_text(), ""))
+            return Answer(str(response.status_code), next(response.iter_text(), ""))
         response.read()
         return Answer(verdict_of(response), response.text)
     finally:

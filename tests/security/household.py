@@ -74,6 +74,10 @@ class Household:
         """Return a device's token for the node."""
         return token_of(self.thread.node, device)
 
+    def own_token(self, place: str) -> str:
+        """Return the owner's token for an application."""
+        return self.owner.session.access_token if place == "server" else self._node_tokens["own"]
+
     def pocket(self) -> list[Token]:
         """Return what callers may come with."""
         account, device = self.owner.session.account_id, self.owner.session.device_id
