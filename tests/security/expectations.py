@@ -87,7 +87,9 @@ SERVER: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/auth/token"): Call(Door.SYNC, "200", body={"audience": "sync"}),
     ("POST", "/api/v1/auth/node"): Call(Door.LOGIN, "200"),
     ("GET", "/api/v1/devices"): Call(Door.SYNC, "200"),
-    ("PATCH", "/api/v1/devices/{device_id}"): Call(Door.SYNC, "200", "404 not_found", NEW_NAME),
+    ("PATCH", "/api/v1/devices/{device_id}"): Call(
+        Door.SYNC, "200", "404 not_found", NEW_NAME, own_path="/api/v1/devices/{fresh_device}"
+    ),
     ("DELETE", "/api/v1/devices/{device_id}"): Call(
         Door.SYNC, "204", "404 not_found", own_path="/api/v1/devices/{fresh_device}"
     ),
@@ -141,7 +143,7 @@ NODE: dict[tuple[str, str], Call] = {
     ("POST", "/v1/library/unload"): Call(Door.MANAGER, "404 model_missing", body=NOT_THERE),
     ("GET", "/v1/keys"): Call(Door.NODE, "200"),
     ("POST", "/v1/keys"): Call(Door.NODE, "400 bad_request", body={"name": ""}),
-    ("PATCH", "/v1/keys/{key}"): Call(Door.NODE, "200", "404 not_found", NEW_NAME),
+    ("PATCH", "/v1/keys/{key}"): Call(Door.NODE, "200", "404 not_found", NEW_NAME, own_path="/v1/keys/{fresh_key}"),
     # Taking back what one does not have changes nothing, and says so to everybody.
     ("DELETE", "/v1/keys/{key}"): Call(Door.NODE, "204", own_path="/v1/keys/{fresh_key}"),
 }
