@@ -58,7 +58,8 @@ def test_every_push_of_the_table(ledger: Ledger, pusher: Device, vector: Vector)
 
 def changes_of(device: Device, given: dict[str, Any]) -> list[Any]:
     """Return the changes that a vector describes, as lists, for they may be none."""
-    return [_change(device, members) for members in given.get("changes", [])] * given.get("times", 1)
+    times: int = given.get("times", 1)
+    return [_change(device, members) for members in given.get("changes", [])] * times
 
 
 def _change(device: Device, members: dict[str, Any]) -> list[Any]:
