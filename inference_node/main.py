@@ -18,6 +18,7 @@ import uvicorn
 from inference_node.endpoints import applications
 from inference_node.endpoints.api_keys import ApiKeys
 from inference_node.endpoints.applications import Services
+from inference_node.endpoints.bounded_http import BoundedHttp
 from inference_node.endpoints.door import Door
 from inference_node.endpoints.library import Models
 from inference_node.endpoints.status import Status
@@ -141,6 +142,7 @@ class _Node:
         hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
         configuration = uvicorn.Config(
             applications.loopback(self._services, hosts, settings.allowed_origins),
+            http=BoundedHttp,
             lifespan="off",
             log_config=None,
             access_log=False,

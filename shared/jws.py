@@ -28,6 +28,7 @@ _PRIME = 2**255 - 19
 # Ordinates of the points of small order, for which anyone could sign: orders 4, 1, 2 and twice 8.
 _ORDER_8 = int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little")
 _LOW_ORDER = {0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8}
+_D = -121665 * pow(121666, -1, _PRIME) % _PRIME
 
 
 class NotSigned(ValueError):
@@ -42,9 +43,16 @@ def raw_public_key(key: Ed25519PublicKey) -> bytes:
 def public_key_from(raw: bytes) -> Ed25519PublicKey:
     """Return the key with these 32 raw bytes. Raises ValueError for one that is no key, or that anyone can sign for."""
     ordinate = int.from_bytes(raw, "little") & (2**255 - 1)
-    if len(raw) != KEY_BYTES or ordinate >= _PRIME or ordinate in _LOW_ORDER:
+    if len(raw) != KEY_BYTES or ordinate >= _PRIME or ordinate in _LOW_ORDER or not _is_of_curve(ordinate):
         raise ValueError("the key is not an Ed25519 key, or a weak one")
     return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def _is_of_curve(ordinate: int) -> bool:
+    """Say whether a point has this ordinate: x² = (y² - 1) / (d y² + 1) has a root (RFC 8032, 5.1.3)."""
+    square = ordinate * ordinate % _PRIME
+    x_square = (square - 1) * pow(_D * square + 1, -1, _PRIME)
+    return pow(x_square, (_PRIME - 1) // 2, _PRIME) == 1
 
 
 def base64url(data: bytes) -> str:
@@ -113,7 +121,8 @@ def _segments(text: str, max_bytes: int) -> tuple[str, str]:
 
 def _json_object(segment: str) -> dict[str, Any]:
     try:
-        value = json.loads(from_base64url(segment).decode("utf-8"), object_pairs_hook=_without_duplicates)
+        text = from_base64url(segment).decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise NotSigned("not JSON") from error
     if not isinstance(value, dict):
@@ -126,3 +135,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("duplicate key")
     return value
+
+
+def _no_number(name: str) -> None:
+    """NaN and its like are Python's own: another reader of the same bytes finds no JSON there."""
+    raise ValueError(f"{name} is not JSON")

@@ -72,6 +72,11 @@ REFRESH_RETRY_S = 10
 MAX_JSON_BODY_BYTES = 64 * 1024
 MAX_ANSWER_BODY_BYTES = 4 * 1024 * 1024
 
+# The head of an HTTP request: two tokens, and many times what a browser sends. Slow radio takes seconds for it.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 100
+HEAD_WITHIN_S = 20.0
+
 # Tunnel.
 MAX_FRAME_PAYLOAD_BYTES = 64 * 1024
 STREAM_CREDIT_BYTES = 256 * 1024

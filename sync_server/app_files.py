@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from shared.errors import Code, DomovoiError
+from sync_server.content import FileAnswer
 
 if TYPE_CHECKING:
     import os
@@ -49,6 +51,15 @@ class AppFiles(StaticFiles):
         if stat_result is None:
             return await app_is_missing(Request(scope))
         return self._compressed(path, found, stat_result, scope)
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Return the file, whose refusals are problems."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        if isinstance(response, FileResponse):
+            return FileAnswer(full_path, status_code, stat_result=stat_result)
+        return response
 
     def _find(self, path: str) -> tuple[str, os.stat_result | None]:
         try:

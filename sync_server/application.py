@@ -52,7 +52,7 @@ def _routes(services: Services) -> list[BaseRoute]:
     ]
     routes += [
         Route("/openapi.json", openapi),
-        Route("/relay/{node_id}/{path:path}", relay, methods=["GET", "POST", "DELETE"]),
+        Route("/relay/{node_id}/{path:path}", relay, methods=["GET", "POST", "PATCH", "DELETE"]),
         WebSocketRoute("/tunnel", node_endpoints.tunnel),
     ]
     folder = services.settings.app_folder

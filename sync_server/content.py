@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from typing import TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
 from shared.limits import ENTITY_ID_BYTES, MAX_JSON_BODY_BYTES
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
 
 JSON = "application/json"
 MESSAGEPACK = "application/msgpack"
@@ -57,6 +61,20 @@ async def compressed_answer(request: Request, body: Struct) -> Response:
     content = await asyncio.to_thread(gzip.compress, response.body, 1, mtime=0)
     headers = {**_NOT_STORED, "vary": "accept, accept-encoding", "content-encoding": "gzip"}
     return Response(content, response.status_code, headers, response.media_type)
+
+
+class FileAnswer(FileResponse):
+    """A file, or the ranges of it that are asked for. What Starlette refuses in plain text becomes a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises DomovoiError bad_request for ranges that it does not have."""
+
+        async def send_unless_refused(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
+                raise DomovoiError(Code.BAD_REQUEST, "Range names nothing of this file.")
+            await send(message)
+
+        await super().__call__(scope, receive, send_unless_refused)
 
 
 def query_number(request: Request, name: str, default: int | None, lowest: int, highest: int) -> int | None:

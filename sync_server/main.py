@@ -23,6 +23,7 @@ from sync_server.accounts.setup_code import SetupCode
 from sync_server.application import make_application
 from sync_server.blobs.blob_files import BlobFiles
 from sync_server.blobs.blobs import Blobs
+from sync_server.bounded_http import BoundedHttp
 from sync_server.guard import Addresses
 from sync_server.log.housekeeping import keep_house
 from sync_server.log.news import Hub
@@ -59,6 +60,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         application = make_application(services, Addresses(port, settings.public_url))
         configuration = uvicorn.Config(
             application,
+            http=BoundedHttp,
             lifespan="off",
             backlog=BACKLOG,
             log_config=None,

@@ -30,6 +30,8 @@ RUN = (UV, "run", "--no-sync")
 PYTEST = (*RUN, "python", "-m", "pytest", "-q")
 # Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
 BESIDE = {"tests/deploy": "commands", "tests/simulation": "simulation", "tests/end_to_end": "end to end"}
+# Attacks a server and a node of its own, and counts what it tries: by itself.
+SECURITY = "tests/security"
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -74,7 +76,8 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
-        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in BESIDE))),
+        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in (*BESIDE, SECURITY)))),
+        Step("security", TEST, (*PYTEST, SECURITY)),
     ]
     rust_steps = [
         Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),

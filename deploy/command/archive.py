@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -10,7 +12,7 @@ from msgspec import Struct
 
 from shared.change import Change
 from shared.identifiers import from_hex
-from shared.limits import HASH_BYTES, MAX_BLOB_BYTES
+from shared.limits import HASH_BYTES, MAX_BLOB_BYTES, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -22,6 +24,12 @@ VERSION = 1
 MANIFEST = "manifest.json"
 CHANGES = "changes.jsonl"
 BLOBS = "blobs/"
+# A manifest has some hundred bytes; a line holds a value twice, once of it with escapes.
+MOST_MANIFEST_BYTES = 64 * 1024
+MOST_LINE_BYTES = 16 * MAX_VALUE_BYTES
+# What reading a file of a stranger's raises. RuntimeError: an entry is encrypted, is compressed in some unknown way,
+# or nests deeper than anybody reads.
+_DAMAGE = (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class ArchiveError(Exception):
@@ -87,8 +95,10 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-            manifest = msgspec.json.decode(self._zip.read(MANIFEST), type=Manifest)
-        except (OSError, zipfile.BadZipFile, KeyError, msgspec.MsgspecError) as error:
+            with self._zip.open(MANIFEST) as content:
+                text = content.read(MOST_MANIFEST_BYTES)
+            manifest = msgspec.json.decode(text, type=Manifest)
+        except _DAMAGE as error:
             raise ArchiveError(str(error)) from error
         if (manifest.format, manifest.version) != (FORMAT, VERSION):
             raise ArchiveError(f"it is of the format {manifest.format} {manifest.version}")
@@ -103,9 +113,11 @@ class Archive:
         """Yield the cells."""
         try:
             with self._zip.open(CHANGES) as lines:
-                for number, text in enumerate(lines, 1):
+                number = 0
+                while text := lines.readline(MOST_LINE_BYTES):
+                    number += 1
                     yield _change(text, number)
-        except (KeyError, zipfile.BadZipFile, OSError) as error:
+        except _DAMAGE as error:
             raise ArchiveError(str(error)) from error
 
     def blobs(self) -> Iterator[tuple[bytes, int]]:
@@ -119,9 +131,14 @@ class Archive:
             except ValueError:
                 continue
 
-    def blob(self, sha256: bytes) -> BinaryIO:
-        """Open a file; it can seek."""
-        return self._zip.open(BLOBS + sha256.hex())  # type: ignore[return-value]  # an IO[bytes] by another name
+    @contextmanager
+    def blob(self, sha256: bytes) -> Iterator[BinaryIO]:
+        """Open a file; it can seek. Reading it raises ArchiveError out of the context."""
+        try:
+            with self._zip.open(BLOBS + sha256.hex()) as content:
+                yield content  # type: ignore[misc]  # an IO[bytes] by another name
+        except _DAMAGE as error:
+            raise ArchiveError(str(error)) from error
 
 
 def _line(cell: Change) -> Line:
@@ -140,5 +157,5 @@ def _change(text: bytes, number: int) -> Change:
         clk, eid, scope = (from_hex(identifier) for identifier in given)
         made = [clk, line.etype, eid, line.field, scope, line.kid, line.value]
         return msgspec.convert(made, Change)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors too
         raise ArchiveError(f"line {number} of {CHANGES} is no change ({error})") from error

@@ -66,14 +66,20 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
         Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
-    application = services.door.calls.watched(Starlette(routes=routes, exception_handlers=HANDLERS))
-    return Guard(application, hosts, origins)
+    return Guard(services.door.calls.watched(_application(routes)), hosts, origins)
 
 
 def remote(services: Services) -> ASGIApp:
     """Return the application for the tunnel; the server at its other end checks hosts and origins."""
 
-    return services.door.calls.watched(Starlette(routes=_shared_routes(services, relayed), exception_handlers=HANDLERS))
+    return services.door.calls.watched(_application(_shared_routes(services, relayed)))
+
+
+def _application(routes: list[Route]) -> Starlette:
+    application = Starlette(routes=routes, exception_handlers=HANDLERS)
+    # An address that is not there is not there: Starlette would send the caller on from `/v1/status/`.
+    application.router.redirect_slashes = False
+    return application
 
 
 def _shared_routes(services: Services, token_of: Callable[[Request], str | None]) -> list[Route]:

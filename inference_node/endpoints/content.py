@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
@@ -19,6 +20,8 @@ _T = TypeVar("_T")
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
 PROBLEM_JSON = "application/problem+json"
+# More than any length that is taken has.
+MOST_DIGITS = 12
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ async def read(request: Request, kind: type[_T], most_bytes: int) -> _T:
     Raises DomovoiError `unsupported_media_type`, `body_too_large`, `bad_request`.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in {JSON, MESSAGE_PACK}:
+    is_plain = request.headers.get("content-encoding", "identity") == "identity"
+    if content_type not in {JSON, MESSAGE_PACK} or not is_plain:
         raise DomovoiError(Code.UNSUPPORTED_MEDIA_TYPE)
     body = await _body(request, most_bytes)
     try:
@@ -77,9 +81,16 @@ HANDLERS = {DomovoiError: on_domovoi_error, HTTPException: on_http_error, Except
 
 
 async def _body(request: Request, most_bytes: int) -> bytes:
+    # What is announced is not waited for. The other end of the tunnel may have announced anything.
+    announced = request.headers.get("content-length", "")
+    if len(announced) > MOST_DIGITS or (announced.isdecimal() and int(announced) > most_bytes):
+        raise DomovoiError(Code.BODY_TOO_LARGE)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most_bytes:
-            raise DomovoiError(Code.BODY_TOO_LARGE)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most_bytes:
+                raise DomovoiError(Code.BODY_TOO_LARGE)
+    except ClientDisconnect as error:
+        raise DomovoiError(Code.BAD_REQUEST, "The body was cut short.") from error
     return bytes(body)

@@ -35,8 +35,8 @@ def chat_prompts(body: ChatRequest, owner: str) -> list[Prompt]:
             body.sampling(choice, most_tokens),
             body.stops,
             owner=owner,
-            tools=msgspec.json.encode(tools).decode() if tools else None,
-            schema=msgspec.json.encode(schema).decode() if schema is not None else None,
+            tools=_json_text(tools) if tools else None,
+            schema=_json_text(schema) if schema is not None else None,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         )
         for choice in range(body.count)
@@ -111,6 +111,14 @@ def _call_schema(function: FunctionDefinition) -> dict[str, Any]:
     }
 
 
+def _json_text(schemas: Any) -> str:
+    """Return what an engine is given. Raises DomovoiError `bad_request` for what came as MessagePack and is no JSON."""
+    try:
+        return msgspec.json.encode(schemas).decode()
+    except (TypeError, ValueError) as error:
+        raise DomovoiError(Code.BAD_REQUEST, f"A schema can't be written as JSON: {error}.") from error
+
+
 def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one schema for all, with what they refer to at its top. Raises DomovoiError `bad_request`."""
     if len(schemas) == 1:
@@ -118,7 +126,10 @@ def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {"anyOf": []}
     for schema in schemas:
         for key in DEFINITIONS:
-            for name, definition in schema.get(key, {}).items():
+            definitions = schema.get(key, {})
+            if not isinstance(definitions, dict):
+                raise DomovoiError(Code.BAD_REQUEST, f"{key} of a schema is no object.")
+            for name, definition in definitions.items():
                 if whole.setdefault(key, {}).setdefault(name, definition) != definition:
                     raise DomovoiError(Code.BAD_REQUEST, f"Two schemas define {name} differently. Rename one.")
         whole["anyOf"].append({key: value for key, value in schema.items() if key not in DEFINITIONS})

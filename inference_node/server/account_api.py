@@ -46,13 +46,18 @@ class AccountApi(ServerApi):
         return state.received == state.size
 
     async def send_blob(self, token: str, sha256: bytes, content: BinaryIO, size: int) -> None:
-        """Send the blob in pieces, from where it ends there. `content` can seek."""
+        """Send the blob in pieces, from where it ends there. `content` can seek.
+
+        Raises ValueError when it is shorter than `size`.
+        """
         offset = 0
         while True:
             content.seek(offset)
             query = {"offset": str(offset), "size": str(size)}
             path = f"/api/v1/blobs/{sha256.hex()}"
             piece = content.read(MAX_BLOB_PIECE_BYTES)
+            if not piece and offset < size:
+                raise ValueError("a file in it is shorter than it says")
             try:
                 state = await self._call("PUT", path, BlobState, token=token, query=query, content=piece)
             except DomovoiError as error:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
 
 from shared.errors import Code, DomovoiError
-from shared.limits import HASH_BYTES, MAX_SEQUENCE
+from shared.limits import HASH_BYTES, MAX_BLOB_PIECE_BYTES, MAX_SEQUENCE
 from shared.wire import Usage
 from sync_server.accounts.authentication import authenticated
-from sync_server.content import answer, path_id, query_number
+from sync_server.content import FileAnswer, answer, path_id, query_number
 from sync_server.services import services_of
 from sync_server.store.tables import account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
 
 # A file of a person's must neither run nor stay anywhere on the way.
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment"}
@@ -31,6 +32,8 @@ async def put_blob(request: Request) -> Response:
     size = query_number(request, "size", None, 0, MAX_SEQUENCE)
     if offset is None or size is None:
         raise DomovoiError(Code.BAD_REQUEST, "offset and size are missing.")
+    if int(request.headers.get("content-length", "0")) > MAX_BLOB_PIECE_BYTES:
+        raise DomovoiError(Code.BODY_TOO_LARGE, f"Send at most {MAX_BLOB_PIECE_BYTES} bytes at a time.")
     blobs = services_of(request).blobs
     return answer(request, await blobs.put(caller.account_id, sha256, offset, size, _pieces(request)))
 
@@ -41,7 +44,7 @@ async def get_blob(request: Request) -> Response:
     path = services_of(request).blob_files.whole(caller.account_id, path_id(request, "sha256", HASH_BYTES))
     if path is None:
         raise DomovoiError(Code.NOT_FOUND, "This account has no such file.")
-    return FileResponse(path, media_type="application/octet-stream", headers=_HEADERS)
+    return FileAnswer(path, media_type="application/octet-stream", headers=_HEADERS)
 
 
 async def blob_state(request: Request) -> Response:

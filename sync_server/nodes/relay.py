@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sync_server.nodes.node_stream import NodeStream
 
 # All of a node's remote application. Nothing here can be spelt in two ways, so nothing needs decoding.
-_PATH = re.compile(r"/healthz|/v1(?:/[A-Za-z0-9_-]+)+")
+_PATH = re.compile(r"/healthz|/v1(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 _NOT_FORWARDED = {
     "authorization",
     "connection",

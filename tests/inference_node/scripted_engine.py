@@ -264,6 +264,8 @@ def _json_of(text: str | None) -> Any:
 
 def _instance_of(schema: Any) -> Any:
     """Return a value for the simple schemas of tests: the last one where there are several."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
+        raise DomovoiError(Code.BAD_REQUEST, "That is no schema.")
     if "anyOf" in schema:
         return _instance_of(schema["anyOf"][-1])
     if "enum" in schema:

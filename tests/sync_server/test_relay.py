@@ -254,7 +254,20 @@ def test_only_nodes_of_the_account_and_only_with_a_token(identity: Identity, dev
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/metrics", "/v1", "/v1/", "/v1//x", "/v1/../metrics", "/v1/%2e%2e/x", "/v1/a%2Fb", "/V1/status", "/v1/a.b"],
+    [
+        "/",
+        "/metrics",
+        "/v1",
+        "/v1/",
+        "/v1//x",
+        "/v1/../metrics",
+        "/v1/%2e%2e/x",
+        "/v1/a%2Fb",
+        "/V1/status",
+        "/v1/.b",
+        "/v1/x/..",
+        "/v1/..x",
+    ],
 )
 def test_only_the_remote_applications_paths(identity: Identity, device: Device, path: str) -> None:
     assert code_of(device.request("GET", path_of(identity, path))) == (404, "not_found")
