@@ -18,7 +18,6 @@ import uvicorn
 from inference_node.endpoints import applications
 from inference_node.endpoints.api_keys import ApiKeys
 from inference_node.endpoints.applications import Services
-from inference_node.endpoints.bounded_http import BoundedHttp
 from inference_node.endpoints.door import Door
 from inference_node.endpoints.library import Models
 from inference_node.endpoints.status import Status
@@ -44,6 +43,7 @@ from inference_node.server.keyset import KeyRing, shared_root
 from inference_node.server.renewals import Renewals
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
+from shared.bounded_http import BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from shared import private_files
+from shared.bounded_http import BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server.accounts import signing_keys
@@ -23,7 +24,6 @@ from sync_server.accounts.setup_code import SetupCode
 from sync_server.application import make_application
 from sync_server.blobs.blob_files import BlobFiles
 from sync_server.blobs.blobs import Blobs
-from sync_server.bounded_http import BoundedHttp
 from sync_server.guard import Addresses
 from sync_server.log.housekeeping import keep_house
 from sync_server.log.news import Hub

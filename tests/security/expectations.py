@@ -5,10 +5,13 @@ A verdict is a status, with the code of the closed set where it is a refusal: `2
 
 from __future__ import annotations
 
+from base64 import b64encode
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.device_keys import SIGNATURE_BYTES
+from shared.limits import CHALLENGE_BYTES
 from tests.sync_server.device import PASSWORD
 
 if TYPE_CHECKING:
@@ -65,6 +68,12 @@ CLAIM = {"answer": "A" * 22 + "==", "action": "claim"}
 NODE_HEALTH = "/relay/{node_id}/healthz"
 NEW_NAME = {"name": "Kitchen"}
 NOT_THERE = {"model": "not-there.gguf"}
+NO_PROOF = {
+    "token": "a.b.c",
+    "key": {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    "challenge": b64encode(bytes(CHALLENGE_BYTES)).decode(),
+    "signature": b64encode(bytes(SIGNATURE_BYTES)).decode(),
+}
 CONTENT_OF_ANYBODY = b"anybody's file"
 
 SERVER: dict[tuple[str, str], Call] = {
@@ -150,6 +159,9 @@ NODE: dict[tuple[str, str], Call] = {
 
 LOOPBACK: dict[tuple[str, str], Call] = {
     **NODE,
+    # Whoever has no good token any more proves the device's key.
+    ("POST", "/v1/renewal/challenge"): Call(Door.PUBLIC, "200"),
+    ("POST", "/v1/renewal"): Call(Door.PUBLIC, "401 token_invalid", body=NO_PROOF),
     ("GET", "/v1/models"): Call(Door.KEY, "200"),
     ("GET", "/v1/models/{model}"): Call(Door.KEY, "200"),
     ("POST", "/v1/chat/completions"): Call(
