@@ -107,7 +107,7 @@ class _Node:
             settings.folder / "keyset.json",
             self._server,
             node_audience(identity.node_id),
-            root=shared_root(settings.data),
+            root=settings.server_root or shared_root(settings.data),
         )
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models, chosen=settings.chosen_model)
@@ -125,7 +125,7 @@ class _Node:
         openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
         renewals = Renewals(keys, identity)
-        door = Door(keys, renewals, self._grants)
+        self._door = door = Door(keys, renewals, self._grants)
         self._services = Services(
             *(node_id, self._runs, self._keeper, self._claims, door, renewals),
             *(self._status, api_keys, openai, self._models),
@@ -169,6 +169,7 @@ class _Node:
             await self._server.close()
 
     def _on_grants(self) -> None:
+        self._door.end_unserved()
         self._syncing.grants_changed()
         self._syncing.wake()
 

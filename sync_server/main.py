@@ -30,6 +30,7 @@ from sync_server.log.news import Hub
 from sync_server.metrics import Metrics
 from sync_server.nodes.enrolment import enrol_from, introduce_server
 from sync_server.nodes.node_login import NodeLogins
+from sync_server.nodes.pairing import Pairings
 from sync_server.nodes.tunnels import Tunnels
 from sync_server.open_streams import OpenStreams
 from sync_server.services import Services
@@ -158,6 +159,7 @@ def _compose(
         accounts=Accounts(database, passwords, setup_code, refresh_tokens),
         refresh_tokens=refresh_tokens,
         node_logins=node_logins,
+        pairings=Pairings(database, keys.root),
         hub=hub,
         streams=streams,
         tunnels=tunnels,

@@ -54,6 +54,11 @@ class Door:
             raise DomovoiError(Code.MANAGER_ONLY)
         return account
 
+    def end_unserved(self) -> None:
+        """End the calls of accounts that this node serves no more (rule P6)."""
+        served = {account.hex() for account in self._grants.accounts}
+        self.calls.end(lambda claims: claims.sub not in served)
+
     def _end_revoked(self) -> None:
         self.calls.end(self._keys.is_revoked)
 

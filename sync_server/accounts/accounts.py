@@ -125,13 +125,7 @@ class Accounts:
 
         Raises DomovoiError login_wrong, too_many_tries, password_too_short, password_too_long, password_too_common.
         """
-        throttled = (f"password of {caller.account_id.hex()}", address)
-        self._throttle.check(throttled)
-        row = await self._database.one(select(account).where(account.c.account_id == caller.account_id))
-        if row is None or not await self._is_password(row, change.password):
-            self._throttle.failed(throttled)
-            raise DomovoiError(Code.LOGIN_WRONG, "The password you have now is another one.")
-        self._throttle.succeeded(throttled)
+        row = await self.check_password(caller, change.password, address)
         check_strength(change.new_password, row["username"])
         password_hash = await self._passwords.hash(change.new_password)
 
@@ -141,6 +135,20 @@ class Accounts:
             return await revoke_other_browsers(connection, caller.account_id, caller.device_id)
 
         return await self._database.transact(replace)
+
+    async def check_password(self, caller: Caller, password: str, address: str) -> Row:
+        """Return the caller's account after a fresh proof of its password.
+
+        Raises DomovoiError login_wrong, too_many_tries.
+        """
+        throttled = (f"password of {caller.account_id.hex()}", address)
+        self._throttle.check(throttled)
+        row = await self._database.one(select(account).where(account.c.account_id == caller.account_id))
+        if row is None or not await self._is_password(row, password):
+            self._throttle.failed(throttled)
+            raise DomovoiError(Code.LOGIN_WRONG, "The password you have now is another one.")
+        self._throttle.succeeded(throttled)
+        return row
 
     async def renew(self, refresh_token: str) -> SignedIn:
         """Log in with a refresh token. Raises DomovoiError login_ended, device_revoked."""

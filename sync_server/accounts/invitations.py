@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import select
 
 from shared.errors import Code, DomovoiError
+from shared.pairing import hashed_code
 from sync_server import clock
-from sync_server.accounts.one_time_codes import hashed, new_code
+from sync_server.accounts.one_time_codes import new_code
 from sync_server.store.tables import invitation
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ async def invite(database: Database) -> str:
     """Store a new invitation and return its code, which is shown this once."""
     code = new_code(GROUPS)
     now_ms = clock.now_ms()
-    values = {"code_hash": hashed(code), "created_ms": now_ms, "expires_ms": now_ms + LIFETIME_MS}
+    values = {"code_hash": hashed_code(code), "created_ms": now_ms, "expires_ms": now_ms + LIFETIME_MS}
     await database.run(invitation.insert().values(**values))
     return code
 
@@ -46,7 +47,7 @@ async def use(connection: Connection, code: str | None) -> None:
     """Use up an invitation in the transaction that makes the account. Raises DomovoiError invitation_wrong."""
     if code is None:
         raise DomovoiError(Code.INVITATION_WRONG, "This server has an owner. Ask for an invitation to join.")
-    this = invitation.c.code_hash == hashed(code)
+    this = invitation.c.code_hash == hashed_code(code)
     row = await connection.one(select(invitation).where(this).with_for_update())
     now_ms = clock.now_ms()
     if row is None or row["used_ms"] is not None or row["expires_ms"] <= now_ms:

@@ -299,6 +299,65 @@ export interface Notice {
   code: string
 }
 
+/** GET /api/v1/pairing/{id}. From `pending` on it names the PC, the six digits, and what the account would get. */
+export interface Pairing {
+  pairing_id: string
+  stage: 'paired' | 'pending' | 'refused' | 'waiting'
+  expires_ms: number
+  server_ms: number
+  node_id?: string | null
+  name?: string | null
+  check?: string | null
+  level?: 'manage' | 'use' | null
+}
+
+/** Answer to an offer, the same for the same one. */
+export interface PairingChallenge {
+  nonce: Uint8Array
+  expires_ms: number
+  server_ms: number
+}
+
+/** Answer to that. The code is told this once; `expires_ms` is in milliseconds since 1970, of the server. */
+export interface PairingCode {
+  pairing_id: string
+  code: string
+  expires_ms: number
+  server_ms: number
+}
+
+/** POST /api/v1/pairing/{id}/confirm: the digits that the person has compared. */
+export interface PairingConfirmation {
+  check: string
+}
+
+/** POST /api/v1/pairing/offer: the code, who the node is, and a commitment to its nonce. */
+export interface PairingOffer {
+  code: string
+  public_key: Uint8Array
+  name: string
+  commitment: Uint8Array
+  sealing_key?: Uint8Array | null
+}
+
+/** POST /api/v1/pairing/proof: the nonce, and the transcript signed. Repeated, it asks how things stand. */
+export interface PairingProof {
+  code: string
+  nonce: Uint8Array
+  signature: Uint8Array
+}
+
+/** POST /api/v1/pairing: the password, asked for anew. */
+export interface PairingRequest {
+  password: string
+}
+
+/** Answer to a proof. `username` says with whose account, once it is paired. */
+export interface PairingState {
+  stage: 'paired' | 'pending' | 'refused' | 'waiting'
+  username?: string | null
+}
+
 /** POST /api/v1/auth/password: other devices are disconnected; what is on them stays there. */
 export interface PasswordChange {
   password: string
@@ -554,6 +613,12 @@ export const ERROR_CODES = [
   'device_revoked',
   'node_unknown',
   'manager_only',
+  'pairing_code_wrong',
+  'pairing_code_expired',
+  'pairing_code_spent',
+  'pairing_code_used',
+  'pairing_proof_wrong',
+  'pairing_check_wrong',
   'node_unreachable',
   'sequence_gap',
   'device_forked',
@@ -631,6 +696,12 @@ export const limits = {
   MAX_PASSWORD_CHARACTERS: 1024,
   MAX_DEVICE_NAME_CHARACTERS: 80,
   MAX_KEY_NAME_CHARACTERS: 80,
+  PAIRING_CODE_GROUPS: 4,
+  PAIRING_CODE_NAME_CHARACTERS: 3,
+  PAIRING_TRIES: 5,
+  PAIRING_LIFETIME_S: 600,
+  PAIRING_NONCE_BYTES: 32,
+  MAX_PAIRING_CODE_CHARACTERS: 64,
   MAX_TOKEN_BYTES: 4096,
   TOKEN_LIFETIME_S: 86400,
   TOKEN_LEEWAY_S: 60,
@@ -646,6 +717,9 @@ export const limits = {
   REFRESH_RETRY_S: 10,
   MAX_JSON_BODY_BYTES: 65536,
   MAX_ANSWER_BODY_BYTES: 4194304,
+  MAX_HEAD_BYTES: 65536,
+  MAX_HEADERS: 100,
+  HEAD_WITHIN_S: 20,
   MAX_FRAME_PAYLOAD_BYTES: 65536,
   STREAM_CREDIT_BYTES: 262144,
   TUNNEL_WELCOME_S: 6,

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from sync_server.store.migrations.columns import add_column_once
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
