@@ -12,6 +12,7 @@ import msgspec
 
 from inference_node.endpoints.api_keys import ApiKeys
 from shared import values
+from shared.change import MessageField
 from shared.errors import Code
 from shared.tokens import SYNC_AUDIENCE, node_audience
 from tests.inference_node.asking import token_of, until_served
@@ -112,8 +113,10 @@ class Household:
         devices = self.owner.request("GET", "/api/v1/devices").json()["devices"]
         keys = self.http.get(f"{self.thread.url}/v1/keys", headers=headers).json()["keys"]
         models = self.http.get(f"{self.thread.url}/v1/library", headers=headers).json()["models"]
+        changes = self.owner.pull(limit=1000).changes
         return {
-            *((change.eid, change.field, change.value) for change in self.owner.pull(limit=1000).changes),
+            # How far an answer is goes on changing by itself.
+            *((change.eid, change.field, change.value) for change in changes if change.field != MessageField.STATE),
             *(("device", device["device_id"], device["name"]) for device in devices),
             *(("key", key["key_id"], key["name"]) for key in keys),
             *(("model", model["file"], model["size"], model["is_default"]) for model in models),
