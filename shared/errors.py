@@ -36,6 +36,7 @@ class Code(StrEnum):
     DEVICE_REVOKED = "device_revoked"
     NODE_UNKNOWN = "node_unknown"
     MANAGER_ONLY = "manager_only"
+    OWNER_ONLY = "owner_only"
     PAIRING_CODE_WRONG = "pairing_code_wrong"
     PAIRING_CODE_EXPIRED = "pairing_code_expired"
     PAIRING_CODE_SPENT = "pairing_code_spent"
@@ -119,6 +120,9 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.NODE_UNKNOWN: Explanation(404, "No such PC is paired with this account.", "Pair it first."),
     Code.MANAGER_ONLY: Explanation(
         403, "Only who manages this PC may do that.", "Ask the person who set it up: they can do it in their app."
+    ),
+    Code.OWNER_ONLY: Explanation(
+        403, "Only the owner of this server may do that.", "Ask the person who made the first account."
     ),
     Code.PAIRING_CODE_WRONG: Explanation(
         403, "That is not a pairing code of this server.", "Check it against the app, and the server's address too."

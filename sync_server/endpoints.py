@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from shared import pairing_wire, wire
+from shared import invitation_wire, pairing_wire, wire
 from sync_server import health
-from sync_server.accounts import account_endpoints
+from sync_server.accounts import account_endpoints, invitation_endpoints
 from sync_server.blobs import blob_endpoints
 from sync_server.log import sync_endpoints
 from sync_server.nodes import node_endpoints, pairing_endpoints
@@ -74,6 +74,9 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v1/devices", account_endpoints.devices, None, wire.Devices),
     Endpoint("PATCH", "/api/v1/devices/{device_id}", account_endpoints.rename, wire.DeviceRename, wire.Device),
     Endpoint("DELETE", "/api/v1/devices/{device_id}", account_endpoints.revoke),
+    Endpoint("GET", "/api/v1/invitations", invitation_endpoints.list_invitations, None, invitation_wire.Invitations),
+    Endpoint("POST", "/api/v1/invitations", invitation_endpoints.invite, None, invitation_wire.NewInvitation),
+    Endpoint("DELETE", "/api/v1/invitations/{invitation_id}", invitation_endpoints.take_back),
     Endpoint("GET", "/api/v1/nodes", node_endpoints.nodes, None, wire.Nodes),
     Endpoint("DELETE", "/api/v1/nodes/{node_id}", node_endpoints.unpair_node),
     Endpoint(

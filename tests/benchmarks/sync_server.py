@@ -102,7 +102,7 @@ class House:
     async def _invite(self, count: int) -> list[str]:
         database = Database(dialect_for(self.url, self.data))
         await database.open()
-        codes = [await invite(database) for _ in range(count)]
+        codes = [(await invite(database)).code for _ in range(count)]
         await database.close()
         return codes
 

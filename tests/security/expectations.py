@@ -105,6 +105,11 @@ SERVER: dict[tuple[str, str], Call] = {
     ("DELETE", "/api/v1/devices/{device_id}"): Call(
         Door.SYNC, "204", "404 not_found", own_path="/api/v1/devices/{fresh_device}"
     ),
+    ("GET", "/api/v1/invitations"): Call(Door.SYNC, "200", "403 owner_only"),
+    ("POST", "/api/v1/invitations"): Call(Door.SYNC, "200", "403 owner_only"),
+    ("DELETE", "/api/v1/invitations/{invitation_id}"): Call(
+        Door.SYNC, "404 not_found", "403 owner_only", path=f"/api/v1/invitations/{'0' * 64}"
+    ),
     ("GET", "/api/v1/nodes"): Call(Door.SYNC, "200"),
     # Of a node that nobody has: the one of the house would be gone for everybody who calls after.
     ("DELETE", "/api/v1/nodes/{node_id}"): Call(Door.SYNC, "404 node_unknown", path=f"/api/v1/nodes/{'0' * 32}"),

@@ -210,6 +210,21 @@ export interface DevicesView {
   disconnect(device: DeviceView): Promise<void>
 }
 
+export interface InvitationView {
+  id: string
+  stage: 'open' | 'used' | 'expired'
+  /** Milliseconds since 1970. */
+  expiresAt: number
+}
+
+export interface InvitationsView {
+  /** The newest first; null for everybody but the server's owner. */
+  invitations: ComputedRef<InvitationView[] | null>
+  /** Returns the code, which nobody is told again. */
+  invite(): Promise<string>
+  takeBack(invitation: InvitationView): Promise<void>
+}
+
 export interface KeysView {
   keys: ComputedRef<ApiKey[] | null>
   problem: ComputedRef<string | null>

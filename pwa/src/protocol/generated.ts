@@ -146,6 +146,19 @@ export interface IfLease {
   token: Uint8Array
 }
 
+/** One that was made; its code is told nobody again. Times are in milliseconds since 1970. */
+export interface Invitation {
+  invitation_id: string
+  stage: 'expired' | 'open' | 'used'
+  created_ms: number
+  expires_ms: number
+}
+
+/** GET /api/v1/invitations: the newest first; DELETE /api/v1/invitations/{id} takes one back. */
+export interface Invitations {
+  invitations: Invitation[]
+}
+
 /** GET /.well-known/jwks.json: the server's signing keys and its name in `iss`. */
 export interface KeySet {
   issuer: string
@@ -245,6 +258,12 @@ export interface ModelStatus {
 export interface NewApiKey {
   key: ApiKey
   secret: string
+}
+
+/** POST /api/v1/invitations: the code, told this once. The link is `<address>/welcome?invitation=<code>`. */
+export interface NewInvitation {
+  invitation: Invitation
+  code: string
 }
 
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
@@ -613,6 +632,7 @@ export const ERROR_CODES = [
   'device_revoked',
   'node_unknown',
   'manager_only',
+  'owner_only',
   'pairing_code_wrong',
   'pairing_code_expired',
   'pairing_code_spent',

@@ -6,6 +6,9 @@ import type {
   Device,
   Devices,
   Digest,
+  Invitation,
+  Invitations,
+  NewInvitation,
   Node,
   Nodes,
   Pulled,
@@ -64,6 +67,19 @@ export class Server {
   /** Ends the device's login and all that it holds open, here and at the PCs. */
   async revokeDevice(id: string): Promise<void> {
     await this.authorized(`/api/v1/devices/${id}`, { method: 'DELETE' })
+  }
+
+  /** Returns what the server's owner has made, newest first. Throws ProblemError `owner_only` for anybody else. */
+  async invitations(): Promise<Invitation[]> {
+    return ((await this.authorized('/api/v1/invitations', {})) as Invitations).invitations
+  }
+
+  async invite(): Promise<NewInvitation> {
+    return (await this.authorized('/api/v1/invitations', { method: 'POST' })) as NewInvitation
+  }
+
+  async takeInvitationBack(id: string): Promise<void> {
+    await this.authorized(`/api/v1/invitations/${id}`, { method: 'DELETE' })
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {

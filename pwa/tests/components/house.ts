@@ -12,6 +12,7 @@ import type {
   ModelView,
   NodeView,
   Status,
+  InvitationView,
   StepDown,
   ThreadMessage,
 } from '@/composables/types'
@@ -24,6 +25,7 @@ export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 export const devices = ref<DeviceView[] | null>([])
+export const invitations = ref<InvitationView[] | null>(null)
 export const bin = ref<DeletedConversation[] | null>([])
 
 /** What the PC says of its models, and of the keys to them. */
@@ -57,6 +59,8 @@ export const asked = {
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   renameDevice: vi.fn<(device: DeviceView, name: string) => Promise<void>>(() => Promise.resolve()),
   disconnect: vi.fn<(device: DeviceView) => Promise<void>>(() => Promise.resolve()),
+  invite: vi.fn(() => Promise.resolve('K0RA-7T4M')),
+  takeInvitationBack: vi.fn<(invitation: InvitationView) => Promise<void>>(() => Promise.resolve()),
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
@@ -77,6 +81,7 @@ export function rearrange(): void {
   trouble.value = null
   draft.value = ''
   bin.value = []
+  invitations.value = null
   devices.value = []
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
@@ -111,6 +116,11 @@ export const composables = {
     problem: ref(null),
     rename: asked.renameDevice,
     disconnect: asked.disconnect,
+  }),
+  useInvitations: () => ({
+    invitations: computed(() => invitations.value),
+    invite: asked.invite,
+    takeBack: asked.takeInvitationBack,
   }),
   useBin: () => computed(() => bin.value),
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
