@@ -56,7 +56,7 @@ class PasswordChange(Struct, frozen=True):
 
 
 class Session(Struct, frozen=True):
-    """Answer to register, login and refresh. `expires_at` is in seconds since 1970."""
+    """Answer to register, login and refresh. `expires_at` is in seconds since 1970; the owner may invite others."""
 
     access_token: str
     device_id: str
@@ -64,6 +64,7 @@ class Session(Struct, frozen=True):
     username: str
     expires_at: int
     server_ms: int
+    is_owner: bool = False
 
 
 class TokenRequest(Struct, frozen=True):

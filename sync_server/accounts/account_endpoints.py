@@ -122,6 +122,7 @@ def _session(request: Request, signed_in: SignedIn) -> Response:
         username=signed_in.username,
         expires_at=access.expires_at,
         server_ms=clock.now_ms(),
+        is_owner=signed_in.is_owner,
     )
     response = answer(request, session)
     response.set_cookie(

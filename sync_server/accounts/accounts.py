@@ -36,6 +36,7 @@ class SignedIn(NamedTuple):
     account_id: bytes
     device_id: bytes
     username: str
+    is_owner: bool
     refresh_token: str
 
 
@@ -96,7 +97,7 @@ class Accounts:
                 await invitations.use(connection, registration.invitation)
             account_id = await _create_account(connection, username, password_hash, is_owner=is_first)
             await grant_shared_nodes(connection, account_id, "manage" if is_first else "use")
-            return await self._sign_in(connection, account_id, username, device)
+            return await self._sign_in(connection, account_id, device)
 
         signed_in = await self._database.transact(create)
         if is_first:
@@ -117,8 +118,8 @@ class Accounts:
             self._throttle.failed(throttled)
             raise DomovoiError(Code.LOGIN_WRONG)
         self._throttle.succeeded(throttled)
-        account_id, username = row["account_id"], row["username"]
-        return await self._database.transact(lambda connection: self._sign_in(connection, account_id, username, device))
+        account_id = row["account_id"]
+        return await self._database.transact(lambda connection: self._sign_in(connection, account_id, device))
 
     async def change_password(self, caller: Caller, change: PasswordChange, address: str) -> list[bytes]:
         """Replace the password and end every other browser's access; return which those were.
@@ -157,7 +158,7 @@ class Accounts:
         device = await find_device(self._database, renewed.account_id, renewed.device_id)
         if row is None or device is None or device["revoked_ms"] is not None:
             raise DomovoiError(Code.DEVICE_REVOKED)
-        return SignedIn(renewed.account_id, renewed.device_id, row["username"], renewed.token)
+        return SignedIn(renewed.account_id, renewed.device_id, row["username"], row["is_owner"], renewed.token)
 
     async def _is_password(self, row: Row | None, password: str) -> bool:
         if row is None:
@@ -165,13 +166,14 @@ class Accounts:
             return False
         return await self._passwords.verify(row["password_hash"], password)
 
-    async def _sign_in(self, connection: Connection, account_id: bytes, username: str, device: _NewLogin) -> SignedIn:
+    async def _sign_in(self, connection: Connection, account_id: bytes, device: _NewLogin) -> SignedIn:
+        [row] = await connection.all(select(account).where(account.c.account_id == account_id))
         device_id = await _kept_device(connection, account_id, device.earlier)
         if device_id is None:
             device_id = await create_device(connection, account_id, "app", device.name)
         await keep_key(connection, account_id, device_id, device.key_thumbprint)
         token = await self._refresh_tokens.begin(connection, account_id, device_id)
-        return SignedIn(account_id, device_id, username, token)
+        return SignedIn(account_id, device_id, row["username"], row["is_owner"], token)
 
 
 async def _create_account(connection: Connection, username: str, password_hash: str, *, is_owner: bool) -> bytes:

@@ -11,8 +11,7 @@ from sync_server.accounts.invitations import LIFETIME_MS, LISTED_MS
 from tests.sync_server.device import Device, code_of
 
 if TYPE_CHECKING:
-    from tests.sync_server.running_server import StartServer
-    from tests.sync_server.running_server import RunningServer
+    from tests.sync_server.running_server import RunningServer, StartServer
 
 INVITATIONS = "/api/v1/invitations"
 

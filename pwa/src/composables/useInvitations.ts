@@ -6,7 +6,7 @@ import type { InvitationsView } from './types'
 
 /** The invitations that the server's owner has made. Only the server knows, and it tells the owner alone. */
 export function useInvitations(): InvitationsView {
-  const { engine } = useDomovoi()
+  const { engine, session } = useDomovoi()
   const invitations = shallowRef<Invitation[] | null>(null)
 
   const server = () => {
@@ -15,14 +15,14 @@ export function useInvitations(): InvitationsView {
   }
   const refresh = async () => {
     try {
-      invitations.value = await server().invitations()
+      invitations.value = session.state.isOwner ? await server().invitations() : null
     } catch (error) {
+      // What was told before stays on the screen.
       if (!(error instanceof ProblemError)) throw error
-      if (error.code === 'owner_only') invitations.value = null
     }
   }
   watch(
-    () => engine.value?.link.connection,
+    () => [engine.value?.link.connection, session.state.isOwner],
     () => void refresh(),
     { immediate: true },
   )

@@ -509,7 +509,7 @@ export interface Sampling {
   frequency_penalty?: number | null
 }
 
-/** Answer to register, login and refresh. `expires_at` is in seconds since 1970. */
+/** Answer to register, login and refresh. `expires_at` is in seconds since 1970; the owner may invite others. */
 export interface Session {
   access_token: string
   device_id: string
@@ -517,6 +517,7 @@ export interface Session {
   username: string
   expires_at: number
   server_ms: number
+  is_owner?: boolean
 }
 
 /** POST /v1/answers: the request with all it needs, so that it may overtake the log. */

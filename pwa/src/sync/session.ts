@@ -22,6 +22,8 @@ export interface SessionState {
   account: KnownAccount | null
   /** The server has ended the login; a password is needed. */
   ended: boolean
+  /** Made the server's first account, and may invite others. Known once a token is fetched. */
+  isOwner: boolean
   /** How often this tab has changed the password: who is logged in elsewhere is another question since. */
   passwordChanges: number
 }
@@ -40,7 +42,12 @@ export class Session {
   private renewal: Promise<string> | null = null
 
   constructor(private readonly options: SessionOptions) {
-    this.state = shallowReactive({ account: options.registry.current(), ended: false, passwordChanges: 0 })
+    this.state = shallowReactive({
+      account: options.registry.current(),
+      isOwner: false,
+      ended: false,
+      passwordChanges: 0,
+    })
   }
 
   async register(body: Registration): Promise<void> {
@@ -142,6 +149,7 @@ export class Session {
 
   private keep(session: SessionBody): string {
     this.accessToken = { text: session.access_token, expiresAt: session.expires_at }
+    this.state.isOwner = session.is_owner ?? false
     return session.access_token
   }
 
