@@ -28,6 +28,8 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class _Call(NamedTuple):
+    """One method of one path. With `chunk` the answer is a stream of these when the body asks for one."""
+
     method: str
     path: str
     summary: str
@@ -36,6 +38,7 @@ class _Call(NamedTuple):
     answer: type | None = None
     media_type: str = "application/json"
     status: str = "200"
+    chunk: type | None = None
 
 
 _CALLS = (
@@ -68,8 +71,16 @@ _CALLS = (
     _Call("post", "/v1/library/remove", "Delete a model.", "nodeToken", ModelChoice, status="204"),
     _Call("get", "/v1/models", "The models of this node.", "apiKey", answer=ModelCards),
     _Call("get", "/v1/models/{model}", "One of them.", "apiKey", answer=ModelCard),
-    _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, ChatCompletion),
-    _Call("post", "/v1/completions", "Continue a text.", "apiKey", CompletionRequest, TextCompletion),
+    _Call("post", "/v1/chat/completions", "Answer a chat.", "apiKey", ChatRequest, ChatCompletion, chunk=ChatChunk),
+    _Call(
+        "post",
+        "/v1/completions",
+        "Continue a text.",
+        "apiKey",
+        CompletionRequest,
+        TextCompletion,
+        chunk=TextCompletion,
+    ),
     _Call("post", "/v1/embeddings", "Say where texts lie.", "apiKey", EmbeddingsRequest, EmbeddingsList),
     _Call("get", "/v1/keys", "The account's keys for programs.", "nodeToken", answer=ApiKeys),
     _Call(
@@ -121,6 +132,10 @@ def _operation(call: _Call) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "As asked."}
     if call.answer is not None or call.media_type != "application/json":
         success["content"] = {call.media_type: {"schema": _schema(call.answer)}}
+    if call.chunk is not None:
+        # Until OpenAPI 3.2 there are no words for what an event holds.
+        success["description"] = f"As asked; with `stream`, events of `{call.chunk.__name__}`, and `[DONE]` last."
+        success["content"]["text/event-stream"] = {}
     operation: dict[str, Any] = {
         "summary": call.summary,
         "responses": {

@@ -19,7 +19,7 @@ WITHIN_S = 5.0
 def verdict_of_request(household: Household, place: Place, given: dict[str, Any]) -> str:
     """Send what a vector describes and return what came of it."""
     port = urlsplit(household.url(place)).port or 0
-    request = _request(household, place, spelt_out(given))
+    request = request_of(spelt_out(given), **_token(household, place, given))
     for name, value in {
         "PORT": str(port),
         "NODE": household.thread.node_id,
@@ -27,18 +27,23 @@ def verdict_of_request(household: Household, place: Place, given: dict[str, Any]
         "ANSWER": household.places["answer"],
     }.items():
         request = request.replace(name.encode(), value.encode())
-    return _verdict(_sent(port, request))
+    return verdict_of_answer(sent(port, request))
 
 
-def _request(household: Household, place: Place, given: dict[str, Any]) -> bytes:
+def _token(household: Household, place: Place, given: dict[str, Any]) -> dict[str, str]:
+    if given.get("token"):
+        return {"token": household.own_token(place)}
+    return {"token": household.places["api_key"]} if given.get("api_key") else {}
+
+
+def request_of(given: dict[str, Any], token: str | None = None) -> bytes:
+    """Return the bytes of a request that a vector describes, with what stands in words spelt out."""
     headers = [(name, value) for name, value in given.get("headers", [])]
     host = given.get("host", "localhost:PORT")
     if host is not None:
         headers.insert(0, ("Host", host))
-    if given.get("token"):
-        headers.append(("Authorization", f"Bearer {household.own_token(place)}"))
-    if given.get("api_key"):
-        headers.append(("Authorization", f"Bearer {household.places['api_key']}"))
+    if token is not None:
+        headers.append(("Authorization", f"Bearer {token}"))
     body = str(given.get("body", "")).encode("latin-1")
     names = {name.lower() for name, _ in headers}
     if body and not names & {"content-length", "transfer-encoding"}:
@@ -48,7 +53,7 @@ def _request(household: Household, place: Place, given: dict[str, Any]) -> bytes
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def _sent(port: int, request: bytes) -> bytes:
+def sent(port: int, request: bytes) -> bytes:
     """Return all that comes back; nothing where the connection is cut instead."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as connection:
@@ -61,7 +66,8 @@ def _sent(port: int, request: bytes) -> bytes:
     return answer
 
 
-def _verdict(answer: bytes) -> str:
+def verdict_of_answer(answer: bytes) -> str:
+    """Return status and code of all that came back."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if head.startswith(b"HTTP/1.1 100"):
         head, _, body = body.partition(b"\r\n\r\n")
