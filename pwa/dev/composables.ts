@@ -102,6 +102,7 @@ export function useActions(): Actions {
     restoreConversation: nothing,
     purgeConversation: nothing,
     removeMessage: undo,
+    removeNode: nothing,
     tryNow: nothing,
   }
 }
