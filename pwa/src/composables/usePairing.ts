@@ -30,18 +30,19 @@ export function usePairing(): PairingView {
   }
   const isOpen = () => stage.value === 'waiting' || stage.value === 'comparing'
 
-  async function follow({ pairing_id: id }: PairingCode): Promise<void> {
-    while (isRunning(leaving.signal) && isOpen()) {
+  async function follow(code: PairingCode): Promise<void> {
+    const goesOn = () => isRunning(leaving.signal) && isOpen() && begun.value === code
+    while (goesOn()) {
       await sleep(ASK_EVERY_MS, leaving.signal)
-      if (!isRunning(leaving.signal) || !isOpen()) return
+      if (!goesOn()) return
       try {
-        const pairing = await server().pairing(id)
-        if (isOpen()) show(pairing)
+        const pairing = await server().pairing(code.pairing_id)
+        if (goesOn()) show(pairing)
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error
-        if (hasCode(error, 'not_found')) stage.value = 'over'
+        if (hasCode(error, 'not_found') && goesOn()) stage.value = 'over'
       }
-      if (isOpen() && Date.now() >= expiresAt.value) stage.value = 'over'
+      if (goesOn() && Date.now() >= expiresAt.value) stage.value = 'over'
     }
   }
   async function withdraw(): Promise<void> {
