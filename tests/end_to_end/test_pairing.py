@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.end_to_end.browser import PASSWORD
 from tests.end_to_end.household import Household
+from tests.end_to_end.looks import look_at, speak
 from tests.end_to_end.pair_command import PairCommand
 
 if TYPE_CHECKING:
@@ -99,3 +100,34 @@ def test_P5_a_pc_elsewhere_is_paired_asked_and_removed(
     vera.goto("/chats")
     vera.open_conversation("Hello")
     assert vera.expect_answer().inner_text().strip(), "what was written stays"
+
+
+def test_every_step_fits_and_is_accessible(
+    household: Household, pc: Household, open_profile: Callable[..., Profile]
+) -> None:
+    household.start("server")
+    vera = open_profile("vera")
+    vera.make_first_account(household.setup_code)
+    page, found = vera.page, []
+    for language in ("ru", "en"):
+        vera.goto("/house")
+        speak(vera, language)
+        page.locator("header.top button").click()
+        password = page.locator("dialog input")
+        expect(password).to_be_visible()
+        found += look_at(vera, "pairing-password")
+        password.fill(PASSWORD)
+        password.press("Enter")
+        command = page.locator("[data-part=command]")
+        expect(command).to_be_visible()
+        found += look_at(vera, "pairing-code")
+        asked = PairCommand(pc, *command.inner_text().split()[-2:])
+        asked.digits()
+        expect(page.locator("dialog .six")).to_be_visible()
+        found += look_at(vera, "pairing-check")
+        page.locator("dialog .two button").first.click()
+        assert asked.end() != 0
+        asked.kill()
+        expect(page.locator("dialog .two button.primary")).to_be_visible()
+        found += look_at(vera, "pairing-over")
+    assert found == []
