@@ -123,6 +123,7 @@ export function useActions(): Actions {
     restoreConversation: nothing,
     purgeConversation: nothing,
     removeMessage: undo,
+    removeNode: nothing,
     tryNow: nothing,
   }
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import Household, free_port, wait_until
 from tests.end_to_end.pair_command import PairCommand
 from tests.sync_server.device import PASSWORD, Device
@@ -22,10 +23,10 @@ WITHIN_S = 60.0
 class App:
     """The account's side, as the app's calls make it."""
 
-    def __init__(self, house: Household) -> None:
+    def __init__(self, house: Household, username: str = "Vera", **how: str) -> None:
         self.url = house.url
         self._clients: list[httpx.Client] = []
-        self.device = Device.registered(self._client, "Vera", setup_code=house.setup_code)
+        self.device = Device.registered(self._client, username, **how)
         self.begun: dict[str, Any] = {}
 
     def _client(self) -> httpx.Client:
@@ -74,7 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
 
 @pytest.fixture(scope="module")
 def app(server: Household) -> Iterator[App]:
-    made = App(server)
+    made = App(server, setup_code=server.setup_code)
     yield made
     made.close()
 
@@ -117,6 +118,21 @@ def test_P5_a_node_that_runs_unpaired_joins_once_it_is_paired(
     wait_until(lambda: app.awake() == [False], "the end of the tunnel")
     pc.start("node")
     wait_until(lambda: app.awake() == [True], "the tunnel after a new start")
+
+    # Another person of the house pairs the same PC: it serves both, by the tunnel that there is.
+    link = domovoi("users", "invite", data=server.data).out
+    other = App(server, "Mitya", invitation=link.strip().rpartition("=")[2])
+    command = PairCommand(pc, server.url, other.code())
+    commands.append(command)
+    assert command.digits() == other.pending()["check"]
+    assert other.pending()["level"] == "use"
+    other.confirm()
+    assert command.end() == 0, command.said
+    wait_until(lambda: "this node serves 2 account(s)" in pc.log("node"), "the second grant")
+    assert other.awake() == [True]
+    other.unpair()
+    other.close()
+    assert app.awake() == [True]
 
     app.unpair()
     assert app.awake() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import re
 import subprocess
@@ -25,7 +24,7 @@ class PairCommand:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "deploy.command", "node", "pair", *arguments, "--data", str(house.data)],
             cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=house.full_environment | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from inference_node.endpoints import bounded_http as node_http
-from sync_server import bounded_http as server_http
+from shared import bounded_http as server_http
 from tests.security.calling import NO_PROBLEM
 from tests.security.raw_http import WITHIN_S, request_of, sent, verdict_of_answer, verdict_of_request
 from tests.security.vectors import Vector, spelt_out, table

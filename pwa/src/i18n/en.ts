@@ -160,7 +160,7 @@ export const en = {
         'Nothing answers from here. Keep reading, searching and writing. What you write waits on this device and goes out once, by itself.',
       server_down:
         '{node} answers directly, the server does not. Answers are kept here and reach your other devices later.',
-      no_node: 'Your account has no PC yet. Start Domovoi on the PC that shall answer; what you write waits for it.',
+      no_node: 'Your account has no PC yet. Add the one that shall answer under House; what you write waits for it.',
       connecting: 'Looking for the shortest way home.',
     },
     device: 'This device',

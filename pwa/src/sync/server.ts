@@ -11,6 +11,8 @@ import type {
   NewInvitation,
   Node,
   Nodes,
+  Pairing,
+  PairingCode,
   Pulled,
   Push,
   Pushed,
@@ -20,6 +22,7 @@ import { call, type Call, type Fetch } from './http'
 import type { Session } from './session'
 
 const HEALTH_TIMEOUT_MS = 3_000
+const PAIRING = '/api/v1/pairing'
 
 export class Server {
   constructor(
@@ -80,6 +83,29 @@ export class Server {
 
   async takeInvitationBack(id: string): Promise<void> {
     await this.authorized(`/api/v1/invitations/${id}`, { method: 'DELETE' })
+  }
+
+  /** Returns a code with which one PC can join, for the password. */
+  async beginPairing(password: string): Promise<PairingCode> {
+    return (await this.authorized(PAIRING, { method: 'POST', body: { password } })) as PairingCode
+  }
+
+  async pairing(id: string): Promise<Pairing> {
+    return (await this.authorized(`${PAIRING}/${id}`, {})) as Pairing
+  }
+
+  /** Lets the PC in that shows these six digits. */
+  async confirmPairing(id: string, check: string): Promise<Pairing> {
+    return (await this.authorized(`${PAIRING}/${id}/confirm`, { method: 'POST', body: { check } })) as Pairing
+  }
+
+  async withdrawPairing(id: string): Promise<void> {
+    await this.authorized(`${PAIRING}/${id}`, { method: 'DELETE' })
+  }
+
+  /** Ends what a PC may do for this account, and all that is open there. */
+  async unpairNode(id: string): Promise<void> {
+    await this.authorized(`/api/v1/nodes/${id}`, { method: 'DELETE' })
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {

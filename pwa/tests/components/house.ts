@@ -11,6 +11,8 @@ import type {
   Id,
   ModelView,
   NodeView,
+  PairingPc,
+  PairingStage,
   Status,
   InvitationView,
   StepDown,
@@ -37,6 +39,8 @@ export const library = reactive({
   isManaged: true,
 })
 export const keys = reactive({ list: [] as ApiKey[] })
+/** How far a pairing is, and which PC has come. */
+export const pairing = reactive<{ stage: PairingStage; pc: PairingPc | null }>({ stage: 'password', pc: null })
 
 export const asked = {
   load: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
@@ -64,6 +68,10 @@ export const asked = {
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  removeNode: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
+  beginPairing: vi.fn<(password: string) => Promise<void>>(() => paired('waiting')),
+  confirmPairing: vi.fn<() => Promise<void>>(() => paired('paired')),
+  refusePairing: vi.fn<() => Promise<void>>(() => paired('over')),
   showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
   register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
@@ -85,6 +93,7 @@ export function rearrange(): void {
   devices.value = []
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
+  Object.assign(pairing, { stage: 'password', pc: null })
   for (const question of Object.values(asked)) question.mockClear()
 }
 
@@ -109,6 +118,15 @@ export const composables = {
     address: ref('http://localhost:8461/v1'),
     make: asked.makeKey,
     revoke: asked.revokeKey,
+  }),
+  usePairing: () => ({
+    stage: computed(() => pairing.stage),
+    code: ref('7KQ2-M9XD-4HTB-W3Z8'),
+    address: ref('https://home.example.org'),
+    expiresAt: ref(Date.now() + 600_000),
+    pc: computed(() => pairing.pc),
+    ...{ begin: asked.beginPairing, confirm: asked.confirmPairing, refuse: asked.refusePairing },
+    again: () => void paired('password'),
   }),
   useActions: () => asked,
   useDevices: () => ({
@@ -149,6 +167,11 @@ export const composables = {
     changePassword: asked.changePassword,
     logout: asked.logout,
   }),
+}
+
+function paired(stage: PairingStage): Promise<void> {
+  pairing.stage = stage
+  return Promise.resolve()
 }
 
 export function homeStatus(): Status {
