@@ -90,6 +90,7 @@ export const enHouse = {
     made: 'An invitation',
     once: 'Send this link to one person. It works once, and is shown this once.',
     copy: 'Copy the link',
+    qr: 'The link as a QR code',
     done: 'Done',
   },
   password: {
