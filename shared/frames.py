@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES, STREAM_CREDIT_BYTES
 
@@ -55,7 +55,11 @@ class FrameError(ValueError):
     """The peer sent something that is not a frame."""
 
 
-# Payloads, MessagePack.
+# Payloads, MessagePack. Neither side takes from the other what no HTTP could have brought.
+
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9a-z-]+\Z")]
+HeaderValue = Annotated[str, Meta(pattern=r"^[\t\x20-\x7e\x80-\xff]*\Z")]
+Headers = list[tuple[HeaderName, HeaderValue]]
 
 
 class HelloPayload(Struct, frozen=True):
@@ -81,17 +85,17 @@ class WelcomePayload(Struct, frozen=True):
 class OpenRequest(Struct, frozen=True):
     """Server to node: a call to the node's remote application. Header names are lower-case."""
 
-    method: str
-    path: str
-    query: str
-    headers: list[tuple[str, str]]
+    method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}\Z")]
+    path: Annotated[str, Meta(pattern=r"^/[\x21-\x7e]*\Z")]
+    query: Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z")]
+    headers: Headers
 
 
 class OpenResponse(Struct, frozen=True):
     """Node to server: the head of the response, on the same stream."""
 
-    status: int
-    headers: list[tuple[str, str]]
+    status: Annotated[int, Meta(ge=200, le=599)]
+    headers: Headers
 
 
 class ResetPayload(Struct, frozen=True):

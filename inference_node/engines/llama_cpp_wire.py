@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from inference_node.engines.engine import ChatMessage, EngineEvent, ToolCall
     from inference_node.gguf.vocabulary import Spelling
 
+# How llama.cpp says that no grammar came of a schema, in the words of a fault of its own.
+NO_GRAMMAR = "failed to parse grammar"
 # A small model that never ends its answer is cut here, unless the request says otherwise.
 MOST_ANSWER_TOKENS = 2048
 # Ollama's default. Without it (llama.cpp's 1.0) the small model falls into loops that only the limit above ends.
@@ -232,4 +234,6 @@ def _token(likely: _Likely, alternatives: int) -> Token:
 def _failure(error: _Error) -> DomovoiError:
     if error.n_prompt_tokens is not None:
         return PromptTooLong(error.n_prompt_tokens)
+    if NO_GRAMMAR in error.message:
+        return DomovoiError(Code.BAD_REQUEST, "The JSON schema can't be used: it asks for too much.")
     return DomovoiError(Code.ENGINE_FAILED, error.message or None)

@@ -37,8 +37,9 @@ _NOT_FORWARDED = {
     "transfer-encoding",
     "upgrade",
 }
-# A node speaks for itself under the server's own origin, so it may not set cookies or policies there.
-_RETURNED = {"cache-control", "content-length", "content-type", "retry-after", "x-accel-buffering"}
+# A node speaks for itself under the server's own origin, so it may not set cookies or policies there. How long its
+# answer is shows by its end: a length that is wrong would be a fault of ours.
+_RETURNED = {"cache-control", "content-type", "retry-after", "x-accel-buffering"}
 
 
 class _CallerGone(Exception):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.security.route_tables import Place
 
 VALUES = table("values")
-# In a quick run each place gets one in three of them, its neighbours the others.
-SAMPLE = 3
+# In a quick run each place gets one in four of them, its neighbours the others.
+SAMPLE = 4
 
 
 @pytest.mark.parametrize("place", ["server", "loopback"])

@@ -18,6 +18,7 @@ from joserfc.jwk import OKPKey
 from shared import jws, tokens
 from shared.errors import DomovoiError
 from shared.limits import TOKEN_LEEWAY_S, TOKEN_LIFETIME_S
+from tests.effort import examples
 from tests.security.forging import Forger
 from tests.security.vectors import table
 
@@ -72,6 +73,7 @@ def test_K1_the_example_of_rfc_8037_is_no_token_of_ours() -> None:
     assert reference(f"{SIGNED}.{SIGNATURE}") is None
 
 
+@examples(60)
 @given(st.dictionaries(NAMES, st.one_of(SECONDS, ANYTHING), max_size=2), st.fixed_dictionaries({"exp": SECONDS}))
 def test_K2_what_we_take_the_reference_takes_with_the_same_claims(
     changes: dict[str, Any], times: dict[str, int]
@@ -82,6 +84,7 @@ def test_K2_what_we_take_the_reference_takes_with_the_same_claims(
         assert reference(token) == {name: getattr(taken, name) for name in GOOD}
 
 
+@examples(60)
 @given(SECONDS, SECONDS, SECONDS)
 def test_K2_of_two_verifiers_of_times_ours_takes_what_both_must(issued: int, begins: int, ends: int) -> None:
     claims = {**GOOD, "iat": issued, "nbf": begins, "exp": ends}
@@ -94,6 +97,7 @@ def test_K2_of_two_verifiers_of_times_ours_takes_what_both_must(issued: int, beg
     assert (ours(token) is not None) == (reference(token) is not None and is_short and not is_last_second)
 
 
+@examples(60)
 @given(st.data())
 def test_K1_an_edited_token_is_taken_by_neither(data: st.DataObject) -> None:
     good = Forger(KEY, GOOD).token({})

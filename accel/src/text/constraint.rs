@@ -38,12 +38,7 @@ impl Constraints {
         let factory =
             factory.as_ref().map_err(|error| Error::Unsupported(format!("JSON output: {error}")))?;
         let parser = factory.create_parser(TopLevelGrammar::from_json_schema(with_options(schema)?));
-        let parser = parser.map_err(|error| {
-            // The message goes on to quote the whole grammar.
-            let reason = error.to_string();
-            let reason = reason.lines().next().unwrap_or_default();
-            Error::BadRequest(format!("the JSON schema can't be used: {reason}"))
-        })?;
+        let parser = parser.map_err(unusable)?;
         Ok(Constraint { matcher: Matcher::new(Ok(parser)) })
     }
 
@@ -77,9 +72,9 @@ impl Constraint {
     /// Makes impossible what may not come next: at the end of the JSON, all but the tokens that end an answer.
     ///
     /// # Errors
-    /// `Failed` when the grammar can't go on.
+    /// `BadRequest` when the grammar can't go on: its schema goes round in a circle, or asks for too much.
     pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
-        let allowed = self.matcher.compute_mask_or_eos().map_err(failed)?;
+        let allowed = self.matcher.compute_mask_or_eos().map_err(unusable)?;
         let words = allowed.as_slice();
         for (chunk, word) in logits.chunks_mut(32).zip(words.iter().chain(std::iter::repeat(&0))) {
             for (index, logit) in chunk.iter_mut().enumerate() {
@@ -107,6 +102,14 @@ impl Constraint {
     pub fn is_done(&self) -> bool {
         self.matcher.is_stopped()
     }
+}
+
+/// The message goes on to quote the whole grammar.
+#[allow(clippy::needless_pass_by_value)]
+fn unusable(error: impl ToString) -> Error {
+    let reason = error.to_string();
+    let reason = reason.lines().next().unwrap_or_default();
+    Error::BadRequest(format!("the JSON schema can't be used: {reason}"))
 }
 
 #[allow(clippy::needless_pass_by_value)]
