@@ -36,13 +36,18 @@ export interface Snapshot {
   readonly unsaved: number
 }
 
-/** The conversations on the screen, and a few that answers or news come for. */
-const MOST_KEPT = 8
+/** Kept whatever their length: the conversations on the screen, and a few that answers or news come for. */
+const LEAST_KEPT = 8
+/** Many are written in turn by an import and by a device that comes back: each would be read again for every page. */
+const MOST_KEPT = 128
+/** About 15 MB, at a few sentences each. */
+const MOST_MESSAGES_KEPT = 20_000
 const NOTHING: Snapshot = { revision: 0, conversation: foldConversation({}), messages: new Map(), unsaved: 0 }
 
 /** The snapshots that one tab keeps, the last used ones. */
 export class Snapshots {
   private readonly byScope = new Map<string, Snapshot>()
+  private messages = 0
 
   get(scope: string): Snapshot {
     return this.byScope.get(scope) ?? NOTHING
@@ -51,10 +56,19 @@ export class Snapshots {
   /** Keeps a snapshot of committed rows. */
   keep(scope: string, snapshot: Snapshot): void {
     if (snapshot.revision < this.get(scope).revision) return
-    this.byScope.delete(scope)
+    this.drop(scope)
     this.byScope.set(scope, snapshot)
-    const [oldest] = this.byScope.keys()
-    if (this.byScope.size > MOST_KEPT && oldest !== undefined) this.byScope.delete(oldest)
+    this.messages += snapshot.messages.size
+    for (const oldest of this.byScope.keys()) {
+      const { size } = this.byScope
+      if (size <= LEAST_KEPT || (size <= MOST_KEPT && this.messages <= MOST_MESSAGES_KEPT)) return
+      this.drop(oldest)
+    }
+  }
+
+  private drop(scope: string): void {
+    this.messages -= this.get(scope).messages.size
+    this.byScope.delete(scope)
   }
 
   /** The outline of a conversation is now as this snapshot. */

@@ -80,7 +80,7 @@ function drafts(message: Message): Draft[] {
   const scope = scopeOf(message.c)
   const eid = toHex(uuid7(Date.now(), crypto.getRandomValues(new Uint8Array(10))))
   const header = encodeValue({ role: message.a === 'u1' ? 'user' : 'assistant', parent: null })
-  const place = { etype: EntityType.MESSAGE, eid, scope }
+  const place = { etype: EntityType.MESSAGE, eid, scope, isNew: true as const }
   return [
     { ...place, field: MessageField.HEADER, value: header },
     { ...place, field: MessageField.BODY, value: encodeText(JSON.stringify(message)) },
