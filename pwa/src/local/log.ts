@@ -8,13 +8,12 @@ import {
   ConversationField,
   EntityType,
   limits,
-  MessageField,
   type Change,
   type LogNews,
   type PulledChange,
 } from '../protocol/generated'
 import { isClone, isPurge, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, Reread, SyncState } from './database'
+import type { AccountDatabase, DeviceIdentity, OwnLog, Reread, SyncState } from './database'
 import {
   entitiesSince,
   loadEntities,
@@ -25,6 +24,7 @@ import {
   type Entity,
   type Place,
 } from './entities'
+import { packRows } from './outboxRows'
 import { renewSummary } from './summaries'
 
 /** A change before it has a clock. */
@@ -83,17 +83,11 @@ export async function write(db: AccountDatabase, drafts: readonly Draft[]): Prom
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
     await Promise.all([
-      db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change))),
+      db.outbox.bulkAdd(packRows(changes.map((change, index) => ({ dseq: log.nextDseq + index, change })))),
       db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length }),
       storeCells(db, changes, held),
     ])
   })
-}
-
-export function outboxRecord(dseq: number, change: Change): OutboxRecord {
-  const [, etype, eid, field, scope] = change
-  const isRequest = etype === EntityType.MESSAGE && field === MessageField.REQUEST
-  return { dseq, scope: toHex(scope), change, ...(isRequest ? { request: toHex(eid) } : {}) }
 }
 
 /** A page of the log, as pulled or as carried by news. */
@@ -198,8 +192,9 @@ export async function storeForeign(
 ): Promise<void> {
   const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf), load)])
   const now = serverTime(db, sync)
+  // Copied, because a clock that came is a view on the whole page, and all of that would be stored with it.
   const seen = (last: Uint8Array) =>
-    changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
+    changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last).slice()
   const after = moved(sync)
   await Promise.all([
     storeCells(db, changes, held),

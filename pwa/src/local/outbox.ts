@@ -4,9 +4,10 @@ import { compareBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, millisecondsOf, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
-import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
+import type { AccountDatabase, OwnLog } from './database'
 import { placeOf } from './entities'
-import { FIRST_LOG, loadHeld, outboxRecord, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
+import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
+import { allWaiting, firstWaiting, packRows, unpackRows, type WaitingChange } from './outboxRows'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
 const CHANGE_OVERHEAD_BYTES = 64
@@ -15,21 +16,21 @@ const BATCH_OVERHEAD_BYTES = 128
 /** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
 export async function nextPush(db: AccountDatabase): Promise<Push | null> {
   return db.outboxReading(async () => {
-    const [{ isForked }, { ackedDseq, ackedHash }, { epoch }, rows] = await Promise.all([
+    const [{ isForked }, { ackedDseq, ackedHash }, { epoch }, waiting] = await Promise.all([
       readDevice(db),
       readOwnLog(db),
       readSync(db),
-      db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray(),
+      firstWaiting(db),
     ])
-    if (rows.length === 0 || epoch === null || isForked) return null
-    return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(rows) }
+    if (waiting.length === 0 || epoch === null || isForked) return null
+    return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(waiting) }
   })
 }
 
-function fitting(rows: readonly OutboxRecord[]): Change[] {
+function fitting(waiting: readonly WaitingChange[]): Change[] {
   let room = limits.MAX_PUSH_BYTES - BATCH_OVERHEAD_BYTES
   const changes: Change[] = []
-  for (const { change } of rows) {
+  for (const { change } of waiting.slice(0, limits.MAX_PUSH_CHANGES)) {
     room -= change[6].length + CHANGE_OVERHEAD_BYTES
     if (room < 0) break
     changes.push(change)
@@ -53,17 +54,21 @@ export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promi
   await db.logTransaction(async () => {
     const log = await readOwnLog(db)
     const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
-    const last = rows.at(-1)
+    const waiting = unpackRows(rows)
+    const acked = waiting.filter(({ dseq }) => dseq <= ackedDseq)
+    const last = acked.at(-1)
     if (last === undefined) return
-    const changes = rows.map((row) => row.change)
+    const changes = acked.map(({ change }) => change)
     const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
     // As a range, which is one request to IndexedDB and not one a row.
     await db.outbox.where('dseq').belowOrEqual(last.dseq).delete()
+    // What follows in the last row waits on.
+    if (waiting.length > acked.length) await db.outbox.bulkAdd(packRows(waiting.slice(acked.length)))
     await db.putMeta('ownLog', {
       ...log,
       ackedDseq: last.dseq,
       ackedHash: hashes.at(-1) ?? log.ackedHash,
-      sharedClock: later(log.sharedClock, last.change[0]),
+      sharedClock: later(log.sharedClock, last.change[0]).slice(),
     })
   })
 }
@@ -95,26 +100,26 @@ export async function markForked(db: AccountDatabase): Promise<void> {
 }
 
 async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
-  const rows = await db.outbox.orderBy('dseq').toArray()
+  const waiting = await allWaiting(db)
   const device = fromHex((await readDevice(db)).id)
   const now = serverTime(db, await readSync(db))
   let { clock } = log
-  const stamped = rows.map((row, index): OutboxRecord => {
+  const stamped = waiting.map(({ change, isOffer }, index): WaitingChange => {
     const dseq = log.ackedDseq + 1 + index
+    const [clk, ...rest] = change
     // With a new clock an offer would win over what was written after it; only one that would be refused gets one.
-    const isTaken = millisecondsOf(row.change[0]) <= now + limits.MAX_CLOCK_AHEAD_MS
-    if (row.isOffer && isTaken) return { ...row, dseq }
+    const isTaken = millisecondsOf(clk) <= now + limits.MAX_CLOCK_AHEAD_MS
+    if (isOffer && isTaken) return { dseq, change, isOffer }
     clock = tick(clock, now, device)
-    const [, ...rest] = row.change
-    return outboxRecord(dseq, [clock, ...rest])
+    return { dseq, change: [clock, ...rest] }
   })
   await db.outbox.clear()
-  await db.outbox.bulkAdd(stamped)
-  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
+  await db.outbox.bulkAdd(packRows(stamped))
+  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + waiting.length })
   await replaceCells(
     db,
-    rows.map((row) => row.change),
-    stamped.map((row) => row.change),
+    waiting.map(({ change }) => change),
+    stamped.map(({ change }) => change),
   )
 }
 

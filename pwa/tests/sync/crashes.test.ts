@@ -11,6 +11,7 @@ import { AccountDatabase } from '../../src/local/database'
 import { allEntities } from '../../src/local/entities'
 import { readDevice, readSync } from '../../src/local/log'
 import { adoptDevice } from '../../src/local/outbox'
+import { allWaiting } from '../../src/local/outboxRows'
 import { readSummaries } from '../../src/local/reads'
 import { compareBytes } from '../../src/protocol/bytes'
 import { cellKey, type StoredChange } from '../../src/protocol/change'
@@ -124,7 +125,7 @@ class Profile {
     const other = new Profile(this.server)
     await other.begin()
     await rename(other.db, conversation, `Elsewhere ${String(number)}`)
-    return (await other.db.outbox.toArray()).map(({ change }) => change)
+    return (await allWaiting(other.db)).map(({ change }) => change)
   }
 }
 
