@@ -110,6 +110,8 @@ export interface OwnLog {
   ackedDseq: number
   /** The chain's value at `ackedDseq`. */
   ackedHash: Uint8Array
+  /** Up to here changes were stamped again, and may be greater than what this device has in their cells. */
+  stampedUntil?: number
 }
 
 export type Reread = 'history' | 'gap'

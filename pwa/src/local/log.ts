@@ -11,6 +11,8 @@ import {
   type Change,
   type LogNews,
   type PulledChange,
+  type Push,
+  type Pushed,
 } from '../protocol/generated'
 import { isClone, isPurge, wins } from '../protocol/merge'
 import type { AccountDatabase, DeviceIdentity, OwnLog, Reread, SyncState } from './database'
@@ -153,6 +155,18 @@ export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, c
     if (epoch !== known || prev_head !== cursor || !changes) return false
     await storeForeign(db, changes, (sync) => ({ ...sync, cursor: head }))
     return true
+  })
+}
+
+/**
+ * Moves the cursor behind what this device has pushed itself, where it follows (L13). What was stamped again is pulled:
+ * it may have won over what came in between.
+ */
+export async function passOwn(db: AccountDatabase, { epoch, first_dseq }: Push, pushed: Pushed): Promise<void> {
+  await db.metaTransaction(async () => {
+    const [sync, { stampedUntil = 0 }] = await Promise.all([readSync(db), readOwnLog(db)])
+    const follows = sync.epoch === epoch && sync.cursor === pushed.prev_head && !needsBootstrap(sync)
+    if (follows && first_dseq > stampedUntil) await db.putMeta('sync', { ...sync, cursor: pushed.head })
   })
 }
 

@@ -1,13 +1,13 @@
 /** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
 import Dexie from 'dexie'
-import { compareBytes, fromHex } from '../protocol/bytes'
+import { compareBytes, equalBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, millisecondsOf, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
 import type { AccountDatabase, OwnLog } from './database'
 import { placeOf } from './entities'
 import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
-import { allWaiting, firstWaiting, packRows, unpackRows, type WaitingChange } from './outboxRows'
+import { allWaiting, firstWaiting, packRows, unpackRows, waitingFrom, type WaitingChange } from './outboxRows'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
 const CHANGE_OVERHEAD_BYTES = 64
@@ -25,6 +25,47 @@ export async function nextPush(db: AccountDatabase): Promise<Push | null> {
     if (waiting.length === 0 || epoch === null || isForked) return null
     return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(waiting) }
   })
+}
+
+/** Returns the push that follows `push` once all of that has been acknowledged, or null. `hash` is the chain's at its end. */
+export async function pushAfter(db: AccountDatabase, push: Push, hash: Uint8Array): Promise<Push | null> {
+  return db.outboxReading(async () => {
+    const first_dseq = endOf(push) + 1
+    const [{ isForked }, waiting] = await Promise.all([readDevice(db), waitingFrom(db, first_dseq)])
+    if (isForked || waiting[0]?.dseq !== first_dseq) return null
+    return { epoch: push.epoch, first_dseq, prev_hash: hash, changes: fitting(waiting) }
+  })
+}
+
+/** Returns a push that ends with the change `dseq`, or null where that waits no more or never did. */
+export async function pushThrough(db: AccountDatabase, dseq: number): Promise<Push | null> {
+  return db.outboxReading(async () => {
+    const [{ ackedDseq, ackedHash }, { epoch }, waiting] = await Promise.all([
+      readOwnLog(db),
+      readSync(db),
+      allWaiting(db),
+    ])
+    const until = waiting.slice(0, dseq - ackedDseq)
+    if (epoch === null || until.at(-1)?.dseq !== dseq) return null
+    const { length } = fitting(until.toReversed())
+    const before = until.slice(0, until.length - length).map(({ change }) => change)
+    return {
+      epoch,
+      first_dseq: dseq - length + 1,
+      prev_hash: foldHashes(ackedHash, ackedDseq + 1, before).at(-1) ?? ackedHash,
+      changes: until.slice(-length).map(({ change }) => change),
+    }
+  })
+}
+
+/** Returns the chain's value at the end of a push. */
+export function hashAfter({ prev_hash, first_dseq, changes }: Push): Uint8Array {
+  return foldHashes(prev_hash, first_dseq, changes).at(-1) ?? prev_hash
+}
+
+/** Returns the last dseq of a push. */
+export function endOf({ first_dseq, changes }: Push): number {
+  return first_dseq + changes.length - 1
 }
 
 function fitting(waiting: readonly WaitingChange[]): Change[] {
@@ -49,17 +90,27 @@ export function watchOutbox(db: AccountDatabase, changed: () => void): () => voi
   }
 }
 
-/** Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing. */
-export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promise<void> {
+/**
+ * Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing, and
+ * neither does one of a push that is not what waits here any more: as another device, or with other clocks. `hash` is
+ * the chain's value at the end of the push, where that has been worked out already.
+ */
+export async function acknowledge(
+  db: AccountDatabase,
+  ackedDseq: number,
+  pushed?: Push,
+  hash?: Uint8Array,
+): Promise<void> {
   await db.logTransaction(async () => {
     const log = await readOwnLog(db)
     const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
     const waiting = unpackRows(rows)
     const acked = waiting.filter(({ dseq }) => dseq <= ackedDseq)
     const last = acked.at(-1)
-    if (last === undefined) return
+    if (last === undefined || !isPart(pushed, last)) return
+    const isAll = pushed !== undefined && endOf(pushed) === last.dseq
     const changes = acked.map(({ change }) => change)
-    const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
+    const folded = () => foldHashes(log.ackedHash, log.ackedDseq + 1, changes).at(-1)
     // As a range, which is one request to IndexedDB and not one a row.
     await db.outbox.where('dseq').belowOrEqual(last.dseq).delete()
     // What follows in the last row waits on.
@@ -67,10 +118,15 @@ export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promi
     await db.putMeta('ownLog', {
       ...log,
       ackedDseq: last.dseq,
-      ackedHash: hashes.at(-1) ?? log.ackedHash,
+      ackedHash: (isAll ? hash : undefined) ?? folded() ?? log.ackedHash,
       sharedClock: later(log.sharedClock, last.change[0]).slice(),
     })
   })
+}
+
+function isPart(push: Push | undefined, { dseq, change }: WaitingChange): boolean {
+  const pushed = push?.changes[dseq - push.first_dseq]
+  return pushed === undefined || equalBytes(pushed[0], change[0])
 }
 
 /** Gives every unacknowledged change a new clock: its old one was refused as ahead of the server's time (C6). */
@@ -115,7 +171,8 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   })
   await db.outbox.clear()
   await db.outbox.bulkAdd(packRows(stamped))
-  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + waiting.length })
+  const stampedUntil = log.ackedDseq + waiting.length
+  await db.putMeta('ownLog', { ...log, clock, nextDseq: stampedUntil + 1, stampedUntil })
   await replaceCells(
     db,
     waiting.map(({ change }) => change),

@@ -90,6 +90,20 @@ export async function firstWaiting(db: AccountDatabase): Promise<WaitingChange[]
   )
 }
 
+/** Returns what waits from `dseq` on, as many as a push may hold or some more. */
+export async function waitingFrom(db: AccountDatabase, dseq: number): Promise<WaitingChange[]> {
+  const rows = await db.outbox
+    .where('dseq')
+    .between(dseq, dseq + limits.MAX_PUSH_CHANGES)
+    .toArray()
+  // What is wanted may begin inside a row.
+  if (rows[0]?.dseq !== dseq) {
+    const before = await db.outbox.where('dseq').below(dseq).last()
+    if (before !== undefined) rows.unshift(before)
+  }
+  return unpackRows(rows).filter((waiting) => waiting.dseq >= dseq)
+}
+
 /** A change and its place as the outbox kept them until version 3 of the database. */
 interface OldRecord {
   dseq: number

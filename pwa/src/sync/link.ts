@@ -139,7 +139,7 @@ export class Link {
           }),
         )
       } else if (event === 'log') {
-        await this.puller.take(decodeLogNews(data), signal)
+        await this.puller.take(decodeLogNews(data), () => this.pusher.landed(), signal)
       } else if (event === 'presence') {
         await this.storeNodes((JSON.parse(data) as Nodes).nodes)
       }
