@@ -2,7 +2,6 @@
  * A conversation folded from its cells. What was folded is kept in memory with its revision, and each read brings
  * from IndexedDB only what was written since, in whichever tab: a change costs what changed, not the conversation.
  */
-import Dexie from 'dexie'
 import { toHex } from '../protocol/bytes'
 import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { ConversationField, EntityType } from '../protocol/generated'
@@ -11,6 +10,7 @@ import { readFlag, readId, readText } from '../protocol/values'
 import type { AccountDatabase } from './database'
 import { entitiesSince, type Entity } from './entities'
 import { readOutline } from './outlines'
+import { whenCommitted } from './transactions'
 
 /** The fields of a conversation itself. */
 export interface Conversation {
@@ -105,14 +105,10 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
 
 /** A transaction that writes may still break, and its revision would then be given again to something else. */
 export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Snapshot): Snapshot {
-  let transaction = Dexie.currentTransaction
-  while (transaction.parent) transaction = transaction.parent
-  const keep = () => {
+  whenCommitted(() => {
     db.snapshots.keep(id, snapshot)
     db.outlines.note(id, snapshot)
-  }
-  if (transaction.mode === 'readonly') keep()
-  else transaction.on('complete', keep)
+  })
   return snapshot
 }
 

@@ -1,6 +1,6 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
-import type { Node } from '../protocol/generated'
+import type { Node, Push } from '../protocol/generated'
 import { ProblemError } from '../protocol/errors'
 import { Snapshots } from './conversations'
 import type { OwnKey } from './deviceKey'
@@ -197,6 +197,8 @@ export class AccountDatabase extends Dexie {
   declare private readonly meta: EntityTable<MetaRecord, 'key'>
   readonly snapshots = new Snapshots()
   readonly outlines = new OutlineWriter(this)
+  /** What this tab has committed last, if all that waits: pushed without reading it again. Only a guess by then. */
+  fresh: { push: Push; at: number } | null = null
 
   constructor(
     readonly accountId: string,

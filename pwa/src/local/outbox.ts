@@ -12,6 +12,8 @@ import { allWaiting, firstWaiting, packRows, unpackRows, waitingFrom, type Waiti
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
 const CHANGE_OVERHEAD_BYTES = 64
 const BATCH_OVERHEAD_BYTES = 128
+/** After that something may have happened to it, and reading costs little. */
+const FRESH_MS = 1_000
 
 /** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
 export async function nextPush(db: AccountDatabase): Promise<Push | null> {
@@ -25,6 +27,16 @@ export async function nextPush(db: AccountDatabase): Promise<Push | null> {
     if (waiting.length === 0 || epoch === null || isForked) return null
     return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(waiting) }
   })
+}
+
+/**
+ * Returns what this tab has just written, if it was all that waited: nobody needs to read it again. Whatever another
+ * tab has done meanwhile, the server knows a push by device and dseq (L8).
+ */
+export function takeFresh(db: AccountDatabase): Push | null {
+  const { fresh } = db
+  db.fresh = null
+  return fresh !== null && db.environment.now() - fresh.at < FRESH_MS ? fresh.push : null
 }
 
 /** Returns the push that follows `push` once all of that has been acknowledged, or null. `hash` is the chain's at its end. */
@@ -156,6 +168,7 @@ export async function markForked(db: AccountDatabase): Promise<void> {
 }
 
 async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
+  db.fresh = null
   const waiting = await allWaiting(db)
   const device = fromHex((await readDevice(db)).id)
   const now = serverTime(db, await readSync(db))

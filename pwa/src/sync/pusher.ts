@@ -1,7 +1,17 @@
 /** Draining the outbox in order (rules L8-L10). */
 import type { AccountDatabase } from '../local/database'
 import { beginAnew, dropScopes, noteServer, passOwn } from '../local/log'
-import { acknowledge, endOf, hashAfter, markForked, nextPush, pushAfter, pushThrough, restamp } from '../local/outbox'
+import {
+  acknowledge,
+  endOf,
+  hashAfter,
+  markForked,
+  nextPush,
+  pushAfter,
+  pushThrough,
+  restamp,
+  takeFresh,
+} from '../local/outbox'
 import { toHex } from '../protocol/bytes'
 import { ProblemError, type FailureCode } from '../protocol/errors'
 import { ERROR_CODES, limits, type Push, type Pushed } from '../protocol/generated'
@@ -47,7 +57,7 @@ export class Pusher {
   /** Returns the first push of what waits when all answers are stored. */
   private async next(): Promise<Push | null> {
     await this.flight
-    return nextPush(this.db)
+    return takeFresh(this.db) ?? nextPush(this.db)
   }
 
   /**
