@@ -185,7 +185,7 @@ class Rejected(Struct, frozen=True):
 class Pushed(Struct, frozen=True):
     """Answer to a push: everything up to `acked_dseq` is committed.
 
-    `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
+    What the account's log holds after `prev_head` up to `head` is this push alone (L13). `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
     """
 
     acked_dseq: Sequence
@@ -193,6 +193,7 @@ class Pushed(Struct, frozen=True):
     server_ms: int
     rejected: list[Rejected] = []
     purged: list[EntityId] = []
+    prev_head: Sequence | None = None
 
 
 class Pulled(Struct, frozen=True):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import uvicorn
 
 from shared import private_files
@@ -76,6 +77,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         )
         address = settings.public_url or f"http://localhost:{port}"
         server = _Server(configuration, services, partial(ready, address) if ready else None)
+        # It loads its modules with the first thing made of it, and the first stream would keep everybody waiting.
+        anyio.Event()
         await _until_stopped(server, listener)
 
 

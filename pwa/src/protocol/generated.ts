@@ -458,6 +458,7 @@ export interface Pushed {
   server_ms: number
   rejected?: Rejected[]
   purged?: Uint8Array[]
+  prev_head?: number | null
 }
 
 /** POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation. */

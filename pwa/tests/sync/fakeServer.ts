@@ -197,6 +197,7 @@ export class FakeServer {
     const fresh = push.changes.slice(device.lastDseq - push.first_dseq + 1)
     const ahead = fresh.findIndex(([clk]) => millisecondsOf(clk) > this.ms + 60_000)
     const taken = ahead < 0 ? fresh : fresh.slice(0, ahead)
+    const prev_head = this.head
     this.store(taken)
     device.lastDseq += taken.length
     device.lastHash = hashes[device.lastDseq - push.first_dseq + 1] ?? device.lastHash
@@ -211,6 +212,7 @@ export class FakeServer {
       server_ms: this.ms,
       rejected,
       purged,
+      prev_head,
     } satisfies Pushed)
   }
 

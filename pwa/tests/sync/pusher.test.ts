@@ -1,11 +1,12 @@
 /** Two tabs drain one outbox, because one of them was frozen when the other took over (L8, L15). */
 import 'fake-indexeddb/auto'
-import { expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { send } from '../../src/local/actions'
 import { AccountDatabase } from '../../src/local/database'
-import { readDevice } from '../../src/local/log'
+import { readDevice, readOwnLog, readSync, write } from '../../src/local/log'
 import { adoptDevice } from '../../src/local/outbox'
 import { hasCode } from '../../src/protocol/errors'
+import { EntityType, limits } from '../../src/protocol/generated'
 import { Puller } from '../../src/sync/puller'
 import { Pusher } from '../../src/sync/pusher'
 import { Server } from '../../src/sync/server'
@@ -119,4 +120,77 @@ it('a device that the server knows further than its own disk is a fork', async (
   if (log !== undefined) await house.db.putMeta('ownLog', log)
   await expect(house.tab().drain(NEVER)).rejects.toSatisfy((error) => hasCode(error, 'device_forked'))
   expect(await readDevice(house.db)).toMatchObject({ isForked: true })
+})
+
+describe('many pushes', () => {
+  const MANY = 3 * limits.MAX_PUSH_CHANGES + 7
+
+  async function writeMany(house: House): Promise<void> {
+    const place = { etype: EntityType.SETTING, scope: '00'.repeat(16), field: 1, value: new Uint8Array(3) }
+    await write(
+      house.db,
+      Array.from({ length: MANY }, (_, index) => ({ ...place, eid: index.toString(16).padStart(32, '0') })),
+    )
+  }
+
+  it('go on their way while what was answered is stored, and nothing of them is pulled', async () => {
+    const house = new House()
+    await house.begin()
+    await writeMany(house)
+    await house.tab().drain(NEVER)
+    expect(await house.db.outbox.count()).toBe(0)
+    expect(house.server.pushes).toBe(4)
+    expect(house.server.cells.size).toBe(MANY)
+    expect(await readSync(house.db)).toMatchObject({ cursor: MANY })
+  })
+
+  it('whose answers were not stored before the browser ended are no fork while it holds the changes', async () => {
+    const house = new House()
+    await house.begin()
+    await writeMany(house)
+    const rows = await house.db.outbox.toArray()
+    const log = await readOwnLog(house.db)
+    await house.tab().drain(NEVER)
+    await house.db.outbox.bulkPut(rows)
+    await house.db.putMeta('ownLog', log)
+    await house.ask('After the crash')
+    await house.tab().drain(NEVER)
+    expect(await house.db.outbox.count()).toBe(0)
+    expect(await readDevice(house.db)).toMatchObject({ isForked: false })
+    expect((await readOwnLog(house.db)).ackedDseq).toBe(MANY + 6)
+  })
+
+  it('are a fork where what was written since is not what the server has', async () => {
+    const house = new House()
+    await house.begin()
+    await writeMany(house)
+    const rows = await house.db.outbox.toArray()
+    const log = await readOwnLog(house.db)
+    await house.ask('First')
+    await house.tab().drain(NEVER)
+    // The profile is put back from a backup, and goes on in another way.
+    await house.db.outbox.bulkPut(rows)
+    await house.db.putMeta('ownLog', log)
+    await house.ask('Second')
+    await expect(house.tab().drain(NEVER)).rejects.toSatisfy((error) => hasCode(error, 'device_forked'))
+    expect(await readDevice(house.db)).toMatchObject({ isForked: true })
+    expect(await house.db.outbox.count()).toBeGreaterThan(rows.length)
+  })
+
+  it('of a tab that was frozen between two of them are no fork', async () => {
+    const house = new House()
+    await house.begin()
+    await writeMany(house)
+    const back = new Gate()
+    const frozen = house.tab(undefined, back).drain(NEVER)
+    await back.isReached
+    await house.tab().drain(NEVER)
+    back.release()
+    await frozen
+    expect(await house.db.outbox.count()).toBe(0)
+    expect(await readDevice(house.db)).toMatchObject({ isForked: false })
+    await house.ask('Next')
+    await house.tab().drain(NEVER)
+    expect(await house.db.outbox.count()).toBe(0)
+  })
 })
