@@ -42,7 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for count in SEQUENCES {
             let shared: Vec<_> = (0..count).map(|_| model.fork(sequence, PROMPT)).collect();
             print!(", \"decode_{count}\": {:.1}", generate(&mut model, isa, &shared, first)?);
-            shared.into_iter().for_each(|sequence| model.close(sequence));
+            for sequence in shared {
+                model.close(sequence);
+            }
         }
         println!("}}");
         model.close(sequence);
