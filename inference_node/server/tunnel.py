@@ -16,9 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from inference_node.server.backoff import Backoff
 from inference_node.server.server_api import Unreachable
 from inference_node.server.tunnel_stream import TunnelStream
-from shared import frames
 from shared.errors import Code, DomovoiError
-from shared.frames import Frame, FrameError, FrameType, HelloPayload, OpenRequest, PokePayload, ResetPayload
 from shared.identifiers import from_hex
 from shared.limits import (
     ACCOUNT_ID_BYTES,
@@ -27,6 +25,9 @@ from shared.limits import (
     TUNNEL_PING_AFTER_S,
     TUNNEL_WELCOME_S,
 )
+from shared.tunnel import frames
+from shared.tunnel.frames import Fault, Frame, FrameError, FrameType
+from shared.tunnel.payloads import HelloPayload, OpenRequest, PokePayload, ResetPayload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,14 +101,14 @@ class Tunnel:
         async with connect(
             self._url, max_size=MAX_MESSAGE_BYTES, ping_interval=None, compression=None, open_timeout=TUNNEL_WELCOME_S
         ) as websocket:
-            hello = HelloPayload(self._session, epoch=0, last_rx=0, caps=[], token=self._grants.assertion())
+            hello = HelloPayload(self._session, epoch=1, last_rx=0, caps=[], token=self._grants.assertion())
             await websocket.send(frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello))))
             async with asyncio.timeout(TUNNEL_WELCOME_S):
                 first, *rest = frames.decode(_bytes(await websocket.recv()))
             if first.type is FrameType.GOAWAY:
                 raise _refusal(first)
             if first.type is not FrameType.WELCOME:
-                raise FrameError("WELCOME comes first")
+                raise FrameError(Fault.ORDER, "WELCOME comes first")
             log.info("connected to the server")
             # What was poked while the node was away is lost; grants and logs are looked at anew.
             self._grants_wanted.set()
@@ -216,16 +217,16 @@ class _Connection:
                 self._open(frame)
             case FrameType.DATA | FrameType.END | FrameType.RESET | FrameType.WINDOW:
                 if frame.stream == 0 or frame.stream > self._last_stream:
-                    raise FrameError("no such stream")
+                    raise FrameError(Fault.STREAM, "no such stream")
                 # A frame of a stream that is over crossed our END on the way.
                 if (stream := self._streams.get(frame.stream)) is not None:
                     stream.on_frame(frame)
             case _:
-                raise FrameError(f"{frame.type.name} out of place")
+                raise FrameError(Fault.ORDER, f"{frame.type.name} out of place")
 
     def _open(self, frame: Frame) -> None:
         if frame.stream % 2 or frame.stream <= self._last_stream:
-            raise FrameError("a stream out of order")
+            raise FrameError(Fault.ORDER, "a stream out of order")
         self._last_stream = frame.stream
         request = msgspec.msgpack.decode(frame.payload, type=OpenRequest)
         stream = self._streams[frame.stream] = TunnelStream(frame.stream, request, self._send)
@@ -255,7 +256,7 @@ class _Connection:
 
 def _bytes(message: str | bytes) -> bytes:
     if isinstance(message, str):
-        raise FrameError("a text message")
+        raise FrameError(Fault.ORDER, "a text message")
     return message
 
 

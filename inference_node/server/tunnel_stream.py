@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.errors import Code
-from shared.frames import (
-    Frame,
-    FrameError,
-    FrameType,
-    OpenRequest,
-    OpenResponse,
-    ReceiveCredit,
-    ResetPayload,
-    SendCredit,
-    WindowPayload,
-)
+from shared.tunnel.credit import ReceiveCredit, SendCredit
+from shared.tunnel.frames import Fault, Frame, FrameError, FrameType
+from shared.tunnel.payloads import OpenRequest, OpenResponse, ResetPayload, WindowPayload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +68,7 @@ class TunnelStream:
             case FrameType.WINDOW:
                 self._may_send.grant(msgspec.msgpack.decode(frame.payload, type=WindowPayload).credit)
             case _:
-                raise FrameError(f"{frame.type.name} out of place")
+                raise FrameError(Fault.ORDER, f"{frame.type.name} out of place")
         self._news.set()
 
     def abandon(self) -> None:

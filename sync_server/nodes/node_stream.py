@@ -9,16 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from shared.errors import Code, DomovoiError
-from shared.frames import (
-    Frame,
-    FrameError,
-    FrameType,
-    OpenResponse,
-    ReceiveCredit,
-    ResetPayload,
-    SendCredit,
-    WindowPayload,
-)
+from shared.tunnel.credit import ReceiveCredit, SendCredit
+from shared.tunnel.frames import Fault, Frame, FrameError, FrameType
+from shared.tunnel.payloads import OpenResponse, ResetPayload, WindowPayload
 
 Send = Callable[[Frame], None]
 
@@ -113,7 +106,7 @@ class NodeStream:
             case FrameType.RESET:
                 self.fail(_code(msgspec.msgpack.decode(frame.payload, type=ResetPayload).code))
             case _:
-                raise FrameError(f"{frame.type.name} out of place")
+                raise FrameError(Fault.ORDER, f"{frame.type.name} out of place")
         self._arrived.set()
 
     def fail(self, code: Code) -> None:

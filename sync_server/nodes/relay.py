@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.errors import Code, DomovoiError
-from shared.frames import OpenRequest, OpenResponse
 from shared.identifiers import from_hex
 from shared.limits import MAX_ANSWER_BODY_BYTES, NODE_ID_BYTES
+from shared.tunnel.payloads import OpenRequest, OpenResponse
 from sync_server.accounts.authentication import authenticated
 from sync_server.nodes.nodes import nodes_of
 from sync_server.services import Services, services_of

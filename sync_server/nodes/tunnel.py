@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from shared import frames
 from shared.errors import Code, DomovoiError
-from shared.frames import Frame, FrameError, FrameType, OpenRequest, PokePayload
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES, TUNNEL_DEAD_AFTER_S, TUNNEL_PING_AFTER_S
 from shared.node_status import NodeStatus
+from shared.tunnel import frames
+from shared.tunnel.frames import Fault, Frame, FrameError, FrameType
+from shared.tunnel.payloads import OpenRequest, PokePayload
 from sync_server import clock
 from sync_server.nodes.node_stream import NodeStream
 
@@ -121,11 +122,11 @@ class Tunnel:
             case FrameType.OPEN | FrameType.DATA | FrameType.END | FrameType.RESET | FrameType.WINDOW:
                 self._on_stream_frame(frame)
             case _:
-                raise FrameError(f"{frame.type.name} out of place")
+                raise FrameError(Fault.ORDER, f"{frame.type.name} out of place")
 
     def _on_stream_frame(self, frame: Frame) -> None:
         if frame.stream == 0 or frame.stream % 2 or frame.stream > self._last_stream:
-            raise FrameError("no such stream")
+            raise FrameError(Fault.STREAM, "no such stream")
         # A frame of a stream that is over crossed our RESET on the way.
         if (stream := self._streams.get(frame.stream)) is not None:
             stream.on_frame(frame)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from shared import frames
 from shared.errors import DomovoiError
-from shared.frames import Frame, FrameError, FrameType, HelloPayload, ResetPayload, WelcomePayload
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES, TUNNEL_PING_AFTER_S, TUNNEL_WELCOME_S
+from shared.tunnel import frames
+from shared.tunnel.frames import Fault, Frame, FrameError, FrameType
+from shared.tunnel.payloads import HelloPayload, ResetPayload, WelcomePayload
 from shared.wire import LogNews, Node, Nodes
 from sync_server.nodes.nodes import grants_of, nodes_of, note_seen
 from sync_server.nodes.tunnel import Tunnel
@@ -108,7 +109,7 @@ class Tunnels:
         async with asyncio.timeout(TUNNEL_WELCOME_S):
             received = list(frames.decode(await websocket.receive_bytes()))
         if not received or received[0].type is not FrameType.HELLO:
-            raise FrameError("HELLO comes first")
+            raise FrameError(Fault.ORDER, "HELLO comes first")
         hello = msgspec.msgpack.decode(received[0].payload, type=HelloPayload)
         node_id = await self._logins.verify(hello.token)
         self._epoch += 1

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from inference_node.server import backoff, tunnel
-from shared.frames import Frame, FrameType, PokePayload, ResetPayload
 from shared.limits import STREAM_CREDIT_BYTES
 from shared.node_status import NodeStatus
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import PokePayload, ResetPayload
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.tunnel_server import Peer, TunnelServer
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from websockets.asyncio.server import ServerConnection, serve
 
-from shared import frames
-from shared.frames import Frame, FrameType, HelloPayload, OpenRequest, OpenResponse, WelcomePayload, WindowPayload
+from shared.tunnel import frames
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import HelloPayload, OpenRequest, OpenResponse, WelcomePayload, WindowPayload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,19 +17,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
 from shared import frames, identifiers, jws, tokens
-from shared.frames import (
-    Frame,
-    FrameType,
-    HelloPayload,
-    OpenRequest,
-    OpenResponse,
-    ReceiveCredit,
-    ResetPayload,
-    SendCredit,
-    WelcomePayload,
-    WindowPayload,
-)
 from shared.node_status import NodeStatus
+from shared.tunnel.credit import ReceiveCredit, SendCredit
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import HelloPayload, OpenRequest, OpenResponse, ResetPayload, WelcomePayload, WindowPayload
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from shared import frames
-from shared.frames import Frame, FrameType, PokePayload, ResetPayload
+from shared.tunnel import frames
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import PokePayload, ResetPayload
 from shared.wire import Grant, NodeSession
 from sync_server.nodes import tunnel
 from tests.sync_server.device import Device, code_of
