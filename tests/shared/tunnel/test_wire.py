@@ -102,6 +102,7 @@ class Wire(RuleBasedStateMachine):
             message = self.session(side).outgoing(self.pair.now, most_frames=MAX_MESSAGE_FRAMES)
             if message:
                 self.under_way[side].append(message)
+            self.listen()
 
     @rule(side=SIDES, is_second=st.booleans())
     def deliver(self, side: Side, is_second: bool) -> None:
