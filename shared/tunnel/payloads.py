@@ -94,10 +94,15 @@ class PokePayload(Struct, frozen=True):
 
 def read(frame: Frame, kind: type[_Payload]) -> _Payload:
     """Return the frame's payload. Raises FrameError `payload` when it is not one of this kind."""
+    return unpack(frame.payload, kind)
+
+
+def unpack(payload: bytes, kind: type[_Payload]) -> _Payload:
+    """Return what these bytes say. Raises FrameError `payload` when it is not one of this kind."""
     try:
-        return msgspec.msgpack.decode(frame.payload, type=kind)
+        return msgspec.msgpack.decode(payload, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise FrameError(Fault.PAYLOAD, f"{frame.type.name} can't be read: {error}") from None
+        raise FrameError(Fault.PAYLOAD, f"no {kind.__name__}: {error}") from None
 
 
 def write(payload: Struct) -> bytes:

@@ -68,8 +68,8 @@ class Session:
 
     @property
     def is_attached(self) -> bool:
-        """Whether a transport carries the session."""
-        return self._heartbeat is not None
+        """Whether a transport carries the session, and it is not over."""
+        return self._heartbeat is not None and self.end is None
 
     @property
     def is_fresh(self) -> bool:
@@ -258,7 +258,7 @@ class Session:
 
         Without a transport it is not kept: what it tells is to be told anew after each WELCOME.
         """
-        if not self.is_attached or self.end is not None or len(self._notices) >= MAX_NOTICES:
+        if not self.is_attached or len(self._notices) >= MAX_NOTICES:
             return False
         self._notices[kind, key] = payload
         return True

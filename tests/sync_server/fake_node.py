@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
-from shared import frames, identifiers, jws, tokens
+from shared import identifiers, jws, tokens
 from shared.node_status import NodeStatus
+from shared.tunnel import frames
 from shared.tunnel.credit import ReceiveCredit, SendCredit
 from shared.tunnel.frames import Frame, FrameType
 from shared.tunnel.payloads import HelloPayload, OpenRequest, OpenResponse, ResetPayload, WelcomePayload, WindowPayload
@@ -186,7 +187,7 @@ _sessions = itertools.count(1)
 
 async def say_hello(websocket: ClientConnection, token: str) -> None:
     """Send HELLO."""
-    hello = HelloPayload(f"session {next(_sessions)}", 0, 0, [], token)
+    hello = HelloPayload(f"{next(_sessions):032x}", 1, 0, [], token)
     await websocket.send(frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello))))
 
 

@@ -141,6 +141,8 @@ def read_all(pair: Pair, number: int, size: int) -> int:
 @pytest.mark.parametrize("stalled", [1, 3, 8, 40])
 def test_N10_readers_who_stopped_reading_stop_nobody_else(pair: Pair, stalled: int) -> None:
     reading = pair.open()
+    # What this reader has read, but not been granted again, must not be what stops it later.
+    assert read_all(pair, reading, 100_000) >= 100_000
     for _ in range(stalled):
         number = pair.open()
         while pair.served.streams.write(number, bytes(65536)):
