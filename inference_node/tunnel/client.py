@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inference_node.tunnel.call import Call, StreamEvent
 from inference_node.tunnel.polling import PollingTransport
+from inference_node.tunnel.sleep import watch_sleep
 from inference_node.tunnel.transport import TransportError
 from inference_node.tunnel.websocket import WebSocketTransport
 from shared.errors import Code
@@ -93,7 +94,7 @@ class Client:
         """Stay connected until cancelled; then end the session."""
         self._act(self._machine.start(self._now))
         try:
-            await asyncio.Event().wait()
+            await watch_sleep(self.network_changed)
         finally:
             await self._stop()
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from inference_node.tunnel.transport import Owner
 
 MESSAGE_BYTES = 3 * MAX_FRAME_PAYLOAD_BYTES
+# How long the server has to answer our end, seconds.
+CLOSE_S = 1.0
 
 
 class WebSocketTransport:
@@ -33,7 +35,12 @@ class WebSocketTransport:
         """Carry until it ends. Raises TransportError."""
         try:
             async with connect(
-                self._url, max_size=MAX_MESSAGE_BYTES, ping_interval=None, compression=None, open_timeout=WELCOME_S
+                self._url,
+                max_size=MAX_MESSAGE_BYTES,
+                ping_interval=None,
+                compression=None,
+                open_timeout=WELCOME_S,
+                close_timeout=CLOSE_S,
             ) as websocket:
                 await self._carry(websocket)
         except InvalidStatus as error:

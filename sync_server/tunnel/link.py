@@ -32,7 +32,7 @@ class Carrier(Protocol):
 
 
 class Link:
-    """Lives as long as its node's sessions. `on_status` gets each STATUS; `on_change`, that it came or went."""
+    """Outlives the node's sessions. `on_status` gets each STATUS; `on_change` hears that a transport came or went."""
 
     def __init__(self, on_status: Callable[[bytes], None], on_change: Callable[[], None]) -> None:
         self._on_status = on_status
@@ -82,7 +82,7 @@ class Link:
 
     def greet(self, greeting: HelloPayload, carrier: Carrier) -> Frame | None:
         """Let a transport carry the node's session; return the WELCOME, or None when it is an older one."""
-        before, was_connected = self._session, self.is_connected
+        before = self._session
         accepted = accept(before, greeting, self._loop.time())
         if accepted is None:
             return None
@@ -93,9 +93,8 @@ class Link:
         older, self._carrier = self._carrier, carrier
         if older is not None:
             older.close()
-        if not was_connected:
-            self._on_change()
         self._plan()
+        self._on_change()
         return accepted.welcome
 
     def outgoing(self, carrier: Carrier, most_bytes: int) -> bytes:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from shared.errors import DomovoiError
-from shared.tunnel.events import SessionEnd
 from shared.tunnel.frames import Fault, Frame, FrameError, FrameType, decode, encode
 from shared.tunnel.handshake import read_hello
 from shared.tunnel.limits import MAX_FRAME_PAYLOAD_BYTES, WELCOME_S
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # Frames that wait are sent together up to this size.
 MESSAGE_BYTES = 3 * MAX_FRAME_PAYLOAD_BYTES
+# How long a node that is sent away has to take the last message, seconds.
+LAST_WORD_S = 1.0
 PROTOCOL_ERROR = 1002
 POLICY_VIOLATION = 1008
 # Another transport carries the session, or the session is over.
@@ -34,6 +35,7 @@ class WebSocketCarrier:
         self._websocket = websocket
         self._news = asyncio.Event()
         self._last: bytes | None = None
+        self._closing = asyncio.Event()
 
     def wake(self) -> None:
         """The session may have something to send."""
@@ -42,20 +44,24 @@ class WebSocketCarrier:
     def close(self, last: bytes = b"") -> None:
         """End it, after this last message."""
         self._last = last
+        self._closing.set()
         self._news.set()
 
     async def run(self, link: Link, rest: list[Frame]) -> None:
         """Read and write until either side ends it. Raises WebSocketDisconnect, and FrameError for a text message."""
         reader = asyncio.create_task(self._read(link, rest))
         writer = asyncio.create_task(self._write(link))
+        closing = asyncio.create_task(self._closing.wait())
         try:
-            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({reader, writer, closing}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task
+            # A peer that takes nothing any more is not waited for.
+            await asyncio.wait({writer}, timeout=LAST_WORD_S)
         finally:
-            reader.cancel()
-            writer.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            for task in (reader, writer, closing):
+                task.cancel()
+            await asyncio.gather(reader, writer, closing, return_exceptions=True)
 
     async def _read(self, link: Link, rest: list[Frame]) -> None:
         link.receive(self, rest)
@@ -102,8 +108,13 @@ async def serve(websocket: WebSocket, hub: TunnelHub) -> None:
     except (TimeoutError, WebSocketDisconnect):
         pass
     if websocket.client_state is websocket.application_state is WebSocketState.CONNECTED:
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await websocket.close(code, SessionEnd.REPLACED if code == REPLACED else None)
+        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            await _close(websocket, code)
+
+
+async def _close(websocket: WebSocket, code: int) -> None:
+    async with asyncio.timeout(LAST_WORD_S):
+        await websocket.close(code)
 
 
 async def _receive(websocket: WebSocket) -> bytes:

@@ -37,6 +37,7 @@ class FaultProxy:
     websockets: int = 0
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _frozen: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -50,6 +51,10 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Let nothing through any more on the connections that there are, as when an address is gone."""
+        self._frozen |= self._open
 
     def cut(self) -> None:
         """Break every connection, as a reset does."""
@@ -88,22 +93,23 @@ class FaultProxy:
             there_writer.write(head)
             most = self.most_bytes if is_websocket else None
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(_pump(reader, there_writer, most))
-                pumps.create_task(_pump(there_reader, writer, most))
+                pumps.create_task(self._pump(reader, there_writer, most))
+                pumps.create_task(self._pump(there_reader, writer, most))
         except* OSError:
             pass
         finally:
             self._open.discard(there_writer)
             there_writer.transport.abort()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None) -> None:
-    carried = 0
-    while piece := await reader.read(PIECE_BYTES):
-        if most is not None and carried + len(piece) > most:
-            writer.write(piece[: most - carried])
-            raise ConnectionResetError("cut here")
-        carried += len(piece)
-        writer.write(piece)
-        await writer.drain()
-    raise ConnectionResetError("the other side is done")
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None) -> None:
+        carried = 0
+        while piece := await reader.read(PIECE_BYTES):
+            if writer in self._frozen:
+                await asyncio.Event().wait()
+            if most is not None and carried + len(piece) > most:
+                writer.write(piece[: most - carried])
+                raise ConnectionResetError("cut here")
+            carried += len(piece)
+            writer.write(piece)
+            await writer.drain()
+        raise ConnectionResetError("the other side is done")

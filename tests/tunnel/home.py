@@ -41,6 +41,7 @@ class Remote:
 
     def __init__(self) -> None:
         self.written = 0
+        self.events = 0
         self.left = asyncio.Event()
         self._application = Starlette(
             routes=[
@@ -80,6 +81,7 @@ class Remote:
 
         async def events() -> AsyncIterator[str]:
             for number in range(count):
+                self.events += 1
                 yield f"id: {number}\n\n"
                 await asyncio.sleep(0.005)
 

@@ -108,6 +108,24 @@ async def test_N13_the_session_moves_to_a_websocket_in_mid_stream() -> None:
         assert await events == b"".join(b"id: %d\n\n" % number for number in range(300))
 
 
+@pytest.mark.parametrize("mode", [Mode.OPEN, Mode.WEBSOCKETS_REFUSED])
+async def test_N12_a_node_that_wakes_up_finds_out_in_3_s_and_goes_on(mode: Mode) -> None:
+    async with home() as place:
+        place.proxy.mode = mode
+        place.start_node()
+        await place.until_in(State.WS_UP, State.LP_UP)
+        events = asyncio.create_task(place.get("/v1/events", "count=200"))
+        await place.until(lambda: place.remote.events > 20)
+        place.proxy.freeze()
+        before = place.proxy.connections
+        place.client.network_changed()
+        started = asyncio.get_running_loop().time()
+        await place.until(lambda: place.welcomes == 2)
+        assert asyncio.get_running_loop().time() - started < 10, "silence was not asked about"
+        assert place.proxy.connections > before
+        assert await events == b"".join(b"id: %d\n\n" % number for number in range(200))
+
+
 async def test_N14_a_captive_portal_is_no_server() -> None:
     async with home() as place:
         place.proxy.mode = Mode.PORTAL
