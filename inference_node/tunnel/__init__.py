@@ -1,1 +1,1 @@
-"""The node's end of its session with the server, over a WebSocket or long polling (rules N). Not yet in use."""
+"""The node's end of its session with the server, over a WebSocket or long polling (rules N)."""

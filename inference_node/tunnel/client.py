@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from inference_node.tunnel.call import Call, StreamEvent
 from inference_node.tunnel.polling import PollingTransport
@@ -26,7 +26,7 @@ from shared.tunnel.session import Session
 from shared.tunnel.table import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from random import Random
 
     from starlette.types import ASGIApp
@@ -42,25 +42,29 @@ LEAST_TICK_S = 0.05
 GOODBYE_S = 1.0
 
 
-class Client:
-    """One node's. `assertion` signs a login that can be used once; `on_welcome` is called after each WELCOME, when
-    what is told has to be told anew; `on_poke` with what the server pokes.
-    """
+class Listener(Protocol):
+    """What the client asks of the rest of the node, and tells it."""
 
-    def __init__(
-        self,
-        server_url: str,
-        application: ASGIApp,
-        assertion: Callable[[], str],
-        random: Random,
-        on_welcome: Callable[[], None],
-        on_poke: Callable[[PokePayload], None],
-    ) -> None:
+    def assertion(self) -> str:
+        """Sign a login that can be used once."""
+
+    def welcomed(self) -> None:
+        """A transport is up: what is told is to be told anew, and what was poked meanwhile is lost."""
+
+    def poked(self, poke: PokePayload) -> None:
+        """The server says that something moved."""
+
+    def denied(self) -> None:
+        """The server does not take this node's login; nothing is tried until `credentials_changed`."""
+
+
+class Client:
+    """One node's session, for ever."""
+
+    def __init__(self, server_url: str, application: ASGIApp, listener: Listener, random: Random) -> None:
         self._url = server_url
         self._application = application
-        self._assertion = assertion
-        self._on_welcome = on_welcome
-        self._on_poke = on_poke
+        self._listener = listener
         self._machine = Machine(random)
         self._loop = asyncio.get_running_loop()
         self._session = self._new_session()
@@ -77,10 +81,11 @@ class Client:
         """Which transport carries the session, or what is tried."""
         return self._machine.state
 
-    def tell_status(self, status: bytes) -> None:
-        """Tell the server how the node is, if a transport is up; `on_welcome` is the time to tell it anew."""
-        self._session.tell(FrameType.STATUS, status)
+    def tell_status(self, status: bytes) -> bool:
+        """Tell the server how the node is; return False when no transport is up, and it is to be told later."""
+        is_told = self._session.tell(FrameType.STATUS, status)
         self.flush()
+        return is_told
 
     def network_changed(self) -> None:
         """The machine woke up or has another address."""
@@ -120,7 +125,7 @@ class Client:
     def hello(self, epoch: int) -> bytes:
         """Return a new HELLO, which can be sent once."""
         self._greeted[epoch] = self._session.identifier
-        return encode(hello(self._session, epoch, [], self._assertion()))
+        return encode(hello(self._session, epoch, [], self._listener.assertion()))
 
     def welcomed(self, epoch: int, frame: Frame) -> None:
         """The first frame came. Raises TransportError when it is no WELCOME."""
@@ -139,7 +144,7 @@ class Client:
                 self._take(before)
             log.info("connected to the server (%s)", self._machine.state.name)
         self._act(actions)
-        self._on_welcome()
+        self._listener.welcomed()
         self.flush()
 
     def receive(self, epoch: int, frames: Iterable[Frame], *, is_life: bool = True) -> None:
@@ -195,7 +200,7 @@ class Client:
                 self._failed(epoch, Failure.DEAD)
             case Told(FrameType.POKE, payload):
                 try:
-                    self._on_poke(unpack(payload, PokePayload))
+                    self._listener.poked(unpack(payload, PokePayload))
                 except FrameError as error:
                     log.warning("a poke that can't be read: %s", error)
             case Opened(number, payload) if number not in self._calls:
@@ -268,6 +273,8 @@ class Client:
                 self._session.detach(transport.epoch, self._now)
                 self._act(self._machine.failed(transport.epoch, failure, self._now))
                 self.flush()
+                if self._machine.state is State.AUTH_STOP:
+                    self._listener.denied()
 
     def _close(self, epoch: int) -> None:
         transport = self._transports.pop(epoch, None)

@@ -1,4 +1,4 @@
-"""HTTP of nodes: log in, list, and the tunnel."""
+"""HTTP of nodes: log in, list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sync_server.services import services_of
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.websockets import WebSocket
 
 
 async def node_login(request: Request) -> Response:
@@ -27,8 +26,3 @@ async def nodes(request: Request) -> Response:
     """List the account's nodes and how they are."""
     caller = await authenticated(request)
     return answer(request, await services_of(request).tunnels.nodes(caller.account_id))
-
-
-async def tunnel(websocket: WebSocket) -> None:
-    """Serve a node's tunnel."""
-    await services_of(websocket).tunnels.serve(websocket)

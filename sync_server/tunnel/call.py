@@ -78,6 +78,13 @@ class Call:
         self._flush()
         self._on_done()
 
+    def refuse(self) -> None:
+        """The node is away for long: end the call, if its answer has not begun."""
+        if self._head is None:
+            self._streams.reset(self._number, Code.NODE_UNREACHABLE)
+            self._fail(Code.NODE_UNREACHABLE)
+            self._news.set()
+
     async def _next(self) -> None:
         if self._failure is not None:
             raise DomovoiError(self._failure)

@@ -56,8 +56,11 @@ class Link:
     # For the relay.
 
     def open(self, request: OpenRequest) -> Call:
-        """Start a call to the node. Raises DomovoiError node_unreachable, engine_busy, body_too_large."""
-        if self._session is None or not self._session.is_attached:
+        """Start a call to the node, which waits while the node changes its transport.
+
+        Raises DomovoiError node_unreachable, engine_busy, body_too_large.
+        """
+        if self._session is None:
             raise DomovoiError(Code.NODE_UNREACHABLE)
         streams = self._session.streams
         number = streams.open(write(request))
@@ -71,6 +74,12 @@ class Link:
         if self._session is not None:
             self._session.tell(FrameType.POKE, write(PokePayload(account_id, head)), account_id.encode())
             self.flush()
+
+    def refuse_waiting(self) -> None:
+        """End the calls that the node has not begun to answer; those that it has may go on when it is back."""
+        for call in tuple(self._calls.values()):
+            call.refuse()
+        self.flush()
 
     def close(self) -> None:
         """End the session: the server stops."""
@@ -86,13 +95,15 @@ class Link:
         accepted = accept(before, greeting, self._loop.time())
         if accepted is None:
             return None
-        if before is not None and before is not accepted.session:
-            self._take(before)
-            self._calls.clear()
         self._session = accepted.session
         older, self._carrier = self._carrier, carrier
+        last = b""
+        if before is not None and before is not accepted.session:
+            last = before.outgoing(self._loop.time())
+            self._take(before)
+            self._calls.clear()
         if older is not None:
-            older.close()
+            older.close(last)
         self._plan()
         self._on_change()
         return accepted.welcome

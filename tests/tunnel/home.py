@@ -99,6 +99,7 @@ class Home:
         self.changes = 0
         self.pokes: list[PokePayload] = []
         self.welcomes = 0
+        self.denials = 0
         self.proxy = FaultProxy(0)
         self.client: Client
         self.hub = self._new_hub()
@@ -149,17 +150,21 @@ class Home:
 
     def start_node(self) -> None:
         url = f"http://127.0.0.1:{self.proxy.port}"
-        self.client = Client(
-            url,
-            self.remote.application,
-            lambda: secrets.token_hex(8),
-            Random(1),
-            self._welcomed,
-            self.pokes.append,
-        )
+        self.client = Client(url, self.remote.application, self, Random(1))
         self.client_task = asyncio.create_task(self.client.run())
 
-    def _welcomed(self) -> None:
+    # What the client asks and tells.
+
+    def assertion(self) -> str:
+        return secrets.token_hex(8)
+
+    def poked(self, poke: PokePayload) -> None:
+        self.pokes.append(poke)
+
+    def denied(self) -> None:
+        self.denials += 1
+
+    def welcomed(self) -> None:
         self.welcomes += 1
         self.client.tell_status(b"status %d" % self.welcomes)
 

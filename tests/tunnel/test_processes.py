@@ -25,6 +25,24 @@ from tests.tunnel.test_tunnel import MEGABYTE, expected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.tunnel.payloads import PokePayload
+
+
+class Quiet:
+    """A node that logs in anyhow and has nothing to say."""
+
+    def assertion(self) -> str:
+        return "token"
+
+    def welcomed(self) -> None:
+        pass
+
+    def poked(self, poke: PokePayload) -> None:
+        pass
+
+    def denied(self) -> None:
+        pass
+
 
 class Processes:
     """A node here, and the server's process."""
@@ -36,9 +54,7 @@ class Processes:
         self.url = f"http://127.0.0.1:{self.port}"
         self.remote = Remote()
         self.http = httpx.AsyncClient(base_url=self.url, timeout=WITHIN_S, trust_env=False)
-        self.client = Client(
-            self.url, self.remote.application, lambda: "token", Random(1), lambda: None, lambda _: None
-        )
+        self.client = Client(self.url, self.remote.application, Quiet(), Random(1))
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -145,6 +145,7 @@ async def test_N14_a_denied_node_stops_until_it_is_paired_anew(mode: Mode) -> No
         place.refused = Code.NODE_UNKNOWN
         place.start_node()
         await place.until(lambda: place.client.state is State.AUTH_STOP)
+        await place.until(lambda: place.denials == 1)
         place.refused = None
         place.client.credentials_changed()
         await place.until_in(State.WS_UP, State.LP_UP)

@@ -11,6 +11,7 @@ from shared.tunnel.limits import (
     MAX_STREAMS,
     STREAM_BUFFER_BYTES,
 )
+from shared.tunnel.payloads import WindowPayload, read
 from tests.shared.tunnel.pair import Pair, over
 
 
@@ -171,6 +172,16 @@ def test_N9_what_nobody_reads_stops_its_writer_alone(pair: Pair) -> None:
         pair.carry(pair.node)
     assert written == 256 * 1024 + STREAM_BUFFER_BYTES
     assert pair.node.streams.unconsumed == 256 * 1024
+
+
+def test_N9_grants_that_wait_are_joined(pair: Pair) -> None:
+    number = pair.open()
+    while pair.served.streams.write(number, bytes(65536)):
+        pair.carry(pair.served)
+    for _ in range(2):
+        pair.node.streams.consumed(number, 128 * 1024)
+    windows = [read(frame, WindowPayload).credit for frame in pair.message(pair.node) if frame.stream == number]
+    assert windows == [256 * 1024]
 
 
 def test_N9_a_reset_gives_the_sessions_credit_back(pair: Pair) -> None:
