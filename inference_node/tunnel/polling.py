@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from inference_node.server.server_api import is_remote
 from inference_node.tunnel.transport import TransportError, denial
 from shared.tunnel.frames import FrameError, FrameReader, decode
 from shared.tunnel.limits import MAX_MESSAGE_BYTES, MAX_MESSAGE_FRAMES, MAX_POSTS_IN_FLIGHT
@@ -42,7 +43,7 @@ class PollingTransport:
 
     async def run(self) -> None:
         """Carry until it ends. Raises TransportError."""
-        async with httpx.AsyncClient(base_url=self._url, timeout=UP_TIMEOUT) as client:
+        async with httpx.AsyncClient(base_url=self._url, timeout=UP_TIMEOUT, trust_env=is_remote(self._url)) as client:
             await self._begin(client)
             tasks = [asyncio.create_task(self._poll(client))]
             tasks += [asyncio.create_task(self._post(client)) for _ in range(MAX_POSTS_IN_FLIGHT)]
