@@ -142,6 +142,8 @@ class Client:
                 raise TransportError(Failure.REFUSED, str(error)) from error
             if self._session is not before:
                 self._take(before)
+                # The new session numbers its calls from the beginning.
+                self._calls.clear()
             log.info("connected to the server (%s)", self._machine.state.name)
         self._act(actions)
         self._listener.welcomed()
@@ -270,6 +272,7 @@ class Client:
         finally:
             if self._transports.get(transport.epoch, (None,))[0] is transport:
                 del self._transports[transport.epoch]
+                self._greeted.pop(transport.epoch, None)
                 self._session.detach(transport.epoch, self._now)
                 self._act(self._machine.failed(transport.epoch, failure, self._now))
                 self.flush()
