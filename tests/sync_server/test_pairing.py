@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.frames import FrameType
+from shared.tunnel.frames import FrameType
 from shared.wire import NodeSession
 from sync_server import clock
 from sync_server.accounts import throttle
