@@ -18,7 +18,6 @@ import uvicorn
 from inference_node.endpoints import applications
 from inference_node.endpoints.api_keys import ApiKeys
 from inference_node.endpoints.applications import Services
-from inference_node.endpoints.bounded_http import BoundedHttp
 from inference_node.endpoints.door import Door
 from inference_node.endpoints.library import Models
 from inference_node.endpoints.status import Status
@@ -41,8 +40,10 @@ from inference_node.runs.turns import Turns
 from inference_node.server.grants import Grants
 from inference_node.server.identity import Identity, ensure_identity
 from inference_node.server.keyset import KeyRing, shared_root
+from inference_node.server.renewals import Renewals
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
+from shared.bounded_http import BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 
@@ -106,7 +107,7 @@ class _Node:
             settings.folder / "keyset.json",
             self._server,
             node_audience(identity.node_id),
-            root=shared_root(settings.data),
+            root=settings.server_root or shared_root(settings.data),
         )
         self._grants = Grants(database, self._server, identity, keys, self._on_grants)
         store = ModelStore(settings.models, chosen=settings.chosen_model)
@@ -123,9 +124,11 @@ class _Node:
         api_keys = ApiKeys(settings.folder / "api-keys")
         openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
-        door = Door(keys, self._grants)
+        renewals = Renewals(keys, identity)
+        self._door = door = Door(keys, renewals, self._grants)
         self._services = Services(
-            node_id, self._runs, self._keeper, self._claims, door, self._status, api_keys, openai, self._models
+            *(node_id, self._runs, self._keeper, self._claims, door, renewals),
+            *(self._status, api_keys, openai, self._models),
         )
         self._tunnel = Tunnel(
             settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
@@ -166,6 +169,7 @@ class _Node:
             await self._server.close()
 
     def _on_grants(self) -> None:
+        self._door.end_unserved()
         self._syncing.grants_changed()
         self._syncing.wake()
 

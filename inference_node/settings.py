@@ -17,14 +17,16 @@ DEFAULT_SERVER_URL = "http://localhost:8460"
 class NodeSettings:
     """Settings of one node.
 
-    `allowed_origins` are the exact origins of the app; `model` is a file name or its stem in `<data>/models`, or
-    the path of a GGUF file; `engine` is the name of an engine. None means the default of each.
+    `server_root` is the root key of the server that it was paired with, 32 raw bytes, None for one that shares the data
+    folder or has not been met; `allowed_origins` are the exact origins of the app; `model` is a file name or its stem
+    in `<data>/models`, or the path of a GGUF file; `engine` is the name of an engine. None means the default of each.
     """
 
     data: Path
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     server_url: str = DEFAULT_SERVER_URL
+    server_root: bytes | None = None
     allowed_origins: tuple[str, ...] = ()
     model: str | None = None
     engine: str | None = None

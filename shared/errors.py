@@ -36,6 +36,13 @@ class Code(StrEnum):
     DEVICE_REVOKED = "device_revoked"
     NODE_UNKNOWN = "node_unknown"
     MANAGER_ONLY = "manager_only"
+    OWNER_ONLY = "owner_only"
+    PAIRING_CODE_WRONG = "pairing_code_wrong"
+    PAIRING_CODE_EXPIRED = "pairing_code_expired"
+    PAIRING_CODE_SPENT = "pairing_code_spent"
+    PAIRING_CODE_USED = "pairing_code_used"
+    PAIRING_PROOF_WRONG = "pairing_proof_wrong"
+    PAIRING_CHECK_WRONG = "pairing_check_wrong"
     NODE_UNREACHABLE = "node_unreachable"
     SEQUENCE_GAP = "sequence_gap"
     DEVICE_FORKED = "device_forked"
@@ -113,6 +120,29 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.NODE_UNKNOWN: Explanation(404, "No such PC is paired with this account.", "Pair it first."),
     Code.MANAGER_ONLY: Explanation(
         403, "Only who manages this PC may do that.", "Ask the person who set it up: they can do it in their app."
+    ),
+    Code.OWNER_ONLY: Explanation(
+        403, "Only the owner of this server may do that.", "Ask the person who made the first account."
+    ),
+    Code.PAIRING_CODE_WRONG: Explanation(
+        403, "That is not a pairing code of this server.", "Check it against the app, and the server's address too."
+    ),
+    Code.PAIRING_CODE_EXPIRED: Explanation(
+        410, "This pairing code is too old: it is good for ten minutes.", "Take a new one in the app: House, Add a PC."
+    ),
+    Code.PAIRING_CODE_SPENT: Explanation(
+        403, "This pairing code was tried too often.", "Take a new one in the app: House, Add a PC."
+    ),
+    Code.PAIRING_CODE_USED: Explanation(
+        409, "This pairing code has been used: it works once.", "Take a new one in the app: House, Add a PC."
+    ),
+    Code.PAIRING_PROOF_WRONG: Explanation(
+        403,
+        "The PC's proof does not fit what the server has seen.",
+        "Something in between may have changed it: check the server's address, then take a new code.",
+    ),
+    Code.PAIRING_CHECK_WRONG: Explanation(
+        409, "No PC with these six digits waits any more.", "Take a new code and compare again."
     ),
     Code.NODE_UNREACHABLE: Explanation(
         503, "The PC does not answer.", "Wake it or start Domovoi on it. What was asked stays queued."

@@ -77,7 +77,8 @@ class Revocation(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
         """Say whether a token with these claims is over."""
         return (
             self.sub == claims.sub
-            and claims.iat < self.before
+            # What a node has renewed is as old as what the server gave out.
+            and (claims.iat if claims.auth_time is None else claims.auth_time) < self.before
             and self.did in {None, claims.did}
             and self.jti in {None, claims.jti}
         )

@@ -50,6 +50,14 @@ MAX_PASSWORD_CHARACTERS = 1024
 MAX_DEVICE_NAME_CHARACTERS = 80
 MAX_KEY_NAME_CHARACTERS = 80
 
+# Pairing. The first characters of a code name it and the others, 65 bits, are its secret, so that tries can be counted.
+PAIRING_CODE_GROUPS = 4
+PAIRING_CODE_NAME_CHARACTERS = 3
+PAIRING_TRIES = 5
+PAIRING_LIFETIME_S = 600
+PAIRING_NONCE_BYTES = 32
+MAX_PAIRING_CODE_CHARACTERS = 64
+
 # Tokens, seconds.
 MAX_TOKEN_BYTES = 4096
 TOKEN_LIFETIME_S = 86_400
@@ -58,6 +66,9 @@ NODE_ASSERTION_LIFETIME_S = 60
 # A key set is renewed each day. A node that has not met its server for this long trusts no token any more.
 KEY_SET_LIFETIME_S = 30 * 86_400
 MAX_KEY_SET_BYTES = 16 * 1024
+# What a browser signs to have its token renewed at a node: until when, a nonce, and the node's mark.
+CHALLENGE_BYTES = 40
+CHALLENGE_S = 60
 # How long after its end a token can still be renewed at the node (rule K11), and so how long it must stay revoked.
 RENEWABLE_S = 14 * 86_400
 MAX_REVOCATIONS_BYTES = 1024 * 1024

@@ -6,13 +6,25 @@ from typing import Any
 
 import msgspec
 
-from shared import change, errors, key_wire, library_wire, node_status, runs, values, wire
+from shared import (
+    change,
+    errors,
+    invitation_wire,
+    key_wire,
+    library_wire,
+    node_status,
+    pairing_wire,
+    renewal_wire,
+    runs,
+    values,
+    wire,
+)
 
 _VALUES = (values.Header, values.Request, values.State, values.Attachment)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
 _BODIES = tuple(
     member
-    for module in (wire, library_wire, key_wire, node_status)
+    for module in (wire, invitation_wire, library_wire, key_wire, pairing_wire, renewal_wire, node_status)
     for member in vars(module).values()
     if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == module.__name__
 )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from shared.change import U32, Change, EntityId, PulledChange, Sequence
+from shared.device_keys import DeviceKey
 from shared.limits import DEVICE_ID_BYTES, HASH_BYTES, LEASE_TOKEN_BYTES, MAX_PUSH_CHANGES
 from shared.node_status import NodeStatus
 from shared.values import Request, Role, Text
@@ -24,13 +25,17 @@ LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEAS
 
 
 class Registration(Struct, frozen=True):
-    """POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation."""
+    """POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation.
+
+    `device_key` is the browser's, with which it can renew its tokens at a node (rule K11).
+    """
 
     username: str
     password: str
     device_name: str
     setup_code: str | None = None
     invitation: str | None = None
+    device_key: DeviceKey | None = None
 
 
 class Login(Struct, frozen=True):
@@ -40,6 +45,7 @@ class Login(Struct, frozen=True):
     password: str
     device_name: str
     device_id: str | None = None
+    device_key: DeviceKey | None = None
 
 
 class PasswordChange(Struct, frozen=True):
@@ -50,7 +56,7 @@ class PasswordChange(Struct, frozen=True):
 
 
 class Session(Struct, frozen=True):
-    """Answer to register, login and refresh. `expires_at` is in seconds since 1970."""
+    """Answer to register, login and refresh. `expires_at` is in seconds since 1970; the owner may invite others."""
 
     access_token: str
     device_id: str
@@ -58,6 +64,7 @@ class Session(Struct, frozen=True):
     username: str
     expires_at: int
     server_ms: int
+    is_owner: bool = False
 
 
 class TokenRequest(Struct, frozen=True):
@@ -178,7 +185,7 @@ class Rejected(Struct, frozen=True):
 class Pushed(Struct, frozen=True):
     """Answer to a push: everything up to `acked_dseq` is committed.
 
-    `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
+    What the account's log holds after `prev_head` up to `head` is this push alone (L13). `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
     """
 
     acked_dseq: Sequence
@@ -186,6 +193,7 @@ class Pushed(Struct, frozen=True):
     server_ms: int
     rejected: list[Rejected] = []
     purged: list[EntityId] = []
+    prev_head: Sequence | None = None
 
 
 class Pulled(Struct, frozen=True):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from shared import wire
+from shared import invitation_wire, pairing_wire, wire
 from sync_server import health
-from sync_server.accounts import account_endpoints
+from sync_server.accounts import account_endpoints, invitation_endpoints
 from sync_server.blobs import blob_endpoints
 from sync_server.log import sync_endpoints
-from sync_server.nodes import node_endpoints
+from sync_server.nodes import node_endpoints, pairing_endpoints
 
 if TYPE_CHECKING:
     from msgspec import Struct
@@ -74,7 +74,43 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v1/devices", account_endpoints.devices, None, wire.Devices),
     Endpoint("PATCH", "/api/v1/devices/{device_id}", account_endpoints.rename, wire.DeviceRename, wire.Device),
     Endpoint("DELETE", "/api/v1/devices/{device_id}", account_endpoints.revoke),
+    Endpoint("GET", "/api/v1/invitations", invitation_endpoints.list_invitations, None, invitation_wire.Invitations),
+    Endpoint("POST", "/api/v1/invitations", invitation_endpoints.invite, None, invitation_wire.NewInvitation),
+    Endpoint("DELETE", "/api/v1/invitations/{invitation_id}", invitation_endpoints.take_back),
     Endpoint("GET", "/api/v1/nodes", node_endpoints.nodes, None, wire.Nodes),
+    Endpoint("DELETE", "/api/v1/nodes/{node_id}", node_endpoints.unpair_node),
+    Endpoint(
+        "POST",
+        "/api/v1/pairing",
+        pairing_endpoints.begin_pairing,
+        pairing_wire.PairingRequest,
+        pairing_wire.PairingCode,
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/pairing/offer",
+        pairing_endpoints.offer_node,
+        pairing_wire.PairingOffer,
+        pairing_wire.PairingChallenge,
+        True,
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/pairing/proof",
+        pairing_endpoints.prove_node,
+        pairing_wire.PairingProof,
+        pairing_wire.PairingState,
+        True,
+    ),
+    Endpoint("GET", "/api/v1/pairing/{pairing_id}", pairing_endpoints.look_at_pairing, None, pairing_wire.Pairing),
+    Endpoint("DELETE", "/api/v1/pairing/{pairing_id}", pairing_endpoints.refuse_pairing),
+    Endpoint(
+        "POST",
+        "/api/v1/pairing/{pairing_id}/confirm",
+        pairing_endpoints.confirm_pairing,
+        pairing_wire.PairingConfirmation,
+        pairing_wire.Pairing,
+    ),
     Endpoint("POST", "/api/v1/sync/push", sync_endpoints.push_changes, wire.Push, wire.Pushed),
     Endpoint("GET", "/api/v1/sync/pull", sync_endpoints.pull_changes, None, wire.Pulled, query=_PULL),
     Endpoint(

@@ -10,8 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import uvicorn
 
+from shared import private_files
+from shared.bounded_http import BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server.accounts import signing_keys
@@ -22,16 +25,15 @@ from sync_server.accounts.setup_code import SetupCode
 from sync_server.application import make_application
 from sync_server.blobs.blob_files import BlobFiles
 from sync_server.blobs.blobs import Blobs
-from sync_server.bounded_http import BoundedHttp
 from sync_server.guard import Addresses
 from sync_server.log.housekeeping import keep_house
 from sync_server.log.news import Hub
 from sync_server.metrics import Metrics
 from sync_server.nodes.enrolment import enrol_from, introduce_server
 from sync_server.nodes.node_login import NodeLogins
+from sync_server.nodes.pairing import Pairings
 from sync_server.nodes.tunnels import Tunnels
 from sync_server.open_streams import OpenStreams
-from sync_server.private_files import make_private_folder
 from sync_server.services import Services
 from sync_server.store.database import Database
 from sync_server.store.dialect import dialect_for
@@ -75,6 +77,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         )
         address = settings.public_url or f"http://localhost:{port}"
         server = _Server(configuration, services, partial(ready, address) if ready else None)
+        # It loads its modules with the first thing made of it, and the first stream would keep everybody waiting.
+        anyio.Event()
         await _until_stopped(server, listener)
 
 
@@ -118,7 +122,7 @@ class _Server(uvicorn.Server):
 async def _start(settings: ServerSettings) -> Services:
     dialect = dialect_for(settings.database_url, settings.data)
     try:
-        make_private_folder(settings.data)
+        private_files.make_folder(settings.data)
         keys = signing_keys.load_or_create(settings.data / "keys")
         introduce_server(settings.data / "enrolment", keys.root)
         await asyncio.to_thread(upgrade, dialect)
@@ -158,6 +162,7 @@ def _compose(
         accounts=Accounts(database, passwords, setup_code, refresh_tokens),
         refresh_tokens=refresh_tokens,
         node_logins=node_logins,
+        pairings=Pairings(database, keys.root),
         hub=hub,
         streams=streams,
         tunnels=tunnels,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sync_server.log.news import Hub
     from sync_server.metrics import Metrics
     from sync_server.nodes.node_login import NodeLogins
+    from sync_server.nodes.pairing import Pairings
     from sync_server.nodes.tunnels import Tunnels
     from sync_server.open_streams import OpenStreams
     from sync_server.settings import ServerSettings
@@ -34,6 +35,7 @@ class Services:
     accounts: Accounts
     refresh_tokens: RefreshTokens
     node_logins: NodeLogins
+    pairings: Pairings
     hub: Hub
     streams: OpenStreams
     tunnels: Tunnels

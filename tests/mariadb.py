@@ -21,14 +21,11 @@ _SETTINGS = (
     "--skip-name-resolve",
     "--skip-log-bin",
     "--performance-schema=OFF",
-    "--transaction-isolation=REPEATABLE-READ",
     "--innodb-buffer-pool-size=64M",
     "--innodb-log-file-size=16M",
     # Given to the system at each commit: outlives a kill, though not a power cut.
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-doublewrite=0",
-    # Stricter than the default of 10.11, and the default of 11; older versions don't know it.
-    "--loose-innodb-snapshot-isolation=ON",
 )
 
 

@@ -1,8 +1,9 @@
 //! Prints how fast the kernels are: `cargo run --release --no-default-features --example kernels`.
 //!
-//! One thread. `decode` multiplies a matrix larger than the cache with one token: GB of packed weights a second. `prefill`
-//! multiplies one that fits with 64 tokens: thousand million products and sums (2 operations) a second. The best of 40
-//! runs, in which the sets of instructions take turns: others may be using the machine.
+//! One thread. `decode` multiplies a matrix larger than the cache with one token: GB of packed weights a second. `chats`
+//! does so with the tokens of four. `prefill` multiplies one that fits with 64 tokens: thousand million products and
+//! sums (2 operations) a second. The best of 40 runs, in which the sets of instructions take turns: others may be using
+//! the machine.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // Counts become rates, patterns bytes.
 
 use std::time::Instant;
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
     for format in Format::ALL {
         let rows = MANY / format.bytes(1, 768)?;
         row(&format!("{format:?}"), "decode, GB/s", &time(&isas, format, rows, 768, 1)?.0);
+        row(&format!("{format:?}"), "4 chats, GB/s", &time(&isas, format, rows, 768, 4)?.0);
         row(&format!("{format:?}"), "prefill, GOP/s", &time(&isas, format, 768, 768, 64)?.1);
     }
     row("attention", "decode, GOP/s", &attend(&isas, 1, 1023)?);

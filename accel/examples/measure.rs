@@ -1,4 +1,4 @@
-//! Measures a model: loading, a prompt of 512 tokens, 128 tokens after it, and 4 sequences at once.
+//! Measures a model: loading, a prompt of 512 tokens, 128 tokens after it, and 2, 4 and 8 sequences at once.
 //!
 //! `measure MODEL.gguf [THREADS [RUNS [ISA]]]`. Prints a line of JSON for each run, rates in tokens per second; those of
 //! answers are by the median step, in which other programs had no part unless they had one in most.
@@ -15,14 +15,15 @@ use _native::model::{Model, Options};
 
 const PROMPT: usize = 512;
 const ANSWER: usize = 128;
-const SEQUENCES: usize = 4;
+/// How many sequences go on at once.
+const SEQUENCES: [usize; 4] = [1, 2, 4, 8];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let path = arguments.first().ok_or("measure MODEL.gguf [THREADS [RUNS [ISA]]]")?;
     let number = |index: usize, default: usize| arguments.get(index).map_or(Ok(default), |text| text.parse());
     let isa = arguments.get(3).map(|name| Isa::named(name)).transpose()?;
-    let context = (PROMPT + ANSWER) * SEQUENCES;
+    let context = PROMPT + (ANSWER + 64) * 9;
     let options = Options { threads: number(1, 2)?, isa, context: Some(context), ..Options::default() };
     let runs = number(2, 3)?;
 
@@ -36,16 +37,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (sequence, first) = read_prompt(&mut model, isa)?;
         let prefill = rate(PROMPT, began);
 
-        let shared: Vec<_> = (0..SEQUENCES).map(|_| model.fork(sequence, PROMPT)).collect();
-        let decode = generate(&mut model, isa, &[sequence], first)?;
-        let together = generate(&mut model, isa, &shared, first)?;
-        shared.into_iter().chain([sequence]).for_each(|sequence| model.close(sequence));
-
-        println!(
-            "{{\"run\": {run}, \"threads\": {}, \"load_seconds\": {load:.3}, \"prefill\": {prefill:.1}, \"decode\": \
-             {decode:.1}, \"decode_{SEQUENCES}\": {together:.1}}}",
-            options.threads
-        );
+        print!("{{\"run\": {run}, \"threads\": {}, \"load_seconds\": {load:.3}", options.threads);
+        print!(", \"prefill\": {prefill:.1}");
+        for count in SEQUENCES {
+            let shared: Vec<_> = (0..count).map(|_| model.fork(sequence, PROMPT)).collect();
+            print!(", \"decode_{count}\": {:.1}", generate(&mut model, isa, &shared, first)?);
+            for sequence in shared {
+                model.close(sequence);
+            }
+        }
+        println!("}}");
+        model.close(sequence);
     }
     Ok(())
 }

@@ -97,8 +97,13 @@ def restored(data: Data = None) -> None:
     server.restored(_configuration(data=data))
 
 
-@application.command("node")
+node_application = typer.Typer(invoke_without_command=True)
+application.add_typer(node_application, name="node")
+
+
+@node_application.callback()
 def run_node(
+    context: typer.Context,
     data: Data = None,
     port: Port = None,
     node_port: NodePort = None,
@@ -108,12 +113,30 @@ def run_node(
     ] = False,
 ) -> None:
     """The inference node alone."""
+    if context.invoked_subcommand is not None:
+        return
     settings = _configuration(data=data, port=port, node_port=node_port, server_url=server_url)
     if reset_clock:
         from inference_node.server import keyset
 
         keyset.forget_times(settings.node().folder / "keyset.json")
     parts.run_node(settings)
+
+
+@node_application.command("pair")
+def pair_node(
+    context: typer.Context,
+    server: Annotated[str, typer.Argument(help="Address of the server, as the app shows it.")],
+    code: Annotated[str | None, typer.Argument(help="The code that the app shows. Default: asked for.")] = None,
+    data: Data = None,
+    instead: Annotated[bool, typer.Option(help="Leave the server that this PC is paired with.")] = False,
+) -> None:
+    """Pair this PC with a server: compare six digits with the app, and confirm there."""
+    from deploy.command import pair
+
+    # `domovoi node --data … pair` says the same.
+    data = data or (context.parent.params["data"] if context.parent else None)
+    pair.run(_configuration(data=data), server, code or typer.prompt("Code"), instead=instead)
 
 
 ServerUrl = Annotated[str | None, typer.Option(help="Address of the server. Default: the one on this machine.")]

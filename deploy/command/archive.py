@@ -15,7 +15,7 @@ from shared.identifiers import from_hex
 from shared.limits import HASH_BYTES, MAX_BLOB_BYTES, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -64,23 +64,24 @@ class Line(Struct, frozen=True):
 async def write_archive(
     path: Path,
     manifest: Manifest,
-    cells: Sequence[Change],
+    cells: AsyncIterator[Change],
     blobs: Iterable[bytes],
     read: Callable[[bytes], AsyncIterator[bytes]],
 ) -> Manifest:
-    """Write the file and return its manifest. An existing file is replaced only when all is written."""
+    """Write the file cell by cell and return its manifest. An existing file is replaced only when all is written."""
     draft = path.with_name(path.name + ".part")
-    count = 0
+    changes = count = 0
     try:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
             with archive.open(CHANGES, "w") as lines:
-                for cell in cells:
+                async for cell in cells:
+                    changes += 1
                     lines.write(msgspec.json.encode(_line(cell)) + b"\n")
             for count, sha256 in enumerate(blobs, 1):  # noqa: B007  # the last one is how many there are
                 with archive.open(BLOBS + sha256.hex(), "w") as content:
                     async for piece in read(sha256):
                         content.write(piece)
-            manifest = msgspec.structs.replace(manifest, changes=len(cells), blobs=count)
+            manifest = msgspec.structs.replace(manifest, changes=changes, blobs=count)
             archive.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         draft.replace(path)
     finally:

@@ -1,4 +1,4 @@
-"""Settings from defaults < `<data>/domovoi.toml` < environment < flags. Parts never read any of these themselves."""
+"""Settings from defaults < pairing < `<data>/domovoi.toml` < environment < flags. Parts never read these themselves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from inference_node.server.paired_server import paired_server
 from inference_node.settings import NodeSettings
 from sync_server.settings import ServerSettings
 
@@ -80,11 +81,13 @@ class Configuration:
     def node(self) -> NodeSettings:
         """Return the node's settings."""
         server_url = self.server_url or self.local_url
+        paired = paired_server(self.data)
         origins = dict.fromkeys(url for url in (self.local_url, self.public_url, server_url) if url)
         return NodeSettings(
             data=self.data,
             port=self.node_port,
             server_url=server_url,
+            server_root=paired.root_key if paired is not None and paired.url == server_url else None,
             allowed_origins=tuple(origins),
             model=self.model,
             engine=self.engine,
@@ -103,6 +106,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     given = {name: value for name, value in flags.items() if value is not None}
     data = Path(given.get("data") or named.get("data") or platformdirs.user_data_path("domovoi", appauthor=False))
     configuration = Configuration(data=data.expanduser().absolute())
+    paired = paired_server(configuration.data)
+    configuration = replace(configuration, server_url=None if paired is None else paired.url)
     for source, values in (("the file", _file(configuration.data)), ("the environment", named), ("the flags", given)):
         configuration = _with(configuration, {k: v for k, v in values.items() if k != "data"}, source)
     return configuration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import tempfile
 import time
@@ -27,8 +28,9 @@ from shared.limits import HASH_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from aiosqlite import Connection
+
     from deploy.command.configuration import Configuration
-    from shared.change import Change
     from shared.wire import Session
 
 console = Console()
@@ -79,13 +81,14 @@ def run_import(settings: Configuration, username: str, file: Path) -> None:
 
 async def _export(settings: Configuration, username: str, password: str, file: Path) -> Manifest:
     async with _account(settings, username, password) as account:
-        async with account.database.transaction() as connection:
-            cells = await replica.cells(connection, account.account_id)
         manifest = Manifest(account.session.username, account.session.account_id, time.time_ns() // 1_000_000)
         token = account.session.access_token
-        return await write_archive(
-            file, manifest, cells, _blobs_of(cells), lambda sha256: account.api.read_blob(token, sha256)
-        )
+        async with account.database.transaction() as connection:
+            cells = replica.cells(connection, account.account_id)
+            blobs = await _blobs(connection, account.account_id)
+            return await write_archive(
+                file, manifest, cells, blobs, lambda sha256: account.api.read_blob(token, sha256)
+            )
 
 
 async def _import(settings: Configuration, username: str, password: str, file: Path) -> tuple[int, int]:
@@ -107,22 +110,22 @@ async def _import(settings: Configuration, username: str, password: str, file: P
 
 
 async def _offer(account: _Account, archive: Archive) -> int:
-    changes = list(archive.changes())
+    # A damaged line is found before the first one is taken in.
+    for _ in archive.changes():
+        pass
     count = 0
-    for start in range(0, len(changes), CHUNK):
+    changes = archive.changes()
+    while chunk := list(itertools.islice(changes, CHUNK)):
         async with account.database.transaction() as connection:
-            count += await replica.offer(connection, account.account_id, changes[start : start + CHUNK])
+            count += await replica.offer(connection, account.account_id, chunk)
     await account.exchange.run()
     return count
 
 
-def _blobs_of(cells: Sequence[Change]) -> list[bytes]:
+async def _blobs(connection: Connection, account_id: bytes) -> list[bytes]:
     """Return the hashes that attachments name."""
-    named = {
-        values.decode(cell.value, bytes)
-        for cell in cells
-        if cell.etype == EntityType.ATTACHMENT and cell.field == AttachmentField.BLOB
-    }
+    fields = await replica.values_of(connection, account_id, EntityType.ATTACHMENT, AttachmentField.BLOB)
+    named = {values.decode(value, bytes) for value in fields}
     return sorted(sha256 for sha256 in named if sha256 is not None and len(sha256) == HASH_BYTES)
 
 

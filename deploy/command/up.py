@@ -130,6 +130,9 @@ class _Part:
             *("--port", str(configuration.port)),
             *("--node-port", str(configuration.node_port)),
         ]
+        if name == "node":
+            # Here the two belong together, whatever server the PC may have been paired with.
+            self._arguments += ["--server-url", configuration.local_url]
         self._process: asyncio.subprocess.Process | None = None
 
     @property

@@ -17,6 +17,7 @@ from sync_server.accounts import invitations
 
 if TYPE_CHECKING:
     from deploy.command.configuration import Configuration
+    from shared.invitation_wire import Invitation
 
 application = typer.Typer(no_args_is_help=True)
 console = Console()
@@ -36,18 +37,18 @@ def invite(data: Data = None) -> None:
 @application.command("list")
 def list_invitations(data: Data = None) -> None:
     """Show the invitations, and which were used."""
-    table = Table("made", "good until", "used")
-    for made, until, used in asyncio.run(_invitations(configuration.load({"data": data}))):
-        table.add_row(_day(made), _day(until), _day(used) if used else "no")
+    table = Table("made", "good until", "is")
+    for made in asyncio.run(_invitations(configuration.load({"data": data}))):
+        table.add_row(_day(made.created_ms), _day(made.expires_ms), made.stage)
     console.print(table)
 
 
 async def _invite(settings: Configuration) -> str:
     async with server_database(settings) as database:
-        return await invitations.invite(database)
+        return (await invitations.invite(database)).code
 
 
-async def _invitations(settings: Configuration) -> list[invitations.Invitation]:
+async def _invitations(settings: Configuration) -> list[Invitation]:
     async with server_database(settings) as database:
         return await invitations.list_invitations(database)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct, structs
 
-from inference_node import clock, private_files
+from inference_node import clock
+from shared import private_files
 from shared.errors import StartupError
 
 if TYPE_CHECKING:

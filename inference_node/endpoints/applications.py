@@ -22,6 +22,7 @@ from inference_node.endpoints.guard import Guard
 from inference_node.endpoints.keys import KeyEndpoints
 from inference_node.endpoints.loading import LoadingApi
 from inference_node.endpoints.openapi import document
+from inference_node.endpoints.renewal import RenewalEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from inference_node.log.claims import Claims
     from inference_node.openai.api import OpenAiApi
     from inference_node.runs.runs import Runs
+    from inference_node.server.renewals import Renewals
 
 
 class Services(NamedTuple):
@@ -47,6 +49,7 @@ class Services(NamedTuple):
     keeper: Keeper
     claims: Claims
     door: Door
+    renewals: Renewals
     status: Status
     keys: ApiKeys
     openai: OpenAiApi
@@ -58,6 +61,7 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
 
     routes = [
         *_shared_routes(services, bearer),
+        *RenewalEndpoints(services.renewals).routes(),
         *services.openai.routes(),
         Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
     from inference_node.server.grants import Grants
     from inference_node.server.keyset import KeyRing
+    from inference_node.server.renewals import Renewals
 
 NODE_TOKEN_HEADER = "domovoi-node-token"  # noqa: S105  # the header's name
 
 
 class Door:
-    """Verifies tokens for this node (rules K1-K5). The server need not be there."""
+    """Verifies tokens for this node (rules K1-K5, K11). The server need not be there."""
 
-    def __init__(self, keys: KeyRing, grants: Grants) -> None:
+    def __init__(self, keys: KeyRing, renewals: Renewals, grants: Grants) -> None:
         self._keys = keys
+        self._renewals = renewals
         self._grants = grants
         self.calls = Calls()
         keys.on_revoked = self._end_revoked
@@ -35,7 +37,7 @@ class Door:
         """
         if not token:
             raise DomovoiError(Code.TOKEN_MISSING)
-        claims = await self._keys.verify(token)
+        claims = await self._renewals.verify(token)
         self.calls.note(request.scope, claims)
         try:
             account = from_hex(claims.sub, ACCOUNT_ID_BYTES)
@@ -51,6 +53,11 @@ class Door:
         if account not in self._grants.managers:
             raise DomovoiError(Code.MANAGER_ONLY)
         return account
+
+    def end_unserved(self) -> None:
+        """End the calls of accounts that this node serves no more (rule P6)."""
+        served = {account.hex() for account in self._grants.accounts}
+        self.calls.end(lambda claims: claims.sub not in served)
 
     def _end_revoked(self) -> None:
         self.calls.end(self._keys.is_revoked)

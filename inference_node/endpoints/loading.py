@@ -25,10 +25,10 @@ class LoadingApi:
     Both answer at once with the node's status; memory changes when running answers allow it.
     """
 
-    def __init__(self, keeper: Keeper, status: Status, authenticate: Authenticate) -> None:
+    def __init__(self, keeper: Keeper, status: Status, authenticate_manager: Authenticate) -> None:
         self._keeper = keeper
         self._status = status
-        self._authenticate = authenticate
+        self._authenticate_manager = authenticate_manager
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -39,14 +39,14 @@ class LoadingApi:
 
     async def load(self, request: Request) -> Response:
         """Load a model, in the best way again if it had to step down."""
-        await self._authenticate(request)
+        await self._authenticate_manager(request)
         choice = await read(request, ModelChoice, MAX_JSON_BODY_BYTES)
         self._keeper.load(choice.model)
         return respond(request, self._status.now())
 
     async def unload(self, request: Request) -> Response:
         """Unload a model; the next request for it loads it again."""
-        await self._authenticate(request)
+        await self._authenticate_manager(request)
         choice = await read(request, ModelChoice, MAX_JSON_BODY_BYTES)
         self._keeper.unload(choice.model)
         return respond(request, self._status.now())

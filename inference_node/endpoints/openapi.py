@@ -19,8 +19,9 @@ from shared.errors import Problem
 from shared.key_wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
 from shared.library_wire import Library, ModelChoice, PullModel, PullState
 from shared.node_status import NodeStatus
+from shared.renewal_wire import Renewal, RenewalChallenge
 from shared.runs import Ended, Notice, Started, Text
-from shared.wire import AnswerStarted, StartAnswer
+from shared.wire import AccessToken, AnswerStarted, StartAnswer
 
 REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -93,6 +94,8 @@ _CALLS = (
     ),
     _Call("patch", "/v1/keys/{key}", "Name a key.", "nodeToken", ApiKeyName, ApiKey),
     _Call("delete", "/v1/keys/{key}", "Revoke a key.", "nodeToken", status="204"),
+    _Call("post", "/v1/renewal/challenge", "What a browser signs to renew its token.", None, answer=RenewalChallenge),
+    _Call("post", "/v1/renewal", "Renew a token that the server gave.", None, Renewal, AccessToken),
     _Call("get", "/metrics", "Prometheus metrics.", None, media_type="text/plain"),
     _Call("get", "/openapi.json", "This document.", None, media_type="application/json"),
 )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from inference_node import clock, private_files
+from inference_node import clock
 from inference_node.engines.present import order_of, version_of
 from inference_node.loading import measuring
 from inference_node.loading.fitting import Candidate, fit
+from shared import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from shared.limits import MAX_CLOCK_AHEAD_MS
 from shared.merge import wins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from aiosqlite import Connection, Row
 
@@ -110,10 +110,18 @@ async def apply_pulled(connection: Connection, account_id: bytes, changes: Seque
     await _set_clock(connection, account_id, last_clock)
 
 
-async def cells(connection: Connection, account_id: bytes) -> list[Change]:
-    """Return all cells, in the order of their keys."""
+async def cells(connection: Connection, account_id: bytes) -> AsyncIterator[Change]:
+    """Yield all cells, in the order of their keys."""
     query = "SELECT * FROM cell WHERE account_id = ? ORDER BY etype, eid, field"
-    return [to_change(row) for row in await connection.execute_fetchall(query, (account_id,))]
+    async with connection.execute(query, (account_id,)) as rows:
+        async for row in rows:
+            yield to_change(row)
+
+
+async def values_of(connection: Connection, account_id: bytes, etype: int, field: int) -> list[bytes]:
+    """Return the values of one field of all entities of one type, encoded."""
+    query = "SELECT value FROM cell WHERE account_id = ? AND etype = ? AND field = ?"
+    return [row["value"] for row in await connection.execute_fetchall(query, (account_id, etype, field))]
 
 
 async def cells_of_scope(connection: Connection, account_id: bytes, scope: bytes) -> list[Change]:

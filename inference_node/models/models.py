@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal  # `list` is a method here
 
 from msgspec import Struct
 
-from inference_node import clock, private_files
+from inference_node import clock
 from inference_node.gguf.header import GgufCutShort, GgufError, GgufHeader, read_header
 from inference_node.models import catalogue, origins, pulling
 from inference_node.models.catalogue import DEFAULT_MODEL, CatalogueModel
 from inference_node.models.pulling import PYPI
+from shared import private_files
 from shared.errors import Code, DomovoiError
 from shared.values import Sampling
 

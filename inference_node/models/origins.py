@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from inference_node import private_files
 from inference_node.file_lock import exclusive
 from inference_node.models import download
+from shared import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from inference_node import private_files
+from shared import private_files
 from shared.errors import StartupError
 from shared.identifiers import node_id
 from shared.jws import base64url, raw_public_key

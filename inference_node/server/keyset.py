@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from inference_node import clock, private_files
+from inference_node import clock
 from inference_node.server.server_api import ServerApi, Unreachable
+from shared import private_files
 from shared.errors import Code, DomovoiError
 from shared.jws import base64url, from_base64url, public_key_from
 from shared.key_sets import Refused, Revocations, VerifiedKeys, check_age, verify_key_set, verify_revocations
@@ -81,8 +82,8 @@ class KeyRing:
             await self.refresh()
         self._take_or_refuse(key_set, revocations)
 
-    async def verify(self, token: str) -> Claims:
-        """Return the claims of a token for this node.
+    async def verify(self, token: str, grace_s: int = 0) -> Claims:
+        """Return the claims of a token for this node that is good, or has run out at most `grace_s` ago.
 
         Raises DomovoiError `token_invalid`, `token_expired`, `device_revoked`.
         """
@@ -92,12 +93,18 @@ class KeyRing:
                 await self.refresh()
             except (DomovoiError, Unreachable) as error:
                 log.info("an unknown key, and the server's keys can't be fetched: %s", error)
-        if self._keys is None or (trouble := self.trouble) is not None:
-            raise DomovoiError(Code.TOKEN_INVALID, trouble if self._keys else self.trouble)
-        claims = verify_access(token, self._keys.keys, self._keys.issuer, self._audience, self.now_s())
+        keys = self.check_usable()
+        claims = verify_access(token, keys.keys, keys.issuer, self._audience, self.now_s(), grace_s)
         if self.is_revoked(claims):
             raise DomovoiError(Code.DEVICE_REVOKED)
         return claims
+
+    def check_usable(self) -> VerifiedKeys:
+        """Return the keys that verify tokens. Raises DomovoiError `token_invalid` when none is trusted just now."""
+        trouble = self.trouble
+        if self._keys is None or trouble is not None:
+            raise DomovoiError(Code.TOKEN_INVALID, trouble)
+        return self._keys
 
     def is_revoked(self, claims: Claims) -> bool:
         """Say whether a token with these claims was revoked."""
@@ -182,9 +189,12 @@ def shared_root(data: Path) -> bytes | None:
 
 
 def _newer(offered: VerifiedKeys, kept: VerifiedKeys | None) -> VerifiedKeys:
-    """Return the newer key set. Raises Refused for an older one: whoever offers that wants an old key back."""
+    """Return the newer key set. Raises Refused for a smaller version: whoever offers that wants an old key back.
+
+    Several processes of one server sign the same version at different times; that of a later time is kept.
+    """
     if kept is None or kept.is_older_than(offered):
         return offered
-    if offered.is_older_than(kept):
+    if offered.version < kept.version:
         raise Refused("an older key set than the one that is kept")
     return kept

@@ -44,6 +44,9 @@ MAX_MESSAGE_BYTES = 16 * MAX_FRAME_PAYLOAD_BYTES
 # A connection that held this long was a good one: the next failure starts with short waits again, seconds.
 STABLE_AFTER_S = 10.0
 SESSION_BYTES = 16
+NOT_PAIRED = (
+    "this PC is not paired with %s. Choose House, Add a PC in the app there, and run here: domovoi node pair %s"
+)
 
 _ORDERED = frozenset({FrameType.OPEN, FrameType.DATA, FrameType.END, FrameType.RESET})
 
@@ -59,6 +62,7 @@ class Tunnel:
         application: ASGIApp,
         on_poke: Callable[[bytes | None], None],
     ) -> None:
+        self._server_url = server_url
         self._url = f"{server_url.replace('http', 'ws', 1).rstrip('/')}/tunnel"
         self._grants = grants
         self._status = status
@@ -67,6 +71,7 @@ class Tunnel:
         self._session = secrets.token_hex(SESSION_BYTES)
         self._connection: _Connection | None = None
         self._grants_wanted = asyncio.Event()
+        self._refusal: Code | None = None
 
     def status_changed(self) -> None:
         """Tell the server how the node is now."""
@@ -91,10 +96,19 @@ class Tunnel:
             except (ValueError, msgspec.MsgspecError) as error:
                 log.warning("the server broke the tunnel's protocol: %s", error)
             except DomovoiError as error:
-                log.warning("the server refuses this node: %s", error.detail)
+                self._note_refusal(error)
             if loop.time() - started > STABLE_AFTER_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
+
+    def _note_refusal(self, error: DomovoiError) -> None:
+        """Say it once: the node asks again twice a minute, and until it is paired the answer is the same."""
+        if error.code is not self._refusal:
+            if error.code is Code.NODE_UNKNOWN:
+                log.warning(NOT_PAIRED, self._server_url, self._server_url)
+            else:
+                log.warning("the server refuses this node: %s", error.detail)
+        self._refusal = error.code
 
     async def _connect(self) -> None:
         async with connect(
@@ -109,6 +123,7 @@ class Tunnel:
             if first.type is not FrameType.WELCOME:
                 raise FrameError("WELCOME comes first")
             log.info("connected to the server")
+            self._refusal = None
             # What was poked while the node was away is lost; grants and logs are looked at anew.
             self._grants_wanted.set()
             self._connection = _Connection(websocket, self._application, self._status, self._poked)

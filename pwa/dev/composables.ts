@@ -1,6 +1,15 @@
 /** The composables as the drawings need them: `?scene=` in the address picks what they say. */
 import { computed, readonly, ref, watch, type Ref } from 'vue'
-import type { Actions, DevicesView, Id, SessionActions, SessionView, Status, Thread } from '../src/composables/types'
+import type {
+  Actions,
+  DevicesView,
+  InvitationsView,
+  Id,
+  SessionActions,
+  SessionView,
+  Status,
+  Thread,
+} from '../src/composables/types'
 import { chats, threads } from './chats'
 import { scene } from './scenes'
 
@@ -61,6 +70,18 @@ export function useNow() {
   return readonly(ref(Date.now()))
 }
 
+export function useInvitations(): InvitationsView {
+  const expiresAt = Date.now() + 6 * 86_400_000
+  return {
+    invitations: computed(() => [
+      { id: 'a', stage: 'open' as const, expiresAt },
+      { id: 'b', stage: 'used' as const, expiresAt },
+    ]),
+    invite: () => Promise.resolve('K0RA-7T4M-9XQD-V2HB'),
+    takeBack: () => Promise.resolve(),
+  }
+}
+
 export function useDevices(): DevicesView {
   const nothing = () => Promise.resolve()
   const seenAt = Date.now()
@@ -102,6 +123,7 @@ export function useActions(): Actions {
     restoreConversation: nothing,
     purgeConversation: nothing,
     removeMessage: undo,
+    removeNode: nothing,
     tryNow: nothing,
   }
 }

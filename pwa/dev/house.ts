@@ -1,6 +1,15 @@
 /** The PC of the drawings: models in every state, and keys. */
 import { computed, ref } from 'vue'
-import type { ApiKey, CatalogueOffer, KeysView, LibraryView, ModelView, NodeView } from '../src/composables/types'
+import type {
+  ApiKey,
+  CatalogueOffer,
+  KeysView,
+  LibraryView,
+  ModelView,
+  NodeView,
+  PairingStage,
+  PairingView,
+} from '../src/composables/types'
 import { scene, steps } from './scenes'
 
 const GB = 1e9
@@ -78,5 +87,28 @@ export function useKeys(): KeysView {
     address: computed(() => 'http://localhost:8461/v1'),
     make: (name) => Promise.resolve({ key: { ...key, name }, secret: 'dk-4fQ9TkVw2bXh7sLm3cRe8nJd5gAyUo1z' }),
     revoke: nothing,
+  }
+}
+
+/** Any password makes a code, and a PC comes with it three seconds later. */
+export function usePairing(): PairingView {
+  const stage = ref<PairingStage>('password')
+  const go = (next: PairingStage) => {
+    stage.value = next
+    return Promise.resolve()
+  }
+  return {
+    stage: computed(() => stage.value),
+    code: computed(() => '7KQ2-M9XD-4HTB-W3Z8'),
+    address: computed(() => 'https://home.example.org'),
+    expiresAt: computed(() => Date.now() + 581_000),
+    pc: computed(() => ({ name: 'Study PC', check: '418 093', isManaged: true })),
+    begin() {
+      setTimeout(() => void go('comparing'), 3_000)
+      return go('waiting')
+    },
+    confirm: () => go('paired'),
+    refuse: () => go('over'),
+    again: () => void go('password'),
   }
 }

@@ -12,10 +12,11 @@ from shared.tokens import SYNC_AUDIENCE
 from shared.wire import Device, DeviceRename, Devices, Login, PasswordChange, Registration, Session, TokenRequest
 from sync_server import clock
 from sync_server.accounts.authentication import authenticated
-from sync_server.accounts.devices import list_devices, rename_device, revoke_device
+from sync_server.accounts.devices import key_thumbprint, list_devices, rename_device, revoke_device
 from sync_server.accounts.names import checked_device_name
 from sync_server.content import answer, path_id, read_struct
-from sync_server.nodes.nodes import nodes_of
+from sync_server.nodes.nodes import find_by_device, nodes_of
+from sync_server.nodes.unpairing import unpair
 from sync_server.services import services_of
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 async def register(request: Request) -> Response:
     """Make an account: the first one with the setup code, later ones with an invitation."""
     services = services_of(request)
-    signed_in = await services.accounts.register(await read_struct(request, Registration), _address(request))
+    signed_in = await services.accounts.register(await read_struct(request, Registration), address_of(request))
     await services.tunnels.grants_changed()
     return _session(request, signed_in)
 
 
 async def login(request: Request) -> Response:
     """Log in with name and password."""
-    signed_in = await services_of(request).accounts.login(await read_struct(request, Login), _address(request))
+    signed_in = await services_of(request).accounts.login(await read_struct(request, Login), address_of(request))
     return _session(request, signed_in)
 
 
@@ -56,7 +57,7 @@ async def change_password(request: Request) -> Response:
     services = services_of(request)
     caller = await authenticated(request)
     change = await read_struct(request, PasswordChange)
-    for device_id in await services.accounts.change_password(caller, change, _address(request)):
+    for device_id in await services.accounts.change_password(caller, change, address_of(request)):
         services.streams.close_device(caller.account_id, device_id)
     services.tunnels.revocations_changed()
     return Response(status_code=204)
@@ -68,13 +69,15 @@ async def token(request: Request) -> Response:
     caller = await authenticated(request)
     audience = (await read_struct(request, TokenRequest)).audience
     kind, _, node_id = audience.partition(":")
-    if kind == "node":
-        rows = await nodes_of(services.database, caller.account_id)
-        if node_id not in {row["node_id"].hex() for row in rows}:
-            raise DomovoiError(Code.NODE_UNKNOWN)
-    elif audience != SYNC_AUDIENCE:
+    if audience == SYNC_AUDIENCE:
+        return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience))
+    if kind != "node":
         raise DomovoiError(Code.BAD_REQUEST, "audience is sync or node:<node id>.")
-    return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience))
+    rows = await nodes_of(services.database, caller.account_id)
+    if node_id not in {row["node_id"].hex() for row in rows}:
+        raise DomovoiError(Code.NODE_UNKNOWN)
+    thumbprint = await key_thumbprint(services.database, caller.account_id, caller.device_id)
+    return answer(request, services.keys.issue(caller.account_id, caller.device_id, audience, thumbprint))
 
 
 async def devices(request: Request) -> Response:
@@ -100,12 +103,13 @@ async def revoke(request: Request) -> Response:
     services = services_of(request)
     caller = await authenticated(request)
     device_id = path_id(request, "device_id", DEVICE_ID_BYTES)
-    kind = await revoke_device(services.database, caller.account_id, device_id)
+    node_id = await find_by_device(services.database, caller.account_id, device_id)
+    if node_id is not None:
+        await unpair(services, caller, node_id)
+        return Response(status_code=204)
+    await revoke_device(services.database, caller.account_id, device_id)
     services.streams.close_device(caller.account_id, device_id)
-    if kind == "node":
-        await services.tunnels.grants_changed()
-    else:
-        services.tunnels.revocations_changed()
+    services.tunnels.revocations_changed()
     return Response(status_code=204)
 
 
@@ -118,6 +122,7 @@ def _session(request: Request, signed_in: SignedIn) -> Response:
         username=signed_in.username,
         expires_at=access.expires_at,
         server_ms=clock.now_ms(),
+        is_owner=signed_in.is_owner,
     )
     response = answer(request, session)
     response.set_cookie(
@@ -155,5 +160,6 @@ def _presented(request: Request) -> str:
     return cookie
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Return where the caller is, to slow down guessing from there."""
     return request.client.host if request.client else ""

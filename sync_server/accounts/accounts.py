@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
+from shared.device_keys import thumbprint
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex, uuid7
 from shared.limits import DEFAULT_QUOTA_BYTES, DEVICE_ID_BYTES
 from sync_server import clock
 from sync_server.accounts import invitations
-from sync_server.accounts.devices import create_device, find_device, revoke_other_browsers
+from sync_server.accounts.devices import create_device, find_device, keep_key, revoke_other_browsers
 from sync_server.accounts.names import checked_device_name, checked_username, folded
 from sync_server.accounts.passwords import Passwords, check_strength
 from sync_server.accounts.setup_code import SetupCode, is_claimed
@@ -23,6 +24,7 @@ from sync_server.store.database import Connection, Database, DuplicateKey, Row
 from sync_server.store.tables import account
 
 if TYPE_CHECKING:
+    from shared.device_keys import DeviceKey
     from shared.wire import Login, PasswordChange, Registration
     from sync_server.accounts.caller import Caller
     from sync_server.accounts.refresh import RefreshTokens
@@ -34,7 +36,20 @@ class SignedIn(NamedTuple):
     account_id: bytes
     device_id: bytes
     username: str
+    is_owner: bool
     refresh_token: str
+
+
+class _NewLogin:
+    """What a browser says of itself. Raises DomovoiError bad_request."""
+
+    def __init__(self, name: str, earlier: str | None, key: DeviceKey | None) -> None:
+        self.name = checked_device_name(name)
+        self.earlier = earlier
+        try:
+            self.key_thumbprint = None if key is None else thumbprint(key)
+        except ValueError as error:
+            raise DomovoiError(Code.BAD_REQUEST, f"device_key is not one: {error}.") from error
 
 
 class Accounts:
@@ -71,7 +86,7 @@ class Accounts:
         if is_first:
             self._setup_code.check(registration.setup_code)
         username = checked_username(registration.username)
-        device_name = checked_device_name(registration.device_name)
+        device = _NewLogin(registration.device_name, None, registration.device_key)
         check_strength(registration.password, username)
         password_hash = await self._passwords.hash(registration.password)
 
@@ -82,7 +97,7 @@ class Accounts:
                 await invitations.use(connection, registration.invitation)
             account_id = await _create_account(connection, username, password_hash, is_owner=is_first)
             await grant_shared_nodes(connection, account_id, "manage" if is_first else "use")
-            return await self._sign_in(connection, account_id, username, device_name, None)
+            return await self._sign_in(connection, account_id, device)
 
         signed_in = await self._database.transact(create)
         if is_first:
@@ -95,7 +110,7 @@ class Accounts:
         Raises DomovoiError login_wrong for an unknown name and for a wrong password, after the same time;
         too_many_tries.
         """
-        device_name = checked_device_name(login.device_name)
+        device = _NewLogin(login.device_name, login.device_id, login.device_key)
         throttled = (folded(login.username), address)
         self._throttle.check(throttled)
         row = await self._database.one(select(account).where(account.c.username_folded == folded(login.username)))
@@ -103,23 +118,15 @@ class Accounts:
             self._throttle.failed(throttled)
             raise DomovoiError(Code.LOGIN_WRONG)
         self._throttle.succeeded(throttled)
-        account_id, username = row["account_id"], row["username"]
-        return await self._database.transact(
-            lambda connection: self._sign_in(connection, account_id, username, device_name, login.device_id)
-        )
+        account_id = row["account_id"]
+        return await self._database.transact(lambda connection: self._sign_in(connection, account_id, device))
 
     async def change_password(self, caller: Caller, change: PasswordChange, address: str) -> list[bytes]:
         """Replace the password and end every other browser's access; return which those were.
 
         Raises DomovoiError login_wrong, too_many_tries, password_too_short, password_too_long, password_too_common.
         """
-        throttled = (f"password of {caller.account_id.hex()}", address)
-        self._throttle.check(throttled)
-        row = await self._database.one(select(account).where(account.c.account_id == caller.account_id))
-        if row is None or not await self._is_password(row, change.password):
-            self._throttle.failed(throttled)
-            raise DomovoiError(Code.LOGIN_WRONG, "The password you have now is another one.")
-        self._throttle.succeeded(throttled)
+        row = await self.check_password(caller, change.password, address)
         check_strength(change.new_password, row["username"])
         password_hash = await self._passwords.hash(change.new_password)
 
@@ -130,6 +137,20 @@ class Accounts:
 
         return await self._database.transact(replace)
 
+    async def check_password(self, caller: Caller, password: str, address: str) -> Row:
+        """Return the caller's account after a fresh proof of its password.
+
+        Raises DomovoiError login_wrong, too_many_tries.
+        """
+        throttled = (f"password of {caller.account_id.hex()}", address)
+        self._throttle.check(throttled)
+        row = await self._database.one(select(account).where(account.c.account_id == caller.account_id))
+        if row is None or not await self._is_password(row, password):
+            self._throttle.failed(throttled)
+            raise DomovoiError(Code.LOGIN_WRONG, "The password you have now is another one.")
+        self._throttle.succeeded(throttled)
+        return row
+
     async def renew(self, refresh_token: str) -> SignedIn:
         """Log in with a refresh token. Raises DomovoiError login_ended, device_revoked."""
         renewed = await self._refresh_tokens.renew(refresh_token)
@@ -137,7 +158,7 @@ class Accounts:
         device = await find_device(self._database, renewed.account_id, renewed.device_id)
         if row is None or device is None or device["revoked_ms"] is not None:
             raise DomovoiError(Code.DEVICE_REVOKED)
-        return SignedIn(renewed.account_id, renewed.device_id, row["username"], renewed.token)
+        return SignedIn(renewed.account_id, renewed.device_id, row["username"], row["is_owner"], renewed.token)
 
     async def _is_password(self, row: Row | None, password: str) -> bool:
         if row is None:
@@ -145,14 +166,14 @@ class Accounts:
             return False
         return await self._passwords.verify(row["password_hash"], password)
 
-    async def _sign_in(
-        self, connection: Connection, account_id: bytes, username: str, device_name: str, earlier: str | None
-    ) -> SignedIn:
-        device_id = await _kept_device(connection, account_id, earlier)
+    async def _sign_in(self, connection: Connection, account_id: bytes, device: _NewLogin) -> SignedIn:
+        [row] = await connection.all(select(account).where(account.c.account_id == account_id))
+        device_id = await _kept_device(connection, account_id, device.earlier)
         if device_id is None:
-            device_id = await create_device(connection, account_id, "app", device_name)
+            device_id = await create_device(connection, account_id, "app", device.name)
+        await keep_key(connection, account_id, device_id, device.key_thumbprint)
         token = await self._refresh_tokens.begin(connection, account_id, device_id)
-        return SignedIn(account_id, device_id, username, token)
+        return SignedIn(account_id, device_id, row["username"], row["is_owner"], token)
 
 
 async def _create_account(connection: Connection, username: str, password_hash: str, *, is_owner: bool) -> bytes:

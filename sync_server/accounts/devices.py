@@ -57,6 +57,17 @@ async def check_device(database: Database, account_id: bytes, device_id: bytes) 
         await database.run(device.update().where(_is(account_id, device_id)).values(last_seen_ms=now_ms))
 
 
+async def key_thumbprint(database: Database, account_id: bytes, device_id: bytes) -> bytes | None:
+    """Return the thumbprint of the key that the device made at its login, None where it can't make one."""
+    row = await find_device(database, account_id, device_id)
+    return None if row is None else row["key_thumbprint"]
+
+
+async def keep_key(connection: Connection, account_id: bytes, device_id: bytes, thumbprint: bytes | None) -> None:
+    """Replace the device's key by the one of this login."""
+    await connection.run(device.update().where(_is(account_id, device_id)).values(key_thumbprint=thumbprint))
+
+
 async def list_devices(database: Database, account_id: bytes, current: bytes) -> list[Device]:
     """Return the devices that are not revoked, oldest first."""
     rows = await database.all(
@@ -82,7 +93,7 @@ async def revoke_device(database: Database, account_id: bytes, device_id: bytes)
 
     async def revoke(connection: Connection) -> Kind:
         row = await _living(connection, account_id, device_id)
-        await _end(connection, account_id, device_id)
+        await end_device(connection, account_id, device_id)
         return "node" if row["kind"] == "node" else "app"
 
     return await database.transact(revoke)
@@ -94,11 +105,12 @@ async def revoke_other_browsers(connection: Connection, account_id: bytes, kept:
     is_browser = (device.c.kind == "app") & device.c.revoked_ms.is_(None)
     rows = await connection.all(select(device.c.device_id).where(is_other, is_browser).with_for_update())
     for row in rows:
-        await _end(connection, account_id, row["device_id"])
+        await end_device(connection, account_id, row["device_id"])
     return [row["device_id"] for row in rows]
 
 
-async def _end(connection: Connection, account_id: bytes, device_id: bytes) -> None:
+async def end_device(connection: Connection, account_id: bytes, device_id: bytes) -> None:
+    """End the device's access, and its tokens wherever they are looked at."""
     await connection.run(device.update().where(_is(account_id, device_id)).values(revoked_ms=clock.now_ms()))
     await revoke_tokens(connection, account_id, device_id)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from shared import private_files
 from shared.errors import Code, DomovoiError
 from sync_server.accounts.one_time_codes import equal, new_code
-from sync_server.private_files import create_once
 from sync_server.store.database import Connection, Database, DuplicateKey
 from sync_server.store.tables import server_setting
 
@@ -34,7 +34,7 @@ class SetupCode:
         if await is_claimed(database):
             self.remove()
             return
-        code = create_once(self._path, f"{new_code(GROUPS)}\n".encode()).decode("ascii").strip()
+        code = private_files.create_once(self._path, f"{new_code(GROUPS)}\n".encode()).decode("ascii").strip()
         log.info("setup code for the first account: %s (also in %s)", code, self._path)
 
     def check(self, given: str | None) -> None:

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from msgspec import Struct
 
-from shared import jws, tokens
+from shared import jws, private_files, tokens
+from shared.device_keys import confirmation
 from shared.errors import StartupError
 from shared.key_sets import Revocations, VerifiedKeys, sign_key_set, sign_revocations, verify_key_set
 from shared.limits import RENEWABLE_S, TOKEN_LIFETIME_S
-from shared.tokens import Claims
+from shared.tokens import Claims, Confirmation
 from shared.wire import AccessToken, KeySet, PublicKey
 from sync_server import clock
-from sync_server.private_files import create_once, make_private_folder, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,8 +64,13 @@ class SigningKeys:
         self._loaded: tuple[int, int] | None = None
         self._current()
 
-    def issue(self, account_id: bytes, device_id: bytes, audience: str) -> AccessToken:
-        """Return a token of that device for `sync` or `node:<id>`, good for 24 hours."""
+    def issue(
+        self, account_id: bytes, device_id: bytes, audience: str, key_thumbprint: bytes | None = None
+    ) -> AccessToken:
+        """Return a token of that device for `sync` or `node:<id>`, good for 24 hours.
+
+        With the thumbprint of the device's key a node can renew it (rule K11).
+        """
         now_s = clock.now_ms() // 1000
         claims = Claims(
             iss=self.issuer,
@@ -76,6 +81,7 @@ class SigningKeys:
             iat=now_s,
             nbf=now_s,
             exp=now_s + TOKEN_LIFETIME_S,
+            cnf=None if key_thumbprint is None else Confirmation(confirmation(key_thumbprint)),
         )
         return AccessToken(access_token=tokens.sign(claims, self._current()), expires_at=claims.exp)
 
@@ -99,33 +105,37 @@ class SigningKeys:
 
     def _current(self) -> Ed25519PrivateKey:
         """Return the key in use. `domovoi keys rotate` may have changed it since it was asked for last."""
-        status = self._ring_file.stat()
+        try:
+            status = self._ring_file.stat()
+        except FileNotFoundError:
+            # The folder was removed under a running server: logins go on until its next start makes new keys.
+            if self._loaded is None:
+                raise
+            return self._signing
         if self._loaded != (status.st_mtime_ns, status.st_ino):
             self._ring = msgspec.json.decode(self._ring_file.read_bytes(), type=_Ring)
-            self._signing = _private_key(self._ring.current.encode())
+            self._signing: Ed25519PrivateKey = _private_key(self._ring.current.encode())
             self._publish()
             self._loaded = (status.st_mtime_ns, status.st_ino)
         return self._signing
 
     def _publish(self) -> None:
         now_s = clock.now_ms() // 1000
-        ours = [jws.raw_public_key(_private_key(pem.encode()).public_key()) for pem in self._published()]
+        published = [_private_key(pem.encode()) for pem in (self._ring.current, self._ring.following)]
+        ours = [jws.raw_public_key(key.public_key()) for key in published]
         retired = [jws.from_base64url(key.public) for key in self._ring.retired if key.until_s > now_s]
         self._signed = sign_key_set(self.issuer, self._ring.version, now_s, [*ours, *retired], self._root)
         self._verified: VerifiedKeys = verify_key_set(self._signed, self.root)
 
-    def _published(self) -> tuple[str, str]:
-        return self._ring.current, self._ring.following
-
 
 def load_or_create(folder: Path) -> SigningKeys:
     """Return the keys in `<data>/keys`, made on the first run. Raises StartupError when one is damaged, OSError."""
-    make_private_folder(folder)
-    create_once(folder / "issuer", f"domovoi-{secrets.token_hex(8)}".encode())
-    create_once(folder / "refresh.key", secrets.token_bytes(REFRESH_KEY_BYTES))
-    create_once(folder / "root.pem", _new_private_key())
+    private_files.make_folder(folder)
+    private_files.create_once(folder / "issuer", f"domovoi-{secrets.token_hex(8)}".encode())
+    private_files.create_once(folder / "refresh.key", secrets.token_bytes(REFRESH_KEY_BYTES))
+    private_files.create_once(folder / "root.pem", _new_private_key())
     ring = _Ring(clock.now_ms() // 1000, _new_private_key().decode(), _new_private_key().decode())
-    create_once(folder / "ring.json", msgspec.json.encode(ring))
+    private_files.create_once(folder / "ring.json", msgspec.json.encode(ring))
     try:
         return SigningKeys(folder)
     except (ValueError, UnsupportedAlgorithm) as error:  # msgspec's errors too
@@ -154,7 +164,7 @@ def rotate(folder: Path, *, at_once: bool = False) -> None:
         following=_new_private_key().decode(),
         retired=[] if at_once else [*retired, _Retired(jws.base64url(old), now_s + RETIRED_S)],
     )
-    replace(path, msgspec.json.encode(changed))
+    private_files.replace(path, msgspec.json.encode(changed))
 
 
 def _as_jwk(raw: bytes) -> PublicKey:

@@ -12,8 +12,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from shared import private_files
 from shared.errors import Code, DomovoiError
-from sync_server.private_files import make_private_folder, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class BlobFiles:
         """Put `data` at `offset` of what is arriving. Raises DomovoiError disk_full."""
         part = _part(self._path(account_id, sha256))
         try:
-            make_private_folder(part.parent)
+            private_files.make_folder(part.parent)
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.seek(offset)
@@ -71,7 +71,7 @@ class BlobFiles:
             raise DomovoiError(Code.BLOB_DAMAGED)
         with contextlib.suppress(FileNotFoundError):
             _part(path).replace(path)
-        sync_folder(path.parent)
+        private_files.sync_folder(path.parent)
 
     def remove(self, account_id: bytes, sha256: bytes) -> None:
         """Remove the blob, whole or not."""

@@ -1,4 +1,4 @@
-"""What nobody waits for: tombstones that all have read, and files that nothing names."""
+"""What nobody waits for: tombstones that all have read, pairings that are over, and files that nothing names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from sync_server.accounts.revocations import forget_old
 from sync_server.log.purges import expire_tombstones
+from sync_server.nodes.pairing import forget_old_pairings
 from sync_server.store.tables import account
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ async def housekeep(database: Database, blobs: Blobs) -> None:
     await forget_old(database)
     for row in await database.all(select(account.c.account_id)):
         await expire_tombstones(database, row["account_id"])
+        await forget_old_pairings(database, row["account_id"])
         await blobs.collect(row["account_id"])
 
 

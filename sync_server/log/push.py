@@ -127,7 +127,7 @@ async def _push(connection: Connection, account_id: bytes, device_id: bytes, bat
     purged = await purged_scopes(connection, account_id, batch.changes) if books.purges else set()
     held = _Cells(await _held_cells(connection, account_id, fresh), purged)
     taken = _take(fresh, first_new, held, prev_head, books, now_ms)
-    pushed = Pushed(taken.last_dseq, taken.head, now_ms, taken.rejected, sorted(purged))
+    pushed = Pushed(taken.last_dseq, taken.head, now_ms, taken.rejected, sorted(purged), prev_head)
     if taken.last_dseq < first_new:
         if taken.rejected:
             code = Code(taken.rejected[0].code)

@@ -9,6 +9,7 @@ import msgspec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 
+from shared.errors import Code, DomovoiError
 from shared.limits import (
     DEFAULT_BOOTSTRAP_CELLS,
     DEFAULT_PULL_CHANGES,
@@ -65,6 +66,9 @@ async def pull_changes(request: Request) -> Response:
     since = query_number(request, "since", 0, 0, MAX_SEQUENCE)
     limit = query_number(request, "limit", DEFAULT_PULL_CHANGES, 1, MAX_PULL_CHANGES)
     epoch = query_number(request, "epoch", None, 0, 2**32 - 1)
+    if since and epoch is None:
+        # A cursor of an unnamed history could be counted as having seen this one's tombstones.
+        raise DomovoiError(Code.BAD_REQUEST, "A pull that goes on names its epoch.")
     database = services_of(request).database
     page = await pull(database, caller.account_id, since or 0, limit or DEFAULT_PULL_CHANGES, epoch)
     if since:

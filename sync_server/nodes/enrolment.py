@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from shared import private_files
 from shared.errors import DomovoiError
 from shared.identifiers import from_hex, node_id
 from shared.jws import base64url, from_base64url, public_key_from
 from shared.limits import NODE_ID_BYTES
 from sync_server.accounts.names import checked_device_name
 from sync_server.nodes.nodes import NodeKey, add_shared_node
-from sync_server.private_files import make_private_folder, replace
 from sync_server.store.database import Database, DuplicateKey
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class _Enrolment(Struct):
 
 def introduce_server(folder: Path, root: bytes) -> None:
     """Leave the server's root key for nodes that share the data folder: they need not take anybody's word for it."""
-    make_private_folder(folder)
-    replace(folder / "server-root", base64url(root).encode())
+    private_files.make_folder(folder)
+    private_files.replace(folder / "server-root", base64url(root).encode())
 
 
 async def enrol_from(folder: Path, database: Database) -> None:

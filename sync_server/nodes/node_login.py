@@ -67,7 +67,7 @@ class NodeLogins:
             await enrol_from(self._folder, self._database)
             row = await find_by_key(self._database, kid)
         if row is None:
-            raise DomovoiError(Code.NODE_UNKNOWN, "This server knows no such PC. Start both with domovoi up.")
+            raise DomovoiError(Code.NODE_UNKNOWN, "This server knows no such PC. Pair it: domovoi node pair.")
         return row
 
     def _use_once(self, node_id: bytes, claims: NodeClaims) -> None:

@@ -64,15 +64,16 @@ async def relay(request: Request) -> RelayedCall:
     if int(request.headers.get("content-length", "0")) > MAX_ANSWER_BODY_BYTES:
         raise DomovoiError(Code.BODY_TOO_LARGE)
     stream = await _open(services, caller, node_id, _forwarded(request, path))
-    return RelayedCall(services, caller, stream)
+    return RelayedCall(services, caller, node_id, stream)
 
 
 class RelayedCall:
     """The response: an ASGI application that pumps a node's stream."""
 
-    def __init__(self, services: Services, caller: Caller, stream: NodeStream) -> None:
+    def __init__(self, services: Services, caller: Caller, node_id: bytes, stream: NodeStream) -> None:
         self._services = services
         self._caller = caller
+        self._node_id = node_id
         self._stream = stream
         self._has_started = False
 
@@ -81,7 +82,7 @@ class RelayedCall:
         response = asyncio.create_task(self._respond(send))
         request = asyncio.create_task(self._upload(receive))
         try:
-            with self._services.streams.holding(self._caller, partial(_cancel, response)):
+            with self._services.streams.holding(self._caller, partial(_cancel, response), self._node_id):
                 await asyncio.wait({response, request}, return_when=asyncio.FIRST_COMPLETED)
                 await (response if response.done() else request)
         except _CallerGone:

@@ -21,6 +21,7 @@ from shared.limits import (
     MAX_DEVICE_NAME_CHARACTERS,
     MAX_USERNAME_CHARACTERS,
     NODE_ID_BYTES,
+    PAIRING_CODE_NAME_CHARACTERS,
 )
 
 metadata = MetaData()
@@ -68,6 +69,8 @@ device = Table(
     Column("revoked_ms", BigInteger),
     # The cursor with which it last pulled past a tombstone.
     Column("acked_seq", BigInteger, nullable=False, server_default="0"),
+    # RFC 7638, of the key that the browser made at its last login (rule K11).
+    Column("key_thumbprint", Hash),
     PrimaryKey("account_id", "device_id"),
 )
 
@@ -148,6 +151,27 @@ node_grant = Table(
     Column("level", String(8), nullable=False),
     PrimaryKey("account_id", "node_id"),
     Unique("node_id", "account_id", name="node_grant_node"),
+)
+
+# A pairing code and what a node has said to it: once `node_nonce` is there its proof was good, and a person decides.
+pairing = Table(
+    "pairing",
+    metadata,
+    Column("account_id", AccountId, nullable=False),
+    Column("pairing_id", EntityId, nullable=False),
+    Column("code_name", String(PAIRING_CODE_NAME_CHARACTERS), nullable=False),
+    Column("code_hash", Hash, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("name", String(MAX_DEVICE_NAME_CHARACTERS)),
+    Column("public_key", Hash),
+    Column("sealing_key", Hash),
+    Column("commitment", Hash),
+    Column("server_nonce", Hash),
+    Column("node_nonce", Hash),
+    Column("decision", String(8)),
+    PrimaryKey("account_id", "pairing_id"),
+    Unique("code_name", name="pairing_code"),
 )
 
 # Tokens that are over before their time: the account's, or one device's, issued before `before_s`.

@@ -102,7 +102,7 @@ class House:
     async def _invite(self, count: int) -> list[str]:
         database = Database(dialect_for(self.url, self.data))
         await database.open()
-        codes = [await invite(database) for _ in range(count)]
+        codes = [(await invite(database)).code for _ in range(count)]
         await database.close()
         return codes
 
@@ -165,7 +165,10 @@ def reading(house: House) -> list[Record]:
     before = process.memory_info().rss
     figures = []
     workload = f"{MESSAGES:,} messages of {MESSAGE_BYTES} bytes in {CONVERSATIONS} conversations"
-    for what, path in (("pull", "/api/v1/sync/pull?limit=1000&since="), ("bootstrap", "/api/v1/sync/bootstrap?after=")):
+    for what, path in (
+        ("pull", f"/api/v1/sync/pull?limit=1000&epoch={device.epoch}&since="),
+        ("bootstrap", "/api/v1/sync/bootstrap?after="),
+    ):
         begun = time.perf_counter()
         plain = zipped = pages = 0
         after: str | None = "0" if what == "pull" else ""
@@ -225,7 +228,9 @@ def wire(house: House) -> list[Record]:
     device.push(*changes)
     page = device.request("GET", "/api/v1/sync/pull?since=0", headers=MESSAGEPACK).content
     pulled = msgspec.msgpack.decode(page)
-    idle = device.request("GET", f"/api/v1/sync/pull?since={pulled['head']}", headers=MESSAGEPACK).content
+    idle = device.request(
+        "GET", f"/api/v1/sync/pull?since={pulled['head']}&epoch={device.epoch}", headers=MESSAGEPACK
+    ).content
     workload = f"{BATCH} changes in a batch, beyond their values"
     size = sum(len(change[6]) for change in pulled["changes"])
     return [

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.command.configuration import ConfigurationError, load
+from inference_node.server.paired_server import remember_server
+from shared.errors import StartupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +48,29 @@ def test_the_node_lets_in_the_apps_own_addresses_only(tmp_path: Path) -> None:
     configuration = load({"data": tmp_path, "port": 9000, "public_url": "https://home.example"}, {})
     assert configuration.node().allowed_origins == ("http://localhost:9000", "https://home.example")
     assert configuration.node().server_url == "http://localhost:9000"
+
+
+ROOT = bytes(range(32))
+
+
+def test_a_paired_node_finds_its_server_and_its_root(tmp_path: Path) -> None:
+    remember_server(tmp_path, "https://home.example", ROOT)
+    node = load({"data": tmp_path}, {}).node()
+    assert (node.server_url, node.server_root) == ("https://home.example", ROOT)
+    assert "https://home.example" in node.allowed_origins
+
+
+def test_a_server_that_is_named_is_another_one(tmp_path: Path) -> None:
+    remember_server(tmp_path, "https://home.example", ROOT)
+    named = load({"data": tmp_path, "server_url": "http://localhost:8460"}, {}).node()
+    assert (named.server_url, named.server_root) == ("http://localhost:8460", None)
+    same = load({"data": tmp_path}, {"DOMOVOI_SERVER_URL": "https://home.example"}).node()
+    assert same.server_root == ROOT
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"url": "https://home.example", "root": "AA"}'])
+def test_a_damaged_pairing_says_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "server.json").write_text(text)
+    with pytest.raises(StartupError, match="domovoi node pair"):
+        load({"data": tmp_path}, {})

@@ -133,3 +133,16 @@ def test_what_is_no_export_is_said_so(server: RunningServer, filled: Device, tmp
     arguments = ["import", str(file), "--username", filled.session.username, "--server-url", server.url]
     result = CliRunner().invoke(application, arguments, input=PASSWORD + "\n")
     assert "Take a file that domovoi export has written" in str(result.exception)
+
+
+def test_of_a_damaged_file_nothing_is_taken_in(server: RunningServer, filled: Device, tmp_path: Path) -> None:
+    file, damaged = tmp_path / "export.zip", tmp_path / "damaged.zip"
+    run(server, "export", filled, file)
+    with zipfile.ZipFile(file) as whole, zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr("manifest.json", whole.read("manifest.json"))
+        archive.writestr("changes.jsonl", whole.read("changes.jsonl") + b'{"clk": "00"}\n')
+    reader = server.new_account(f"Reader {os.urandom(4).hex()}")
+    arguments = ["import", str(damaged), "--username", reader.session.username, "--server-url", server.url]
+    result = CliRunner().invoke(application, arguments, input=PASSWORD + "\n")
+    assert "line 5 of changes.jsonl" in str(result.exception)
+    assert reader.pull().changes == []

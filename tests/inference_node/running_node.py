@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from inference_node import private_files
 from inference_node.engines.child_engine import ChildEngine
 from inference_node.loading.loader import LoadLimits
 from inference_node.log import replica
@@ -20,6 +19,7 @@ from inference_node.log.database import Database
 from inference_node.main import serve
 from inference_node.server.identity import ensure_identity
 from inference_node.settings import NodeSettings
+from shared import private_files
 from shared.identifiers import uuid7
 from shared.node_status import NodeStatus
 from shared.runs import RunEvent

@@ -15,6 +15,7 @@ from inference_node.openai.tool_calls import ToolCallReader
 from inference_node.openai.tool_prompts import with_tools_told
 from shared.errors import Code, DomovoiError
 from shared.runs import Ended
+from shared.values import Sampling
 from shared.wire import PathMessage
 from tests.accel import tiny_models
 from tests.inference_node.gguf_file import HEADER as KNOWING
@@ -99,7 +100,8 @@ async def test_a_template_without_a_system_role_refuses_neither_prompt_nor_tools
         answer = await node.http.post(f"{node.url}/v1/chat/completions", json=body, headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.json()["usage"]["completion_tokens"] > 0
-    asked = node.request("Hi", path=[PathMessage("system", "Be kind."), PathMessage("user", "Hi")])
+    path = [PathMessage("system", "Be kind."), PathMessage("user", "Hi")]
+    asked = node.request("Hi", path=path, sampling=Sampling(max_tokens=4))
     assert (await node.post(asked)).is_success
     ended = (await node.whole(asked.answer))[-1].event
     assert isinstance(ended, Ended)

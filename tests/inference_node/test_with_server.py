@@ -6,8 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
+import pytest
 
+from inference_node.server import backoff
+from inference_node.server.grants import Grants
 from shared import values
 from shared.runs import Ended, Text
 from tests.inference_node.asking import Asking, the_node, token_of, until, until_served
@@ -15,7 +19,8 @@ from tests.inference_node.running_node import RunningNode, events_of
 from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.inference_node.scripted_engine import Script
 
@@ -144,3 +149,54 @@ async def test_the_server_may_go_and_come_back(
     finally:
         await joined_node.stop()
         again.stop()
+
+
+async def test_P6_unpairing_ends_what_is_open_at_the_node(
+    asking: Asking, joined_node: RunningNode, script: Script
+) -> None:
+    script.held = True
+    headers = await until_served(joined_node, asking.device)
+    body = joined_node.request()
+    assert (await joined_node.post(body, **headers)).status_code == 200
+    url = f"{joined_node.url}/v1/answers/{body.answer.hex()}/events"
+    async with joined_node.http.stream("GET", url, headers=headers) as stream:
+        events = events_of(stream)
+        await anext(events)
+        path = f"/api/v1/nodes/{joined_node.identity.node_id}"
+        assert (await asyncio.to_thread(asking.device.request, "DELETE", path)).status_code == 204
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asyncio.wait_for(_read_on(events), 10)
+    refused = await joined_node.http.get(f"{joined_node.url}/v1/status", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")
+
+
+async def _read_on(events: AsyncIterator[object]) -> None:
+    async for _ in events:
+        pass
+
+
+async def test_P5_a_node_that_nobody_has_paired_says_so_once(
+    server: RunningServer,
+    tmp_path: Path,
+    script: Script,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_S", 0.01)
+    monkeypatch.setattr(backoff, "BASE_S", 0.01)
+    tries: list[str] = []
+    assertion = Grants.assertion
+
+    def counted(grants: Grants) -> str:
+        tries.append(assertion(grants))
+        return tries[-1]
+
+    monkeypatch.setattr(Grants, "assertion", counted)
+    stranger = RunningNode(tmp_path / "elsewhere", make_engine=script.make_engine, server_url=server.url)
+    stranger.add_scripted_model()
+    await stranger.start()
+    await until(lambda: len(tries) > 3)
+    await stranger.stop()
+    said = [record.getMessage() for record in caplog.records if "not paired" in record.getMessage()]
+    assert len(said) == 1
+    assert f"domovoi node pair {server.url}" in said[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tests.security.expectations import NO_PROOF
 from tests.security.vectors import spelt_out
 from tests.sync_server.device import PASSWORD
 
@@ -71,8 +72,19 @@ def full_bodies(household: Household) -> dict[tuple[Place, str, str], Any]:
         ("server", "POST", "/api/v1/auth/node"): {"assertion": "x.y.z", "forked": ["0" * 16]},
         ("server", "PATCH", "/api/v1/devices/{device_id}"): {"name": "Kitchen"},
         ("server", "POST", "/api/v1/sync/push"): push,
+        ("server", "POST", "/api/v1/pairing"): {"password": PASSWORD},
+        ("server", "POST", "/api/v1/pairing/{pairing_id}/confirm"): {"check": "123 456"},
+        ("server", "POST", "/api/v1/pairing/offer"): {
+            "code": "x",
+            "name": "PC",
+            "public_key": bytes(32),
+            "commitment": bytes(32),
+            "sealing_key": None,
+        },
+        ("server", "POST", "/api/v1/pairing/proof"): {"code": "x", "nonce": bytes(32), "signature": bytes(64)},
         ("server", "POST", "/api/v1/leases"): {"answer": bytes(16), "action": "claim", "token": bytes(16)},
         ("loopback", "POST", "/v1/answers"): answer,
+        ("loopback", "POST", "/v1/renewal"): NO_PROOF,
         ("loopback", "POST", "/v1/library/pull"): {"id": "not-there", "accept_licence": False},
         ("loopback", "POST", "/v1/library/use"): CHOICE,
         ("loopback", "POST", "/v1/library/remove"): CHOICE,

@@ -5,10 +5,14 @@ A verdict is a status, with the code of the closed set where it is a refusal: `2
 
 from __future__ import annotations
 
+from base64 import b64encode
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.device_keys import SIGNATURE_BYTES
+from shared.jws import KEY_BYTES
+from shared.limits import CHALLENGE_BYTES
 from tests.sync_server.device import PASSWORD
 
 if TYPE_CHECKING:
@@ -65,6 +69,14 @@ CLAIM = {"answer": "A" * 22 + "==", "action": "claim"}
 NODE_HEALTH = "/relay/{node_id}/healthz"
 NEW_NAME = {"name": "Kitchen"}
 NOT_THERE = {"model": "not-there.gguf"}
+_ZERO_KEY = b64encode(bytes(KEY_BYTES)).decode()
+WEAK_OFFER = {"code": "x", "public_key": _ZERO_KEY, "name": "PC", "commitment": _ZERO_KEY}
+NO_PROOF = {
+    "token": "a.b.c",
+    "key": {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    "challenge": b64encode(bytes(CHALLENGE_BYTES)).decode(),
+    "signature": b64encode(bytes(SIGNATURE_BYTES)).decode(),
+}
 CONTENT_OF_ANYBODY = b"anybody's file"
 
 SERVER: dict[tuple[str, str], Call] = {
@@ -93,7 +105,24 @@ SERVER: dict[tuple[str, str], Call] = {
     ("DELETE", "/api/v1/devices/{device_id}"): Call(
         Door.SYNC, "204", "404 not_found", own_path="/api/v1/devices/{fresh_device}"
     ),
+    ("GET", "/api/v1/invitations"): Call(Door.SYNC, "200", "403 owner_only"),
+    ("POST", "/api/v1/invitations"): Call(Door.SYNC, "200", "403 owner_only"),
+    ("DELETE", "/api/v1/invitations/{invitation_id}"): Call(
+        Door.SYNC, "404 not_found", "403 owner_only", path=f"/api/v1/invitations/{'0' * 64}"
+    ),
     ("GET", "/api/v1/nodes"): Call(Door.SYNC, "200"),
+    # Of a node that nobody has: the one of the house would be gone for everybody who calls after.
+    ("DELETE", "/api/v1/nodes/{node_id}"): Call(Door.SYNC, "404 node_unknown", path=f"/api/v1/nodes/{'0' * 32}"),
+    ("POST", "/api/v1/pairing"): Call(Door.SYNC, "200", body={"password": PASSWORD}),
+    # The owner's pairing is one that was refused, so that nothing can become of it.
+    ("GET", "/api/v1/pairing/{pairing_id}"): Call(Door.SYNC, "200", "404 not_found"),
+    ("DELETE", "/api/v1/pairing/{pairing_id}"): Call(Door.SYNC, "204", "404 not_found"),
+    ("POST", "/api/v1/pairing/{pairing_id}/confirm"): Call(
+        Door.SYNC, "409 pairing_check_wrong", "404 not_found", {"check": "123 456"}
+    ),
+    # A node has nothing but its code there; this one's key is one that anybody has.
+    ("POST", "/api/v1/pairing/offer"): Call(Door.PUBLIC, "400 bad_request", body=WEAK_OFFER),
+    ("POST", "/api/v1/pairing/proof"): Call(Door.PUBLIC, "400 bad_request", body={"code": "x"}),
     # The owner's first push again, which changes nothing; in another account it belongs to no history.
     ("POST", "/api/v1/sync/push"): Call(Door.SYNC, "200", "410 epoch_changed", FIRST_PUSH),
     ("GET", "/api/v1/sync/pull"): Call(Door.SYNC, "200"),
@@ -150,6 +179,9 @@ NODE: dict[tuple[str, str], Call] = {
 
 LOOPBACK: dict[tuple[str, str], Call] = {
     **NODE,
+    # Whoever has no good token any more proves the device's key.
+    ("POST", "/v1/renewal/challenge"): Call(Door.PUBLIC, "200"),
+    ("POST", "/v1/renewal"): Call(Door.PUBLIC, "401 token_invalid", body=NO_PROOF),
     ("GET", "/v1/models"): Call(Door.KEY, "200"),
     ("GET", "/v1/models/{model}"): Call(Door.KEY, "200"),
     ("POST", "/v1/chat/completions"): Call(

@@ -19,6 +19,7 @@ from tests.inference_node.asking import token_of, until_served
 from tests.security.node_thread import NodeThread
 from tests.security.pocket import ServerKeys, Token, bad_tokens, strange_tokens
 from tests.security.route_tables import RouteTables
+from tests.sync_server.device import PASSWORD
 from tests.sync_server.fake_node import Identity
 from tests.sync_server.running_server import RunningServer
 
@@ -146,6 +147,8 @@ class Household:
         self._api_keys = ApiKeys(self.thread.node.settings.folder / "api-keys")
         api_key = self._api_keys.create("Editor", self.owner.session.account_id)
         self.first_push = msgspec.to_builtins(first)
+        pairing = self.owner.request("POST", "/api/v1/pairing", json={"password": PASSWORD}).json()["pairing_id"]
+        assert self.owner.request("DELETE", f"/api/v1/pairing/{pairing}").status_code == 204
         self.places = {
             "device_id": spare.session.device_id,
             "sha256": sha256,
@@ -156,6 +159,7 @@ class Household:
             "api_key": api_key,
             "model": "Test-Model.gguf",
             "file": "Test-Model.gguf",
+            "pairing_id": pairing,
         }
 
     def _revoked_tokens(self, tokens: dict[str, str]) -> list[Token]:

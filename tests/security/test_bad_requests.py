@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from inference_node.endpoints import bounded_http as node_http
-from sync_server import bounded_http as server_http
+from shared import bounded_http
 from tests.security.calling import NO_PROBLEM
 from tests.security.raw_http import WITHIN_S, request_of, sent, verdict_of_answer, verdict_of_request
 from tests.security.vectors import Vector, spelt_out, table
@@ -73,8 +72,7 @@ def test_no_address_leads_out_of_the_apps_folder(ledger: Ledger, tmp_path: Path)
 def test_W3_a_head_that_does_not_come_to_its_end_is_not_waited_for(
     household: Household, monkeypatch: pytest.MonkeyPatch, place: Place, begun: bytes
 ) -> None:
-    for module in (server_http, node_http):
-        monkeypatch.setattr(module, "HEAD_WITHIN_S", 0.1)
+    monkeypatch.setattr(bounded_http, "HEAD_WITHIN_S", 0.1)
     port = urlsplit(household.url(place)).port or 0
     with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as connection:
         connection.sendall(begun.replace(b"PORT", str(port).encode()))

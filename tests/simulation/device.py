@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Few of each, so that devices write to the same cells.
 SCOPES = [bytes([0xC0 + number]) * 16 for number in range(4)]
 MESSAGES = [bytes([0xE0 + number]) * 15 for number in range(5)]
+# What a node writes at the end of an answer.
+SEAL = (MessageField.BODY, MessageField.STATE)
 # A field of a version that does not exist yet (rule L3).
 UNKNOWN_FIELD = 4242
 
@@ -111,6 +113,13 @@ class Device:
             self.store = DeviceStore(self.backup)
             self.restart()
 
+    def clone(self, name: str, loss: float) -> Device:
+        """Return another device that takes itself for this one."""
+        clone = Device(self.network.server, self.rng, loss, name)
+        clone.store = DeviceStore(self.store.copy())
+        clone.skew_ms = self.skew_ms
+        return clone
+
     async def cells(self) -> dict[tuple[int, bytes, int], tuple[Change, int]]:
         """Return every cell with its seq."""
         async with self.store.transaction() as connection:
@@ -137,10 +146,10 @@ class Node(Device):
 
     def __init__(self, server: SimulatedServer, rng: random.Random, loss: float, name: str, node_id: bytes) -> None:
         super().__init__(server, rng, loss, name)
-        self._node_id = node_id
+        self.node_id = node_id
 
     async def _log_in(self, known: bytes | None, forked: tuple[bytes, ...]) -> tuple[bytes, str, int]:
-        return await self.network.log_in_node(self._node_id, forked)
+        return await self.network.log_in_node(self.node_id, forked)
 
     async def work(self, until_s: float) -> None:
         virtual_time.skew_ms.set(self.skew_ms)
@@ -164,7 +173,7 @@ class Node(Device):
             # Now and then longer than the lease, with nobody to renew it.
             await pause(self.rng, 90.0)
             held = IfLease(answer, lease.token)
-            writes = [Write(EntityType.MESSAGE, answer, field, scope, self.name) for field in _SEAL]
+            writes = [Write(EntityType.MESSAGE, answer, field, scope, self.name) for field in SEAL]
             async with self.store.transaction() as connection:
                 await replica.write(connection, ACCOUNT, writes, held)
             await self.exchange()
@@ -191,9 +200,6 @@ class _Remembering(Network):
         pushed = await super().push(token, batch)
         self.acknowledged += batch.changes[: pushed.acked_dseq - batch.first_dseq + 1]
         return pushed
-
-
-_SEAL = (MessageField.BODY, MessageField.STATE)
 
 
 def _is_request(etype: int, field: int) -> bool:

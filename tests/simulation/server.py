@@ -84,6 +84,10 @@ class SimulatedServer:
         self.logins += 1
         return True
 
+    async def give_room(self, quota_bytes: int) -> None:
+        """Let the account have so much."""
+        await self.store.transact(lambda c: c.run(account.update().values(quota_bytes=quota_bytes)))
+
     async def keep_house(self) -> None:
         """Do what the server does every hour."""
         await expire_tombstones(self.store, ACCOUNT)
@@ -145,7 +149,7 @@ class Network:
     """One device's way to the server: it drops, delays, doubles and reorders, and at times there is none."""
 
     def __init__(self, server: SimulatedServer, rng: random.Random, loss: float) -> None:
-        self._server = server
+        self.server = server
         self._rng = rng
         self.loss = loss
         self.is_cut = False
@@ -180,22 +184,22 @@ class Network:
 
     async def push(self, token: str, batch: Push) -> Pushed:
         sent = msgspec.msgpack.encode(batch)
-        return await self.call(lambda: self._server.push(token, msgspec.msgpack.decode(sent, type=Push)))
+        return await self.call(lambda: self.server.push(token, msgspec.msgpack.decode(sent, type=Push)))
 
     async def pull(self, token: str, since: int, epoch: int | None) -> Pulled:
-        return await self.call(lambda: self._server.pull(token, since, epoch))
+        return await self.call(lambda: self.server.pull(token, since, epoch))
 
     async def bootstrap(self, token: str, after: str | None, scope: bytes | None = None) -> Bootstrapped:
-        return await self.call(lambda: self._server.bootstrap(token, after, scope))
+        return await self.call(lambda: self.server.bootstrap(token, after, scope))
 
     async def digest(self, token: str) -> Digest:
-        return await self.call(lambda: self._server.digest(token))
+        return await self.call(lambda: self.server.digest(token))
 
     async def lease(self, token: str, wish: LeaseRequest) -> Lease:
-        return await self.call(lambda: self._server.lease(token, wish))
+        return await self.call(lambda: self.server.lease(token, wish))
 
     async def log_in(self, device_id: bytes | None) -> tuple[bytes, str, int]:
-        return await self.call(lambda: self._server.log_in(device_id))
+        return await self.call(lambda: self.server.log_in(device_id))
 
     async def log_in_node(self, node_id: bytes, forked: tuple[bytes, ...]) -> tuple[bytes, str, int]:
-        return await self.call(lambda: self._server.log_in_node(node_id, forked))
+        return await self.call(lambda: self.server.log_in_node(node_id, forked))

@@ -38,6 +38,8 @@ HOUR_MS = 3_600_000
 TEN_YEARS_MS = 10 * 365 * 24 * HOUR_MS
 HUNDRED_DAYS_MS = 100 * 24 * HOUR_MS
 ROUNDS = 4
+# So little that some worlds are full after a while, and a purge makes room.
+LITTLE_ROOM_BYTES = 4_000
 WORST_LOSS = 0.25
 
 
@@ -70,6 +72,9 @@ class World:
         # What a device from a backup has lost may be on the server alone, and the other way round: one of the two.
         self.is_server_restored = rng.random() < 0.3
         self.is_device_restored = not self.is_server_restored and rng.random() < 0.4
+        self.is_cloned = rng.random() < 0.3
+        self.has_little_room = rng.random() < 0.2
+        self.loss = loss
         self._busy: dict[str, asyncio.Task[None]] = {}
         for device in self.devices:
             device.skew_ms = rng.choice([0, 0, 0, 1, -1]) * rng.choice([HOUR_MS, TEN_YEARS_MS])
@@ -81,6 +86,8 @@ class World:
     async def live(self) -> tuple[int, bytes]:
         """Begin, go wrong, heal, check, and return the digest."""
         await self.server.begin(self.keys)
+        if self.has_little_room:
+            await self.server.give_room(LITTLE_ROOM_BYTES)
         for device in self.devices:
             self._start(device)
         await self._make_trouble()
@@ -118,6 +125,8 @@ class World:
                     self.loop.jumped_ms += HUNDRED_DAYS_MS
                 case 7:
                     device.skew_ms = self.rng.choice([0, HOUR_MS, -HOUR_MS])
+                case 9 if self.is_cloned:
+                    self._clone(self.rng.choice(self.apps))
                 case _:
                     pass
 
@@ -134,6 +143,13 @@ class World:
             device.restore()
             self._start(device)
 
+    def _clone(self, device: Device) -> None:
+        """A disk is copied, and from now on both are in use as one device."""
+        self.is_cloned = False
+        clone = device.clone(f"{device.name}'s clone", self.loss)
+        self.apps.append(clone)
+        self._start(clone)
+
     async def _without_crash(self, work: object) -> None:
         with suppress(Crashed):
             await work  # type: ignore[misc]  # a coroutine
@@ -142,6 +158,7 @@ class World:
         """Everybody reaches the server again and looks until nothing new comes."""
         virtual_time.skew_ms.set(0)
         self.server.store.fuse.clear()
+        await self.server.give_room(2**40)
         for device in self.devices:
             device.network.is_cut, device.network.loss, device.network.slowest_s = False, 0.0, 0.1
             device.store.fuse.clear()

@@ -131,7 +131,9 @@ class Device:
         return change
 
     def pull(self, since: int = 0, **query: int) -> Pulled:
-        """Pull one page."""
+        """Pull one page, of the history that this device knows where it goes on."""
+        if since:
+            query = {"epoch": self.epoch, **query}
         response = self.request("GET", "/api/v1/sync/pull", params={"since": since, **query}, headers=MESSAGEPACK)
         assert response.status_code == 200, response.text
         return msgspec.msgpack.decode(response.content, type=Pulled)

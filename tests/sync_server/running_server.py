@@ -100,7 +100,7 @@ class RunningServer:
             database = Database(dialect_for(self.settings.database_url, self.settings.data))
             await database.open()
             try:
-                return [await invite(database) for _ in range(INVITATIONS_AT_ONCE)]
+                return [(await invite(database)).code for _ in range(INVITATIONS_AT_ONCE)]
             finally:
                 await database.close()
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shared import jws, tokens
 from shared.limits import TOKEN_LEEWAY_S, TOKEN_LIFETIME_S
 from sync_server import clock
-from tests.sync_server.device import Device, code_of
+from tests.sync_server.device import PASSWORD, Device, code_of
 
 if TYPE_CHECKING:
     import httpx
@@ -90,3 +90,28 @@ def test_the_published_keys_verify_the_tokens(device: Device) -> None:
     header = json.loads(base64.urlsafe_b64decode(device.session.access_token.split(".")[0] + "=="))
     assert header == {"alg": "EdDSA", "kid": header["kid"], "typ": "at+jwt"}
     assert header["kid"] in {key["kid"] for key in key_set["keys"]}
+
+
+def test_K11_tokens_for_nodes_name_the_key_of_the_last_login(identity: Identity, device: Device) -> None:
+    raw = [jws.raw_public_key(Ed25519PrivateKey.generate().public_key()) for _ in range(2)]
+    first, second = ({"kty": "OKP", "crv": "Ed25519", "x": jws.base64url(key)} for key in raw)
+    again = {"username": device.session.username, "device_id": device.session.device_id}
+
+    def confirmation(audience: str, device_key: dict[str, str] | None) -> object:
+        same = Device.logged_in(device._connect, **again, device_key=device_key)
+        assert same.session.device_id == device.session.device_id
+        token = same.request("POST", "/api/v1/auth/token", json={"audience": audience}).json()["access_token"]
+        return claims_of(token).get("cnf")
+
+    node = f"node:{identity.node_id}"
+    assert confirmation(node, first) == {"jkt": jws.thumbprint(raw[0])}
+    assert confirmation(node, second) == {"jkt": jws.thumbprint(raw[1])}
+    assert confirmation("sync", second) is None
+    assert confirmation(node, None) is None
+
+
+@pytest.mark.parametrize("x", ["", "AAAA", jws.base64url(bytes(32))])
+def test_K11_what_is_no_key_is_refused_at_login(device: Device, x: str) -> None:
+    key = {"kty": "OKP", "crv": "Ed25519", "x": x}
+    body = {"username": device.session.username, "password": PASSWORD, "device_name": "x", "device_key": key}
+    assert code_of(device.http.post("/api/v1/auth/login", json=body)) == (400, "bad_request")

@@ -56,6 +56,11 @@ def test_L14_a_cursor_of_another_history_is_refused(device: Device) -> None:
         assert response.json()["epoch"] == device.epoch
 
 
+def test_a_cursor_of_an_unnamed_history_is_refused(device: Device) -> None:
+    device.write()
+    assert code_of(device.request("GET", "/api/v1/sync/pull?since=1")) == (400, "bad_request")
+
+
 @pytest.mark.parametrize(
     "query", ["since=-1", "since=x", "since=1e3", "since=9007199254740992", "limit=0", "limit=1001", "epoch=4294967296"]
 )
@@ -67,7 +72,7 @@ def test_a_cursor_below_the_floor_is_refused(device: Device, set_account: SetAcc
     for _ in range(3):
         device.write()
     set_account(device, floor=2)
-    assert code_of(device.request("GET", "/api/v1/sync/pull?since=1")) == (410, "history_trimmed")
+    assert code_of(device.request("GET", f"/api/v1/sync/pull?since=1&epoch={device.epoch}")) == (410, "history_trimmed")
     assert len(device.pull(0).changes) == 3, "from the beginning is always right"
     assert len(device.pull(2).changes) == 1
 

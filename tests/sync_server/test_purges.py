@@ -115,7 +115,7 @@ def test_L19_a_tombstone_waits_for_every_live_device(device: Device, expire: Cal
     other.pull(3)
     assert expire(device) == 1
     assert [change.seq for change in device.pull().changes] == [1, 4]
-    assert code_of(device.request("GET", "/api/v1/sync/pull?since=2")) == (410, "history_trimmed")
+    assert code_of(device.request("GET", f"/api/v1/sync/pull?since=2&epoch={device.epoch}")) == (410, "history_trimmed")
     assert [change.seq for change in device.pull(3).changes] == [4]
     assert expire(device) == 0
 
@@ -132,7 +132,7 @@ def test_L18_L19_a_stale_device_delivers_its_outbox_and_brings_nothing_back(
     monkeypatch.setattr(clock, "now_ms", lambda: real() + TOMBSTONE_KEPT_S * 1000 + 1000)
     assert expire(device) == 1
     monkeypatch.undo()
-    assert code_of(stale.request("GET", "/api/v1/sync/pull?since=1")) == (410, "history_trimmed")
+    assert code_of(stale.request("GET", f"/api/v1/sync/pull?since=1&epoch={stale.epoch}")) == (410, "history_trimmed")
     fresh = stale.change(b"fresh")
     pushed = stale.push(stale.change(scope=scope, etype=3), purge_of(stale, scope), fresh)
     assert (pushed.acked_dseq, pushed.rejected) == (3, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,15 @@ def test_K8_retired_keys_leave_the_set_when_their_tokens_are_over(
     assert len(keys.key_set().keys) == 2
     # Signed anew each day, so it is never near its end.
     assert verify_key_set(keys.key_set().signed, keys.root).issued_s == now_ms // 1000
+
+
+def test_a_running_server_outlives_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    keys = signing_keys.load_or_create(folder)
+    shutil.rmtree(folder)
+    token = keys.issue(ACCOUNT, DEVICE, "sync").access_token
+    assert keys.verify(token).sub == ACCOUNT.hex()
+    assert kid(token) in {key.kid for key in keys.key_set().keys}
 
 
 @pytest.mark.parametrize("file", ["root.pem", "ring.json", "refresh.key"])

@@ -86,7 +86,8 @@ trait Weights {
     /// Whether the weights are floats; else they are whole numbers.
     const FLOATS: bool;
 
-    /// The products of the 16 rows of each of `GROUPS` groups from `group` on with `TOKENS` tokens from `token` on.
+    /// The products of the 16 rows of each of `GROUPS` groups from `group` on with `TOKENS` tokens from `token` on;
+    /// `fresh` if no other tokens' were made before.
     ///
     /// # Safety
     /// The matrix has this packing and the activations' width, and there are such groups and tokens.
@@ -96,6 +97,7 @@ trait Weights {
         group: usize,
         activations: &Activations,
         token: usize,
+        fresh: bool,
     ) -> [[S::Floats; TOKENS]; GROUPS];
 }
 
@@ -113,6 +115,7 @@ impl<L: Layout> Weights for Codes<L> {
         group: usize,
         activations: &Activations,
         token: usize,
+        fresh: bool,
     ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
@@ -123,7 +126,7 @@ impl<L: Layout> Weights for Codes<L> {
         for index in 0..GROUPS {
             let at = matrix.group(group + index).as_ptr();
             // SAFETY: by the caller; a group has all its blocks.
-            products[index] = unsafe { bits::<S, L, TOKENS>(s, at, blocks, tokens) };
+            products[index] = unsafe { bits::<S, L, TOKENS>(s, at, blocks, tokens, fresh) };
         }
         products
     }
@@ -139,6 +142,7 @@ impl Weights for Bytes {
         group: usize,
         activations: &Activations,
         token: usize,
+        fresh: bool,
     ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
@@ -149,7 +153,7 @@ impl Weights for Bytes {
         for index in 0..GROUPS {
             let at = matrix.group(group + index).as_ptr();
             // SAFETY: by the caller; a group has all its blocks.
-            products[index] = unsafe { bytes::<S, TOKENS>(s, at, blocks, tokens) };
+            products[index] = unsafe { bytes::<S, TOKENS>(s, at, blocks, tokens, fresh) };
         }
         products
     }
@@ -165,6 +169,7 @@ impl<E: Element> Weights for Floats<E> {
         group: usize,
         activations: &Activations,
         token: usize,
+        _fresh: bool,
     ) -> [[S::Floats; TOKENS]; GROUPS] {
         let mut tokens = [std::ptr::null(); TOKENS];
         for (index, at) in tokens.iter_mut().enumerate() {
@@ -234,7 +239,7 @@ impl<W: Weights> Multiply<'_, '_, W> {
     #[inline(always)]
     fn tokens_of<S: Simd>(&mut self, s: S, group: usize) {
         let Range { start: mut token, end } = self.out.rows();
-        // SAFETY (of all five): `check` has seen that the matrix fits and that the tokens are there.
+        // SAFETY (of all six): `check` has seen that the matrix fits and that the tokens are there.
         while token < end {
             let left = end - token;
             token += if const { most::<S, W>() >= 8 } && left >= 8 {
@@ -243,6 +248,8 @@ impl<W: Weights> Multiply<'_, '_, W> {
                 unsafe { self.pass::<S, 6, 1>(s, group, token) }
             } else if const { most::<S, W>() >= 4 } && left >= 4 {
                 unsafe { self.pass::<S, 4, 1>(s, group, token) }
+            } else if const { most::<S, W>() >= 3 } && left == 3 {
+                unsafe { self.pass::<S, 3, 1>(s, group, token) }
             } else if const { most::<S, W>() >= 2 } && left >= 2 {
                 unsafe { self.pass::<S, 2, 1>(s, group, token) }
             } else {
@@ -262,9 +269,11 @@ impl<W: Weights> Multiply<'_, '_, W> {
         group: usize,
         token: usize,
     ) -> usize {
+        let fresh = token == self.out.rows().start;
         // SAFETY: by the caller.
-        let products: [_; GROUPS] =
-            unsafe { W::products::<S, TOKENS, GROUPS>(s, self.matrix, group, self.activations, token) };
+        let products: [_; GROUPS] = unsafe {
+            W::products::<S, TOKENS, GROUPS>(s, self.matrix, group, self.activations, token, fresh)
+        };
         for (group, products) in (group..).zip(products) {
             let column = group * ROWS - self.out.columns().start;
             for (index, product) in products.into_iter().enumerate() {

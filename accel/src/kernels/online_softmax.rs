@@ -146,7 +146,7 @@ impl<const N: usize> State<N> {
             let codes = std::array::from_fn(|row| self.codes[row].as_ptr());
             for index in 0..COUNT {
                 // SAFETY: by the caller, it is a group of a matrix, and the queries' codes are as long.
-                products[index] = unsafe { bytes::<S, N>(s, at[index], length / BLOCK, codes) };
+                products[index] = unsafe { bytes::<S, N>(s, at[index], length / BLOCK, codes, false) };
             }
         }
         for (index, products) in products.into_iter().enumerate() {

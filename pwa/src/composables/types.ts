@@ -210,6 +210,50 @@ export interface DevicesView {
   disconnect(device: DeviceView): Promise<void>
 }
 
+export interface InvitationView {
+  id: string
+  stage: 'open' | 'used' | 'expired'
+  /** Milliseconds since 1970. */
+  expiresAt: number
+}
+
+export interface InvitationsView {
+  /** The newest first; null for everybody but the server's owner. */
+  invitations: ComputedRef<InvitationView[] | null>
+  /** Returns the code, which nobody is told again. */
+  invite(): Promise<string>
+  takeBack(invitation: InvitationView): Promise<void>
+}
+
+/** How far the pairing of a PC is; `over` is a code that ran out, was replaced or taken back. */
+export type PairingStage = 'password' | 'waiting' | 'comparing' | 'paired' | 'over'
+
+/** A PC that wants to join, as it has introduced itself. */
+export interface PairingPc {
+  name: string
+  /** Six digits, as `123 456`: the PC shows the same if nobody stands in between. */
+  check: string
+  /** The account would manage it, not only ask it. */
+  isManaged: boolean
+}
+
+export interface PairingView {
+  stage: ComputedRef<PairingStage>
+  code: ComputedRef<string>
+  /** Where the PC finds the server. */
+  address: ComputedRef<string>
+  /** Milliseconds since 1970. */
+  expiresAt: ComputedRef<number>
+  pc: ComputedRef<PairingPc | null>
+  /** Gets a code for the password. */
+  begin(password: string): Promise<void>
+  /** Says that the digits match: the PC is paired. */
+  confirm(): Promise<void>
+  refuse(): Promise<void>
+  /** Begins anew once it is over. */
+  again(): void
+}
+
 export interface KeysView {
   keys: ComputedRef<ApiKey[] | null>
   problem: ComputedRef<string | null>
@@ -249,6 +293,8 @@ export interface Actions {
   /** Ends a conversation for ever, on every device. */
   purgeConversation(conversation: Id): Promise<void>
   removeMessage(message: Id): Promise<() => Promise<void>>
+  /** Unpairs a PC; everything that was written stays. */
+  removeNode(node: Id): Promise<void>
   /** Tries the network now. */
   tryNow(): Promise<void>
 }
@@ -299,5 +345,6 @@ export interface SessionActions {
 //   useNodes(): ComputedRef<NodeView[] | null>
 //   useLibrary(node: Ref<Id | null>): LibraryView
 //   useKeys(node: Ref<Id | null>): KeysView
+//   usePairing(): PairingView   ends with its scope
 //   useSession(): SessionView & SessionActions
 //   useDraft(conversation: Ref<Id | null>): Draft   kept in IndexedDB

@@ -45,6 +45,7 @@ export function useActions(): Actions {
     restoreConversation: async (conversation) => local.restoreConversation(current().db, conversation),
     purgeConversation: async (conversation) => local.purgeConversation(current().db, conversation),
     removeMessage: async (message) => local.removeMessage(current().db, message),
+    removeNode: async (id) => current().server.unpairNode(id),
     async tryNow() {
       current().tryNow()
       return Promise.resolve()

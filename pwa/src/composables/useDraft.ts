@@ -1,6 +1,7 @@
 import { onScopeDispose, ref, watch, type Ref } from 'vue'
 import type { AccountDatabase } from '../local/database'
 import { readDraft, saveDraft } from '../local/drafts'
+import { hasCode } from '../protocol/errors'
 import { useDomovoi } from '../stores/domovoi'
 import type { Id } from './types'
 
@@ -31,7 +32,7 @@ export function useDraft(conversation: Ref<Id | null>): Draft {
     if (place === null) return
     saveDraft(place.db, place.id, text.value).catch((error: unknown) => {
       // The words are in the field; where there is no room for them, sending says so.
-      if ((error as Error).name !== 'QuotaExceededError') throw error
+      if (!hasCode(error, 'device_full')) throw error
     })
   }
   const saveIfWaiting = () => {

@@ -2,14 +2,17 @@ import { computed } from 'vue'
 import { useDomovoi } from '../stores/domovoi'
 import type { SessionActions, SessionView } from './types'
 
+/** What the leading tab heard from the server when it ended this login. */
+const ENDED: readonly string[] = ['login_ended', 'device_revoked', 'device_forked', 'token_missing']
+
 /** Who is logged in on this device, and logging in and out. */
 export function useSession(): SessionView & SessionActions {
   const domovoi = useDomovoi()
-  const { session } = domovoi
+  const { session, engine } = domovoi
   return {
     known: computed(() => session.state.account !== null),
     username: computed(() => session.state.account?.username ?? ''),
-    ended: computed(() => session.state.ended),
+    ended: computed(() => session.state.ended || ENDED.includes(engine.value?.link.problem ?? '')),
     trouble: computed(() => domovoi.trouble.value),
     async register({ username, password, deviceName, setupCode, invitation }) {
       await session.register({

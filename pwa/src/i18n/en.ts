@@ -160,7 +160,7 @@ export const en = {
         'Nothing answers from here. Keep reading, searching and writing. What you write waits on this device and goes out once, by itself.',
       server_down:
         '{node} answers directly, the server does not. Answers are kept here and reach your other devices later.',
-      no_node: 'Your account has no PC yet. Start Domovoi on the PC that shall answer; what you write waits for it.',
+      no_node: 'Your account has no PC yet. Add the one that shall answer under House; what you write waits for it.',
       connecting: 'Looking for the shortest way home.',
     },
     device: 'This device',
@@ -271,6 +271,8 @@ export const en = {
     wipeDo: 'Wipe',
     logOutTitle: 'Log out?',
     logOutText: 'Chats stay on this device and can be read once you log in again.',
+    logOutWaits:
+      '{n} change has not reached the server and waits here until then. | {n} changes have not reached the server and wait here until then.',
     stay: 'Stay',
   },
   bin: {
@@ -315,7 +317,15 @@ export const en = {
     token_expired: 'The login has run out. Log in again.',
     device_revoked: 'This device was disconnected. Log in to connect it anew.',
     node_unknown: 'This PC is not paired with your account. Pair it first.',
+    owner_only: 'Only the owner of this server may do that. Ask the person who made the first account.',
     manager_only: 'Only who manages this PC may do that. Ask the person who set it up.',
+    pairing_code_wrong: 'That is not a pairing code of this server. Check it, and the server’s address too.',
+    pairing_code_expired: 'This pairing code is too old: it is good for ten minutes. Take a new one.',
+    pairing_code_spent: 'This pairing code was tried too often. Take a new one.',
+    pairing_code_used: 'This pairing code has been used: it works once. Take a new one.',
+    pairing_proof_wrong:
+      'The PC’s proof does not fit what the server has seen. Check the server’s address, then take a new code.',
+    pairing_check_wrong: 'No PC with these six digits waits any more. Take a new code and compare again.',
     node_unreachable: 'The PC does not answer. Wake it or start Domovoi on it.',
     sequence_gap: 'Some changes are missing on the server. Domovoi sends them again by itself.',
     device_forked: 'This device’s history differs from the server’s. Domovoi sorts it out by itself.',

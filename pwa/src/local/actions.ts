@@ -47,9 +47,9 @@ export async function send(db: AccountDatabase, draft: MessageDraft): Promise<Se
       // A cell of its own, so that a new device can list the conversation before it has the messages.
       ...(draft.conversation === null ? [title(sent.conversation, firstTitle(draft.text))] : []),
       header(sent.conversation, sent.message, 'user', parent),
-      messageField(sent.conversation, sent.message, MessageField.BODY, body),
+      newField(sent.conversation, sent.message, MessageField.BODY, body),
       header(sent.conversation, sent.answer, 'assistant', sent.message),
-      messageField(sent.conversation, sent.answer, MessageField.REQUEST, encodeValue(request)),
+      newField(sent.conversation, sent.answer, MessageField.REQUEST, encodeValue(request)),
       activeLeaf(sent.conversation, sent.answer),
     ])
     return sent
@@ -70,7 +70,7 @@ export async function regenerate(db: AccountDatabase, answerId: string, node: st
     await write(db, [
       ...(isFinal(answer.state) ? [] : [flag(answer, MessageField.STOP, true)]),
       header(conversation, sibling, 'assistant', answer.parent),
-      messageField(conversation, sibling, MessageField.REQUEST, encodeValue(request)),
+      newField(conversation, sibling, MessageField.REQUEST, encodeValue(request)),
       activeLeaf(conversation, sibling),
     ])
     return { conversation, message: answer.parent ?? sibling, answer: sibling }
@@ -187,7 +187,7 @@ function newId(db: AccountDatabase): string {
 
 function header(scope: string, id: string, role: Role, parent: string | null): Draft {
   const value = { role, parent: parent === null ? null : idFromHex(parent, limits.ENTITY_ID_BYTES) }
-  return messageField(scope, id, MessageField.HEADER, encodeValue(value))
+  return newField(scope, id, MessageField.HEADER, encodeValue(value))
 }
 
 function flag(message: Message, field: number, value: boolean): Draft {
@@ -204,6 +204,11 @@ function activeLeaf(scope: string, message: string): Draft {
 
 function messageField(scope: string, eid: string, field: number, value: Uint8Array): Draft {
   return { etype: EntityType.MESSAGE, eid, field, scope, value }
+}
+
+/** A field of a message whose id was made in this transaction. */
+function newField(scope: string, eid: string, field: number, value: Uint8Array): Draft {
+  return { ...messageField(scope, eid, field, value), isNew: true }
 }
 
 function conversationField(id: string, field: number, value: Uint8Array): Draft {

@@ -2,7 +2,6 @@
  * A conversation folded from its cells. What was folded is kept in memory with its revision, and each read brings
  * from IndexedDB only what was written since, in whichever tab: a change costs what changed, not the conversation.
  */
-import Dexie from 'dexie'
 import { toHex } from '../protocol/bytes'
 import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { ConversationField, EntityType } from '../protocol/generated'
@@ -11,6 +10,7 @@ import { readFlag, readId, readText } from '../protocol/values'
 import type { AccountDatabase } from './database'
 import { entitiesSince, type Entity } from './entities'
 import { readOutline } from './outlines'
+import { whenCommitted } from './transactions'
 
 /** The fields of a conversation itself. */
 export interface Conversation {
@@ -36,13 +36,18 @@ export interface Snapshot {
   readonly unsaved: number
 }
 
-/** The conversations on the screen, and a few that answers or news come for. */
-const MOST_KEPT = 8
+/** Kept whatever their length: the conversations on the screen, and a few that answers or news come for. */
+const LEAST_KEPT = 8
+/** Many are written in turn by an import and by a device that comes back: each would be read again for every page. */
+const MOST_KEPT = 128
+/** About 15 MB, at a few sentences each. */
+const MOST_MESSAGES_KEPT = 20_000
 const NOTHING: Snapshot = { revision: 0, conversation: foldConversation({}), messages: new Map(), unsaved: 0 }
 
 /** The snapshots that one tab keeps, the last used ones. */
 export class Snapshots {
   private readonly byScope = new Map<string, Snapshot>()
+  private messages = 0
 
   get(scope: string): Snapshot {
     return this.byScope.get(scope) ?? NOTHING
@@ -51,10 +56,19 @@ export class Snapshots {
   /** Keeps a snapshot of committed rows. */
   keep(scope: string, snapshot: Snapshot): void {
     if (snapshot.revision < this.get(scope).revision) return
-    this.byScope.delete(scope)
+    this.drop(scope)
     this.byScope.set(scope, snapshot)
-    const [oldest] = this.byScope.keys()
-    if (this.byScope.size > MOST_KEPT && oldest !== undefined) this.byScope.delete(oldest)
+    this.messages += snapshot.messages.size
+    for (const oldest of this.byScope.keys()) {
+      const { size } = this.byScope
+      if (size <= LEAST_KEPT || (size <= MOST_KEPT && this.messages <= MOST_MESSAGES_KEPT)) return
+      this.drop(oldest)
+    }
+  }
+
+  private drop(scope: string): void {
+    this.messages -= this.get(scope).messages.size
+    this.byScope.delete(scope)
   }
 
   /** The outline of a conversation is now as this snapshot. */
@@ -91,14 +105,10 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
 
 /** A transaction that writes may still break, and its revision would then be given again to something else. */
 export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Snapshot): Snapshot {
-  let transaction = Dexie.currentTransaction
-  while (transaction.parent) transaction = transaction.parent
-  const keep = () => {
+  whenCommitted(() => {
     db.snapshots.keep(id, snapshot)
     db.outlines.note(id, snapshot)
-  }
-  if (transaction.mode === 'readonly') keep()
-  else transaction.on('complete', keep)
+  })
   return snapshot
 }
 

@@ -1,9 +1,11 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
-import type { Change, Node } from '../protocol/generated'
+import type { Node, Push } from '../protocol/generated'
 import { ProblemError } from '../protocol/errors'
 import { Snapshots } from './conversations'
+import type { OwnKey } from './deviceKey'
 import { OutlineWriter } from './outlines'
+import { joinRows } from './outboxRows'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
@@ -16,16 +18,21 @@ export interface EntityRecord {
   cells: Uint8Array
 }
 
-/** A change that the server has not acknowledged. */
+/**
+ * Changes that the server has not acknowledged, as one transaction wrote them: a row of its own for each would take
+ * as long as all else. Rows follow each other without a gap.
+ */
 export interface OutboxRecord {
+  /** The first change's; the others have those after it. */
   dseq: number
-  /** The conversation, to find what waits in it. */
-  scope: string
-  /** The answer, where the change is its request. */
-  request?: string
-  /** What a server lost that was restored from a backup: its clock stays (L21). */
+  /** The conversations, to find what waits in them. */
+  scopes: string[]
+  /** The answers whose requests are among the changes. */
+  requests: string[]
+  /** What a server lost that was restored from a backup: its clocks stay (L21). */
   isOffer?: true
-  change: Change
+  /** MessagePack of the array of changes. */
+  changes: Uint8Array
 }
 
 /** What the list of conversations shows: worked out from the cells in the transaction that writes them. */
@@ -103,6 +110,8 @@ export interface OwnLog {
   ackedDseq: number
   /** The chain's value at `ackedDseq`. */
   ackedHash: Uint8Array
+  /** Up to here changes were stamped again, and may be greater than what this device has in their cells. */
+  stampedUntil?: number
 }
 
 export type Reread = 'history' | 'gap'
@@ -123,6 +132,8 @@ export interface NodeToken {
   token: string
   /** Milliseconds since 1970. */
   expiresAt: number
+  /** The last one that the server gave, from which a node can make another (rule K11). */
+  fromServer?: string
 }
 
 /** Single values, by key. */
@@ -133,6 +144,8 @@ export interface MetaValues {
   nodes: Node[]
   summaryVersion: number
   nodeTokens: Record<string, NodeToken>
+  /** The key of this browser's last login; null where it could make none. */
+  deviceKey: OwnKey | null
   /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */
   unreadFrom: number
   /** When this device's cells were last compared with the server's, ms since 1970 (L20). */
@@ -168,7 +181,7 @@ export const browserEnvironment: Environment = {
 /** The data is of a newer version of the app than this window. */
 export class SupersededError extends Error {}
 
-const VERSION = 3
+const VERSION = 4
 /** Dexie counts in tenths of IndexedDB's versions. */
 const VERSION_FACTOR = 10
 
@@ -184,6 +197,8 @@ export class AccountDatabase extends Dexie {
   declare private readonly meta: EntityTable<MetaRecord, 'key'>
   readonly snapshots = new Snapshots()
   readonly outlines = new OutlineWriter(this)
+  /** What this tab has committed last, if all that waits: pushed without reading it again. Only a guess by then. */
+  fresh: { push: Push; at: number } | null = null
 
   constructor(
     readonly accountId: string,
@@ -201,7 +216,10 @@ export class AccountDatabase extends Dexie {
         meta: 'key',
       })
       .upgrade((transaction) => transaction.table('entity').toCollection().modify({ revision: 1 }))
-    this.version(VERSION).stores({ seen: 'conversation', outline: 'scope' })
+    this.version(3).stores({ seen: 'conversation', outline: 'scope' })
+    this.version(VERSION)
+      .stores({ outbox: 'dseq, *scopes, *requests' })
+      .upgrade((transaction) => joinRows(transaction.table<unknown, number>('outbox')))
     this.use({ stack: 'dbcore', name: 'durability', create: withDurability })
     this.on('blocked', () => environment.onTrouble?.('blocked'))
     // Another tab has a newer version of the app: give way, so that its upgrade is not blocked.
@@ -264,7 +282,7 @@ export class AccountDatabase extends Dexie {
 }
 
 /** Throws `device_full` for an error that says so, by whichever of the two ways IndexedDB has, and others as they are. */
-function tellFull(error: unknown): never {
+export function tellFull(error: unknown): never {
   const causes = [error, (error as { inner?: unknown }).inner]
   const isFull = causes.some((cause) => (cause as Error | undefined)?.name === 'QuotaExceededError')
   throw isFull ? new ProblemError('device_full') : error

@@ -19,9 +19,11 @@ export interface Place {
   etype: number
   eid: string
   scope: string
+  /** Its id was made just now, so nothing is stored of it and nobody needs to look. */
+  isNew?: true
 }
 
-export interface Entity extends Place {
+export interface Entity extends Omit<Place, 'isNew'> {
   /** The scope's revision in which it was written last. */
   revision: number
   /** Cells by field. */
@@ -34,7 +36,7 @@ export function placeOf([, etype, eid, , scope]: StoredChange): Place {
 
 /** Returns the entities at these places, as stored or new and empty: one for each place, the same for equal ones. */
 export async function loadEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  return loadKnown(db, places, () => true)
+  return loadKnown(db, places, ({ isNew }) => isNew !== true)
 }
 
 /**
@@ -54,9 +56,16 @@ async function loadKnown(
   isKnown: (place: Place) => boolean,
 ): Promise<Entity[]> {
   const entities = new Map<string, Entity>()
-  for (const place of places) entities.set(keyOf(place), { ...place, revision: 0, fields: {} })
-  const asked = [...entities.values()].filter(isKnown)
-  const stored = await db.entity.bulkGet(asked.map(({ etype, eid }): [number, string] => [etype, eid]))
+  const asked = new Map<string, Place>()
+  for (const place of places) {
+    const { etype, eid, scope } = place
+    const key = keyOf(place)
+    // Each by name: a place may be more than that, and all that an entity has is stored.
+    if (!entities.has(key)) entities.set(key, { etype, eid, scope, revision: 0, fields: {} })
+    if (isKnown(place)) asked.set(key, place)
+  }
+  const keys = [...asked.values()].map(({ etype, eid }): [number, string] => [etype, eid])
+  const stored = keys.length === 0 ? [] : await db.entity.bulkGet(keys)
   for (const record of stored) if (record !== undefined) entities.set(keyOf(record), unpack(record))
   return places.map((place) => entities.get(keyOf(place)) ?? missing())
 }

@@ -8,13 +8,14 @@ import {
   ConversationField,
   EntityType,
   limits,
-  MessageField,
   type Change,
   type LogNews,
   type PulledChange,
+  type Push,
+  type Pushed,
 } from '../protocol/generated'
 import { isClone, isPurge, wins } from '../protocol/merge'
-import type { AccountDatabase, DeviceIdentity, OutboxRecord, OwnLog, Reread, SyncState } from './database'
+import type { AccountDatabase, DeviceIdentity, OwnLog, Reread, SyncState } from './database'
 import {
   entitiesSince,
   loadEntities,
@@ -25,13 +26,19 @@ import {
   type Entity,
   type Place,
 } from './entities'
+import { packRows } from './outboxRows'
 import { renewSummary } from './summaries'
+import { whenCommitted } from './transactions'
 
 /** A change before it has a clock. */
 export interface Draft extends Place {
   field: number
   value: Uint8Array
 }
+
+/** What a person writes at once; more than that may need more than one push. */
+const FRESH_CHANGES = 64
+const FRESH_BYTES = 256 * 1024
 
 const FIRST_SYNC: SyncState = { epoch: null, cursor: 0, offsetMs: 0, inStepAt: null }
 
@@ -82,18 +89,30 @@ export async function write(db: AccountDatabase, drafts: readonly Draft[]): Prom
       clock = tick(clock, now, author)
       return [clock, etype, fromHex(eid), field, fromHex(scope), 0, value]
     })
+    noteFresh(db, changes, { device, log, sync })
     await Promise.all([
-      db.outbox.bulkAdd(changes.map((change, index) => outboxRecord(log.nextDseq + index, change))),
+      db.outbox.bulkAdd(packRows(changes.map((change, index) => ({ dseq: log.nextDseq + index, change })))),
       db.putMeta('ownLog', { ...log, clock, nextDseq: log.nextDseq + changes.length }),
       storeCells(db, changes, held),
     ])
   })
 }
 
-export function outboxRecord(dseq: number, change: Change): OutboxRecord {
-  const [, etype, eid, field, scope] = change
-  const isRequest = etype === EntityType.MESSAGE && field === MessageField.REQUEST
-  return { dseq, scope: toHex(scope), change, ...(isRequest ? { request: toHex(eid) } : {}) }
+/** Keeps what is written in memory until it is pushed, where it is all that waits. */
+function noteFresh(
+  db: AccountDatabase,
+  changes: readonly Change[],
+  { device, log, sync }: { device: DeviceIdentity; log: OwnLog; sync: SyncState },
+): void {
+  db.fresh = null
+  const bytes = changes.reduce((sum, change) => sum + change[6].length, 0)
+  const isSmall = changes.length <= FRESH_CHANGES && bytes <= FRESH_BYTES
+  const { ackedDseq, ackedHash, nextDseq } = log
+  if (sync.epoch === null || device.isForked || nextDseq !== ackedDseq + 1 || !isSmall) return
+  const push = { epoch: sync.epoch, first_dseq: nextDseq, prev_hash: ackedHash, changes: [...changes] }
+  whenCommitted(() => {
+    db.fresh = { push, at: db.environment.now() }
+  })
 }
 
 /** A page of the log, as pulled or as carried by news. */
@@ -154,11 +173,24 @@ export function needsBootstrap({ epoch, bootstrap, reread }: SyncState): boolean
 /** Stores news that follows the cursor or is known already; returns false for any other (L13). */
 export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, changes }: LogNews): Promise<boolean> {
   return db.pullTransaction(async () => {
-    const { epoch: known, cursor } = await readSync(db)
+    const read = await readStanding(db, changes ?? [])
+    const { epoch: known, cursor } = read.sync
     if (epoch === known && head <= cursor) return true
     if (epoch !== known || prev_head !== cursor || !changes) return false
-    await storeForeign(db, changes, (sync) => ({ ...sync, cursor: head }))
+    await storeRead(db, changes, read, { ...read.sync, cursor: head })
     return true
+  })
+}
+
+/**
+ * Moves the cursor behind what this device has pushed itself, where it follows (L13). What was stamped again is pulled:
+ * it may have won over what came in between.
+ */
+export async function passOwn(db: AccountDatabase, { epoch, first_dseq }: Push, pushed: Pushed): Promise<void> {
+  await db.metaTransaction(async () => {
+    const [sync, { stampedUntil = 0 }] = await Promise.all([readSync(db), readOwnLog(db)])
+    const follows = sync.epoch === epoch && sync.cursor === pushed.prev_head && !needsBootstrap(sync)
+    if (follows && first_dseq > stampedUntil) await db.putMeta('sync', { ...sync, cursor: pushed.head })
   })
 }
 
@@ -196,11 +228,37 @@ export async function storeForeign(
   moved: (sync: SyncState) => SyncState | null,
   load = loadEntities,
 ): Promise<void> {
+  const read = await readStanding(db, changes, load)
+  await storeRead(db, changes, read, moved(read.sync))
+}
+
+/** Where this device stands, and what changes are merged into. */
+interface Standing {
+  log: OwnLog
+  sync: SyncState
+  held: Held
+}
+
+/** Reads all of it at once: each answer of IndexedDB that is waited for takes as long as many together. */
+async function readStanding(
+  db: AccountDatabase,
+  changes: readonly StoredChange[],
+  load = loadEntities,
+): Promise<Standing> {
   const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf), load)])
+  return { log, sync, held }
+}
+
+async function storeRead(
+  db: AccountDatabase,
+  changes: readonly StoredChange[],
+  { log, sync, held }: Standing,
+  after: SyncState | null,
+): Promise<void> {
   const now = serverTime(db, sync)
+  // Copied, because a clock that came is a view on the whole page, and all of that would be stored with it.
   const seen = (last: Uint8Array) =>
-    changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last)
-  const after = moved(sync)
+    changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last).slice()
   await Promise.all([
     storeCells(db, changes, held),
     db.putMeta('ownLog', { ...log, clock: seen(log.clock), sharedClock: seen(log.sharedClock) }),

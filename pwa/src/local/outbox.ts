@@ -1,35 +1,89 @@
 /** What the server has not acknowledged: batches in order, acknowledgement, stamping again (rules L8, L10, C6). */
 import Dexie from 'dexie'
-import { compareBytes, fromHex } from '../protocol/bytes'
+import { compareBytes, equalBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, millisecondsOf, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
-import type { AccountDatabase, OutboxRecord, OwnLog } from './database'
+import type { AccountDatabase, OwnLog } from './database'
 import { placeOf } from './entities'
-import { FIRST_LOG, loadHeld, outboxRecord, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
+import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
+import { allWaiting, firstWaiting, packRows, unpackRows, waitingFrom, type WaitingChange } from './outboxRows'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.
 const CHANGE_OVERHEAD_BYTES = 64
 const BATCH_OVERHEAD_BYTES = 128
+/** After that something may have happened to it, and reading costs little. */
+const FRESH_MS = 1_000
 
 /** Returns the next push, or null when everything is acknowledged or the server's history is not known yet. */
 export async function nextPush(db: AccountDatabase): Promise<Push | null> {
   return db.outboxReading(async () => {
-    const [{ isForked }, { ackedDseq, ackedHash }, { epoch }, rows] = await Promise.all([
+    const [{ isForked }, { ackedDseq, ackedHash }, { epoch }, waiting] = await Promise.all([
       readDevice(db),
       readOwnLog(db),
       readSync(db),
-      db.outbox.orderBy('dseq').limit(limits.MAX_PUSH_CHANGES).toArray(),
+      firstWaiting(db),
     ])
-    if (rows.length === 0 || epoch === null || isForked) return null
-    return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(rows) }
+    if (waiting.length === 0 || epoch === null || isForked) return null
+    return { epoch, first_dseq: ackedDseq + 1, prev_hash: ackedHash, changes: fitting(waiting) }
   })
 }
 
-function fitting(rows: readonly OutboxRecord[]): Change[] {
+/**
+ * Returns what this tab has just written, if it was all that waited: nobody needs to read it again. Whatever another
+ * tab has done meanwhile, the server knows a push by device and dseq (L8).
+ */
+export function takeFresh(db: AccountDatabase): Push | null {
+  const { fresh } = db
+  db.fresh = null
+  return fresh !== null && db.environment.now() - fresh.at < FRESH_MS ? fresh.push : null
+}
+
+/** Returns the push that follows `push` once all of that has been acknowledged, or null. `hash` is the chain's at its end. */
+export async function pushAfter(db: AccountDatabase, push: Push, hash: Uint8Array): Promise<Push | null> {
+  return db.outboxReading(async () => {
+    const first_dseq = endOf(push) + 1
+    const [{ isForked }, waiting] = await Promise.all([readDevice(db), waitingFrom(db, first_dseq)])
+    if (isForked || waiting[0]?.dseq !== first_dseq) return null
+    return { epoch: push.epoch, first_dseq, prev_hash: hash, changes: fitting(waiting) }
+  })
+}
+
+/** Returns a push that ends with the change `dseq`, or null where that waits no more or never did. */
+export async function pushThrough(db: AccountDatabase, dseq: number): Promise<Push | null> {
+  return db.outboxReading(async () => {
+    const [{ ackedDseq, ackedHash }, { epoch }, waiting] = await Promise.all([
+      readOwnLog(db),
+      readSync(db),
+      allWaiting(db),
+    ])
+    const until = waiting.slice(0, dseq - ackedDseq)
+    if (epoch === null || until.at(-1)?.dseq !== dseq) return null
+    const { length } = fitting(until.toReversed())
+    const before = until.slice(0, until.length - length).map(({ change }) => change)
+    return {
+      epoch,
+      first_dseq: dseq - length + 1,
+      prev_hash: foldHashes(ackedHash, ackedDseq + 1, before).at(-1) ?? ackedHash,
+      changes: until.slice(-length).map(({ change }) => change),
+    }
+  })
+}
+
+/** Returns the chain's value at the end of a push. */
+export function hashAfter({ prev_hash, first_dseq, changes }: Push): Uint8Array {
+  return foldHashes(prev_hash, first_dseq, changes).at(-1) ?? prev_hash
+}
+
+/** Returns the last dseq of a push. */
+export function endOf({ first_dseq, changes }: Push): number {
+  return first_dseq + changes.length - 1
+}
+
+function fitting(waiting: readonly WaitingChange[]): Change[] {
   let room = limits.MAX_PUSH_BYTES - BATCH_OVERHEAD_BYTES
   const changes: Change[] = []
-  for (const { change } of rows) {
+  for (const { change } of waiting.slice(0, limits.MAX_PUSH_CHANGES)) {
     room -= change[6].length + CHANGE_OVERHEAD_BYTES
     if (room < 0) break
     changes.push(change)
@@ -48,24 +102,43 @@ export function watchOutbox(db: AccountDatabase, changed: () => void): () => voi
   }
 }
 
-/** Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing. */
-export async function acknowledge(db: AccountDatabase, ackedDseq: number): Promise<void> {
+/**
+ * Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing, and
+ * neither does one of a push that is not what waits here any more: as another device, or with other clocks. `hash` is
+ * the chain's value at the end of the push, where that has been worked out already.
+ */
+export async function acknowledge(
+  db: AccountDatabase,
+  ackedDseq: number,
+  pushed?: Push,
+  hash?: Uint8Array,
+): Promise<void> {
   await db.logTransaction(async () => {
     const log = await readOwnLog(db)
     const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
-    const last = rows.at(-1)
-    if (last === undefined) return
-    const changes = rows.map((row) => row.change)
-    const hashes = foldHashes(log.ackedHash, log.ackedDseq + 1, changes)
+    const waiting = unpackRows(rows)
+    const acked = waiting.filter(({ dseq }) => dseq <= ackedDseq)
+    const last = acked.at(-1)
+    if (last === undefined || !isPart(pushed, last)) return
+    const isAll = pushed !== undefined && endOf(pushed) === last.dseq
+    const changes = acked.map(({ change }) => change)
+    const folded = () => foldHashes(log.ackedHash, log.ackedDseq + 1, changes).at(-1)
     // As a range, which is one request to IndexedDB and not one a row.
     await db.outbox.where('dseq').belowOrEqual(last.dseq).delete()
+    // What follows in the last row waits on.
+    if (waiting.length > acked.length) await db.outbox.bulkAdd(packRows(waiting.slice(acked.length)))
     await db.putMeta('ownLog', {
       ...log,
       ackedDseq: last.dseq,
-      ackedHash: hashes.at(-1) ?? log.ackedHash,
-      sharedClock: later(log.sharedClock, last.change[0]),
+      ackedHash: (isAll ? hash : undefined) ?? folded() ?? log.ackedHash,
+      sharedClock: later(log.sharedClock, last.change[0]).slice(),
     })
   })
+}
+
+function isPart(push: Push | undefined, { dseq, change }: WaitingChange): boolean {
+  const pushed = push?.changes[dseq - push.first_dseq]
+  return pushed === undefined || equalBytes(pushed[0], change[0])
 }
 
 /** Gives every unacknowledged change a new clock: its old one was refused as ahead of the server's time (C6). */
@@ -95,26 +168,28 @@ export async function markForked(db: AccountDatabase): Promise<void> {
 }
 
 async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
-  const rows = await db.outbox.orderBy('dseq').toArray()
+  db.fresh = null
+  const waiting = await allWaiting(db)
   const device = fromHex((await readDevice(db)).id)
   const now = serverTime(db, await readSync(db))
   let { clock } = log
-  const stamped = rows.map((row, index): OutboxRecord => {
+  const stamped = waiting.map(({ change, isOffer }, index): WaitingChange => {
     const dseq = log.ackedDseq + 1 + index
+    const [clk, ...rest] = change
     // With a new clock an offer would win over what was written after it; only one that would be refused gets one.
-    const isTaken = millisecondsOf(row.change[0]) <= now + limits.MAX_CLOCK_AHEAD_MS
-    if (row.isOffer && isTaken) return { ...row, dseq }
+    const isTaken = millisecondsOf(clk) <= now + limits.MAX_CLOCK_AHEAD_MS
+    if (isOffer && isTaken) return { dseq, change, isOffer }
     clock = tick(clock, now, device)
-    const [, ...rest] = row.change
-    return outboxRecord(dseq, [clock, ...rest])
+    return { dseq, change: [clock, ...rest] }
   })
   await db.outbox.clear()
-  await db.outbox.bulkAdd(stamped)
-  await db.putMeta('ownLog', { ...log, clock, nextDseq: log.ackedDseq + 1 + rows.length })
+  await db.outbox.bulkAdd(packRows(stamped))
+  const stampedUntil = log.ackedDseq + waiting.length
+  await db.putMeta('ownLog', { ...log, clock, nextDseq: stampedUntil + 1, stampedUntil })
   await replaceCells(
     db,
-    rows.map((row) => row.change),
-    stamped.map((row) => row.change),
+    waiting.map(({ change }) => change),
+    stamped.map(({ change }) => change),
   )
 }
 

@@ -1,10 +1,12 @@
 /** What the screen and the network read. Each is one read transaction, fit for a live query. */
-import { liveQuery } from 'dexie'
 import { toHex } from '../protocol/bytes'
 import type { Node, PathMessage, Request } from '../protocol/generated'
 import { isRunnable, pathTo, type Messages } from '../protocol/messages'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import { loadConversation, type Conversation } from './conversations'
+import { readOwnLog } from './log'
+import { waitingIn } from './outboxRows'
+import { watchQuery } from './watchQuery'
 
 const FIRST_NODES_WAIT_MS = 3_000
 
@@ -21,11 +23,11 @@ export interface StoredThread {
 
 export async function readThread(db: AccountDatabase, id: string): Promise<StoredThread> {
   return db.threadReading(async () => {
-    const [{ conversation, messages }, summary, device, rows, arrivals] = await Promise.all([
+    const [{ conversation, messages }, summary, device, waiting, arrivals] = await Promise.all([
       loadConversation(db, id),
       db.summary.get(id),
       db.getMeta('device'),
-      db.outbox.where('scope').equals(id).sortBy('dseq'),
+      waitingIn(db, id),
       db.arrival.where('conversation').equals(id).toArray(),
     ])
     return {
@@ -33,7 +35,7 @@ export async function readThread(db: AccountDatabase, id: string): Promise<Store
       summary: summary ?? null,
       messages,
       device: device?.id ?? '',
-      unacknowledged: new Map(rows.map(({ dseq, change }) => [toHex(change[2]), dseq])),
+      unacknowledged: new Map(waiting.map(({ dseq, change }) => [toHex(change[2]), dseq])),
       routes: new Map(arrivals.map((arrival) => [arrival.id, arrival.route])),
     }
   })
@@ -77,22 +79,26 @@ export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> 
   return new Promise((resolve) => {
     const finish = (nodes: Node[]) => {
       clearTimeout(timer)
-      subscription.unsubscribe()
+      stop()
       resolve(nodes)
     }
     const timer = setTimeout(() => {
       finish([])
     }, FIRST_NODES_WAIT_MS)
-    const subscription = liveQuery(() => readNodes(db)).subscribe((nodes) => {
-      if (nodes !== null) finish(nodes)
-    })
+    const stop = watchQuery(
+      () => readNodes(db),
+      (nodes) => {
+        if (nodes !== null) finish(nodes)
+      },
+    )
   })
 }
 
 /** Ids of the answers whose requests the server has not acknowledged, and how many changes there are in all. */
 export async function readUnacknowledged(db: AccountDatabase): Promise<{ requests: Set<string>; changes: number }> {
-  const [requests, changes] = await Promise.all([db.outbox.orderBy('request').keys(), db.outbox.count()])
-  return { requests: new Set(requests as string[]), changes }
+  const [requests, { nextDseq, ackedDseq }] = await Promise.all([db.outbox.orderBy('requests').keys(), readOwnLog(db)])
+  // The log has no gaps.
+  return { requests: new Set(requests as string[]), changes: nextDseq - 1 - ackedDseq }
 }
 
 /** Everything a node needs to answer without the log. */

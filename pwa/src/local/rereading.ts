@@ -9,7 +9,8 @@ import type { Change, Digest, PulledChange } from '../protocol/generated'
 import { isPurge } from '../protocol/merge'
 import type { AccountDatabase } from './database'
 import { allEntities, entityPages, type Entity } from './entities'
-import { beginAnew, needsBootstrap, outboxRecord, readOwnLog, readSync, saveTouched, storeForeign } from './log'
+import { beginAnew, needsBootstrap, readOwnLog, readSync, saveTouched, storeForeign } from './log'
+import { allWaiting, packRows, type WaitingChange } from './outboxRows'
 
 /** Comparing hashes every cell, so it is not done at every turn. */
 const COMPARE_EVERY_MS = 86_400_000
@@ -28,8 +29,8 @@ export class Rereading {
 
   static async begin(db: AccountDatabase): Promise<Rereading> {
     return db.outboxReading(async () => {
-      const [{ clock }, rows] = await Promise.all([readOwnLog(db), db.outbox.toArray()])
-      return new Rereading(db, clock, new Set(rows.map(({ change }) => change[0].join())))
+      const [{ clock }, waiting] = await Promise.all([readOwnLog(db), allWaiting(db)])
+      return new Rereading(db, clock, new Set(waiting.map(({ change }) => change[0].join())))
     })
   }
 
@@ -83,11 +84,11 @@ export class Rereading {
   /** Puts changes into the outbox with their old clocks, so that no order changes (L21). */
   private async offer(cells: readonly StoredChange[]): Promise<void> {
     const log = await readOwnLog(this.db)
-    const changes = cells.map((cell) => cell.slice(0, 7) as Change)
-    await this.db.outbox.bulkAdd(
-      changes.map((change, index) => ({ ...outboxRecord(log.nextDseq + index, change), isOffer: true as const })),
-    )
-    await this.db.putMeta('ownLog', { ...log, nextDseq: log.nextDseq + changes.length })
+    const offers = cells.map((cell, index): WaitingChange => {
+      return { dseq: log.nextDseq + index, change: cell.slice(0, 7) as Change, isOffer: true }
+    })
+    await this.db.outbox.bulkAdd(packRows(offers))
+    await this.db.putMeta('ownLog', { ...log, nextDseq: log.nextDseq + offers.length })
   }
 
   private async save(touched: readonly Entity[]): Promise<void> {

@@ -84,6 +84,14 @@ export interface Device {
   current: boolean
 }
 
+/** A public key as RFC 7517 has it: Ed25519 with `x`, or P-256 with `x` and `y`, in base64url. */
+export interface DeviceKey {
+  kty: 'EC' | 'OKP'
+  crv: 'Ed25519' | 'P-256'
+  x: string
+  y?: string | null
+}
+
 /** PATCH /api/v1/devices/{id}. */
 export interface DeviceRename {
   name: string
@@ -136,6 +144,19 @@ export interface Hello {
 export interface IfLease {
   answer: Uint8Array
   token: Uint8Array
+}
+
+/** One that was made; its code is told nobody again. Times are in milliseconds since 1970. */
+export interface Invitation {
+  invitation_id: string
+  stage: 'expired' | 'open' | 'used'
+  created_ms: number
+  expires_ms: number
+}
+
+/** GET /api/v1/invitations: the newest first; DELETE /api/v1/invitations/{id} takes one back. */
+export interface Invitations {
+  invitations: Invitation[]
 }
 
 /** GET /.well-known/jwks.json: the server's signing keys and its name in `iss`. */
@@ -206,6 +227,7 @@ export interface Login {
   password: string
   device_name: string
   device_id?: string | null
+  device_key?: DeviceKey | null
 }
 
 /** POST /v1/library/use, remove, load and unload: a model by file name or name. */
@@ -236,6 +258,12 @@ export interface ModelStatus {
 export interface NewApiKey {
   key: ApiKey
   secret: string
+}
+
+/** POST /api/v1/invitations: the code, told this once. The link is `<address>/welcome?invitation=<code>`. */
+export interface NewInvitation {
+  invitation: Invitation
+  code: string
 }
 
 /** A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not. */
@@ -288,6 +316,65 @@ export interface Nodes {
 export interface Notice {
   kind: 'notice'
   code: string
+}
+
+/** GET /api/v1/pairing/{id}. From `pending` on it names the PC, the six digits, and what the account would get. */
+export interface Pairing {
+  pairing_id: string
+  stage: 'paired' | 'pending' | 'refused' | 'waiting'
+  expires_ms: number
+  server_ms: number
+  node_id?: string | null
+  name?: string | null
+  check?: string | null
+  level?: 'manage' | 'use' | null
+}
+
+/** Answer to an offer, the same for the same one. */
+export interface PairingChallenge {
+  nonce: Uint8Array
+  expires_ms: number
+  server_ms: number
+}
+
+/** Answer to that. The code is told this once; `expires_ms` is in milliseconds since 1970, of the server. */
+export interface PairingCode {
+  pairing_id: string
+  code: string
+  expires_ms: number
+  server_ms: number
+}
+
+/** POST /api/v1/pairing/{id}/confirm: the digits that the person has compared. */
+export interface PairingConfirmation {
+  check: string
+}
+
+/** POST /api/v1/pairing/offer: the code, who the node is, and a commitment to its nonce. */
+export interface PairingOffer {
+  code: string
+  public_key: Uint8Array
+  name: string
+  commitment: Uint8Array
+  sealing_key?: Uint8Array | null
+}
+
+/** POST /api/v1/pairing/proof: the nonce, and the transcript signed. Repeated, it asks how things stand. */
+export interface PairingProof {
+  code: string
+  nonce: Uint8Array
+  signature: Uint8Array
+}
+
+/** POST /api/v1/pairing: the password, asked for anew. */
+export interface PairingRequest {
+  password: string
+}
+
+/** Answer to a proof. `username` says with whose account, once it is paired. */
+export interface PairingState {
+  stage: 'paired' | 'pending' | 'refused' | 'waiting'
+  username?: string | null
 }
 
 /** POST /api/v1/auth/password: other devices are disconnected; what is on them stays there. */
@@ -371,6 +458,7 @@ export interface Pushed {
   server_ms: number
   rejected?: Rejected[]
   purged?: Uint8Array[]
+  prev_head?: number | null
 }
 
 /** POST /api/v1/auth/register. The first account needs the setup code, later ones an invitation. */
@@ -380,12 +468,26 @@ export interface Registration {
   device_name: string
   setup_code?: string | null
   invitation?: string | null
+  device_key?: DeviceKey | null
 }
 
 /** The first change that was refused, and why; nothing after it was taken. */
 export interface Rejected {
   dseq: number
   code: string
+}
+
+/** POST /v1/renewal → `AccessToken`: the server's last token for this node, and proof of the key that it names. */
+export interface Renewal {
+  token: string
+  key: DeviceKey
+  challenge: Uint8Array
+  signature: Uint8Array
+}
+
+/** POST /v1/renewal/challenge: what the browser signs next, within a minute and once. */
+export interface RenewalChallenge {
+  challenge: Uint8Array
 }
 
 /** Write-once request for an answer, in the answer's REQUEST field. */
@@ -408,7 +510,7 @@ export interface Sampling {
   frequency_penalty?: number | null
 }
 
-/** Answer to register, login and refresh. `expires_at` is in seconds since 1970. */
+/** Answer to register, login and refresh. `expires_at` is in seconds since 1970; the owner may invite others. */
 export interface Session {
   access_token: string
   device_id: string
@@ -416,6 +518,7 @@ export interface Session {
   username: string
   expires_at: number
   server_ms: number
+  is_owner?: boolean
 }
 
 /** POST /v1/answers: the request with all it needs, so that it may overtake the log. */
@@ -531,6 +634,13 @@ export const ERROR_CODES = [
   'device_revoked',
   'node_unknown',
   'manager_only',
+  'owner_only',
+  'pairing_code_wrong',
+  'pairing_code_expired',
+  'pairing_code_spent',
+  'pairing_code_used',
+  'pairing_proof_wrong',
+  'pairing_check_wrong',
   'node_unreachable',
   'sequence_gap',
   'device_forked',
@@ -608,12 +718,20 @@ export const limits = {
   MAX_PASSWORD_CHARACTERS: 1024,
   MAX_DEVICE_NAME_CHARACTERS: 80,
   MAX_KEY_NAME_CHARACTERS: 80,
+  PAIRING_CODE_GROUPS: 4,
+  PAIRING_CODE_NAME_CHARACTERS: 3,
+  PAIRING_TRIES: 5,
+  PAIRING_LIFETIME_S: 600,
+  PAIRING_NONCE_BYTES: 32,
+  MAX_PAIRING_CODE_CHARACTERS: 64,
   MAX_TOKEN_BYTES: 4096,
   TOKEN_LIFETIME_S: 86400,
   TOKEN_LEEWAY_S: 60,
   NODE_ASSERTION_LIFETIME_S: 60,
   KEY_SET_LIFETIME_S: 2592000,
   MAX_KEY_SET_BYTES: 16384,
+  CHALLENGE_BYTES: 40,
+  CHALLENGE_S: 60,
   RENEWABLE_S: 1209600,
   MAX_REVOCATIONS_BYTES: 1048576,
   REFRESH_IDLE_S: 2592000,

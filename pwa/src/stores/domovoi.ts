@@ -99,10 +99,10 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
       )
     })
   }
-  let isKept = false
+  let isAsked = false
   const keepData = () => {
-    if (isKept) return
-    isKept = true
+    if (isAsked) return
+    isAsked = true
     options.persist().catch((error: unknown) => {
       console.warn('the browser can not be asked to keep the data', error)
     })

@@ -2,10 +2,10 @@
  * Which answers this tab watches. The log alone brings every answer in the end; what happens here only makes it
  * arrive sooner, so each failure falls back to the log.
  */
-import { liveQuery } from 'dexie'
 import { shallowReactive } from 'vue'
 import type { AccountDatabase, PendingRecord } from '../local/database'
 import { readPending } from '../local/reads'
+import { watchQuery } from '../local/watchQuery'
 import { ProblemError } from '../protocol/errors'
 import { isStarted, watchAnswer } from './answerWatch'
 import type { LiveAnswer } from './liveAnswer'
@@ -69,17 +69,20 @@ export class Answers {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const subscription = liveQuery(() => readPending(this.options.db)).subscribe(({ device, pending }) => {
-      this.device = device
-      this.pending = pending
-      for (const answer of pending) if (answer.stop) void this.stop(answer)
-      this.reconsider()
-    })
+    const stopWatching = watchQuery(
+      () => readPending(this.options.db),
+      ({ device, pending }) => {
+        this.device = device
+        this.pending = pending
+        for (const answer of pending) if (answer.stop) void this.stop(answer)
+        this.reconsider()
+      },
+    )
     while (isRunning(signal)) {
       this.reconcile(signal)
       await this.bell.wait(RECONCILE_MS, signal)
     }
-    subscription.unsubscribe()
+    stopWatching()
   }
 
   /** Begins the watches that are wanted and ends those whose answer is final in the log. */

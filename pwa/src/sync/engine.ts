@@ -1,14 +1,14 @@
 /** Everything that one open account runs in this tab. */
-import { liveQuery } from 'dexie'
 import { shallowReactive, watch } from 'vue'
 import type { AccountDatabase } from '../local/database'
 import { readNodes } from '../local/reads'
+import { watchQuery } from '../local/watchQuery'
 import { Answers } from './answers'
 import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
 import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
-import { Router } from './router'
+import { Router, type Route } from './router'
 import { Server } from './server'
 import type { Session } from './session'
 import { SharedState, type Tabs } from './tabs'
@@ -90,8 +90,8 @@ export class Engine {
     this.answers.resume()
   }
 
-  private prepare(nodeId: string): void {
-    this.nodes.prepare(nodeId).catch((error: unknown) => {
+  private prepare(route: Route): void {
+    this.nodes.prepare(route).catch((error: unknown) => {
       // A log-out closes the database below it.
       if (isRunning(this.stopping.signal)) throw error
     })
@@ -111,13 +111,16 @@ export class Engine {
 
   /** Nodes, routes, the link and the login change; each change makes something else worth trying. */
   private watchSituation(): () => void {
-    const nodes = liveQuery(() => readNodes(this.db)).subscribe((list) => {
-      this.router.setNodes(list ?? [])
-    })
+    const nodes = watchQuery(
+      () => readNodes(this.db),
+      (list) => {
+        this.router.setNodes(list ?? [])
+      },
+    )
     const routes = watch(
       () => [...this.router.state.best.values()].map(({ route }) => route.base).join(' '),
       () => {
-        for (const { route } of this.router.state.best.values()) this.prepare(route.nodeId)
+        for (const { route } of this.router.state.best.values()) this.prepare(route)
         this.answers.reconsider()
       },
     )
@@ -140,8 +143,7 @@ export class Engine {
       },
     )
     return () => {
-      nodes.unsubscribe()
-      for (const stop of [routes, link, server, login]) stop()
+      for (const stop of [nodes, routes, link, server, login]) stop()
     }
   }
 }

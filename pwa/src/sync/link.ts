@@ -1,6 +1,6 @@
 /** The leading tab's conversation with the server: event stream, pulls and pushes, and trying again (L13). */
 import type { AccountDatabase } from '../local/database'
-import { noteServer, readDevice } from '../local/log'
+import { needsBootstrap, noteServer, readDevice, readSync } from '../local/log'
 import { watchOutbox } from '../local/outbox'
 import { decodeLogNews } from '../protocol/codec'
 import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
@@ -124,26 +124,43 @@ export class Link {
   }
 
   private async listen(signal: AbortSignal): Promise<void> {
-    const { db, server, shared } = this.options
+    const { db, server } = this.options
+    // What is written here is sent as soon as the server's history is known, not when all of it has been read.
+    let missing = 2
+    const begin = () => {
+      missing -= 1
+      if (missing === 0) this.begin()
+    }
+    const [onHello, onPage] = [once(begin), once(begin)]
+    const early = this.readEarly(signal, onPage)
+    // It is awaited with the greeting, and would count as unhandled until then.
+    early.catch(() => undefined)
     for await (const { event, data } of server.events(signal)) {
       if (event === 'hello') {
         await noteServer(db, (JSON.parse(data) as Hello).server_ms, false)
-        await this.storeNodes(await server.nodes(signal))
-        // What is written here is sent as soon as the server's history is known, not when all of it has been read.
-        await this.puller.pull(
-          signal,
-          once(() => {
-            this.backoff.reset()
-            shared.update({ connection: 'up', nextTryAt: null })
-            this.outbox.ring()
-          }),
-        )
+        onHello()
+        const read = early.then(() => this.puller.pull(signal, onPage))
+        await Promise.all([server.nodes(signal).then((nodes) => this.storeNodes(nodes)), read])
       } else if (event === 'log') {
-        await this.puller.take(decodeLogNews(data), signal)
+        await this.puller.take(decodeLogNews(data), () => this.pusher.landed(), signal)
       } else if (event === 'presence') {
         await this.storeNodes((JSON.parse(data) as Nodes).nodes)
       }
     }
+  }
+
+  /**
+   * Begins to read the account's state while the stream of news opens: what is written meanwhile is pulled when all of
+   * the state is here (L16), and by then the stream is open.
+   */
+  private async readEarly(signal: AbortSignal, onPage: () => void): Promise<void> {
+    if (needsBootstrap(await readSync(this.options.db))) await this.puller.pull(signal, onPage)
+  }
+
+  private begin(): void {
+    this.backoff.reset()
+    this.options.shared.update({ connection: 'up', nextTryAt: null })
+    this.outbox.ring()
   }
 
   private async drainForever(signal: AbortSignal): Promise<void> {

@@ -1,28 +1,30 @@
 /** Calls to a node on a route: start, watch and stop an answer, and whatever else it does. The node's token opens that node alone (K3). */
-import type { AccountDatabase, NodeToken } from '../local/database'
+import type { AccountDatabase } from '../local/database'
 import { decodeRunEvent } from '../protocol/codec'
 import { hasCode, ProblemError } from '../protocol/errors'
 import { parseEventId, eventId } from '../protocol/events'
 import type { AnswerStarted, RunEvent, StartAnswer } from '../protocol/generated'
 import { readEvents } from './eventStream'
 import { call, type Call, type Fetch } from './http'
+import { NodeTokens } from './nodeTokens'
 import type { Route } from './router'
 import type { Server } from './server'
 
-/** A node's token is renewed when less than this is left of its day, so that the server may be away for a while. */
-const RENEW_BEFORE_MS = 12 * 3_600_000
-
 export class NodeClient {
+  private readonly tokens: NodeTokens
+
   constructor(
-    private readonly db: AccountDatabase,
+    db: AccountDatabase,
     private readonly server: Server,
     private readonly fetcher: Fetch,
-  ) {}
+  ) {
+    this.tokens = new NodeTokens(db, server, fetcher)
+  }
 
   /** Gets the token for a node before it is needed: Direct shall work when the server goes away a moment later. */
-  async prepare(nodeId: string): Promise<void> {
+  async prepare(route: Route): Promise<void> {
     try {
-      await this.token(nodeId)
+      await this.tokens.token(route)
     } catch (error) {
       // Whoever needs it asks again.
       if (!(error instanceof ProblemError)) throw error
@@ -90,37 +92,15 @@ export class NodeClient {
   }
 
   private async headers(route: Route): Promise<Record<string, string>> {
-    const token = await this.token(route.nodeId)
+    const token = await this.tokens.token(route)
     if (route.kind === 'direct') return { Authorization: `Bearer ${token}` }
     return { ...(await this.server.authorization()), 'Domovoi-Node-Token': token }
-  }
-
-  /** Kept in IndexedDB, so that Direct goes on while the server is away. */
-  private async token(nodeId: string): Promise<string> {
-    const kept = (await this.db.getMeta('nodeTokens'))?.[nodeId]
-    const leftMs = (kept?.expiresAt ?? 0) - this.db.environment.now()
-    if (kept !== undefined && leftMs > RENEW_BEFORE_MS) return kept.token
-    try {
-      const { access_token: token, expires_at: expiresAtS } = await this.server.nodeToken(nodeId)
-      await this.keepToken(nodeId, { token, expiresAt: expiresAtS * 1000 })
-      return token
-    } catch (error) {
-      if (kept !== undefined && leftMs > 0 && hasCode(error, 'offline', 'login_ended')) return kept.token
-      throw error
-    }
   }
 
   /** A relayed call carries two tokens, and the refusal does not say which one it means. */
   private async dropTokens(route: Route): Promise<void> {
     if (route.kind === 'relay') this.server.forgetToken()
-    await this.keepToken(route.nodeId, { token: '', expiresAt: 0 })
-  }
-
-  private async keepToken(nodeId: string, token: NodeToken): Promise<void> {
-    await this.db.metaTransaction(async () => {
-      const tokens = (await this.db.getMeta('nodeTokens')) ?? {}
-      await this.db.putMeta('nodeTokens', { ...tokens, [nodeId]: token })
-    })
+    await this.tokens.drop(route.nodeId)
   }
 }
 

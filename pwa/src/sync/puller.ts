@@ -39,8 +39,13 @@ export class Puller {
     } while (after !== null)
   }
 
-  /** Applies news that follows the cursor; any other makes a pull (L13). */
-  async take(news: LogNews, signal: AbortSignal): Promise<void> {
+  /**
+   * Applies news that follows the cursor; any other makes a pull (L13). Before that it waits until what this device
+   * pushes has `landed`: its news may be faster than its answer, which moves the cursor too.
+   */
+  async take(news: LogNews, landed: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (await applyNews(this.db, news)) return
+    await landed()
     if (!(await applyNews(this.db, news))) await this.pull(signal)
   }
 

@@ -6,8 +6,13 @@ import type {
   Device,
   Devices,
   Digest,
+  Invitation,
+  Invitations,
+  NewInvitation,
   Node,
   Nodes,
+  Pairing,
+  PairingCode,
   Pulled,
   Push,
   Pushed,
@@ -17,6 +22,7 @@ import { call, type Call, type Fetch } from './http'
 import type { Session } from './session'
 
 const HEALTH_TIMEOUT_MS = 3_000
+const PAIRING = '/api/v1/pairing'
 
 export class Server {
   constructor(
@@ -64,6 +70,42 @@ export class Server {
   /** Ends the device's login and all that it holds open, here and at the PCs. */
   async revokeDevice(id: string): Promise<void> {
     await this.authorized(`/api/v1/devices/${id}`, { method: 'DELETE' })
+  }
+
+  /** Returns what the server's owner has made, newest first. Throws ProblemError `owner_only` for anybody else. */
+  async invitations(): Promise<Invitation[]> {
+    return ((await this.authorized('/api/v1/invitations', {})) as Invitations).invitations
+  }
+
+  async invite(): Promise<NewInvitation> {
+    return (await this.authorized('/api/v1/invitations', { method: 'POST' })) as NewInvitation
+  }
+
+  async takeInvitationBack(id: string): Promise<void> {
+    await this.authorized(`/api/v1/invitations/${id}`, { method: 'DELETE' })
+  }
+
+  /** Returns a code with which one PC can join, for the password. */
+  async beginPairing(password: string): Promise<PairingCode> {
+    return (await this.authorized(PAIRING, { method: 'POST', body: { password } })) as PairingCode
+  }
+
+  async pairing(id: string): Promise<Pairing> {
+    return (await this.authorized(`${PAIRING}/${id}`, {})) as Pairing
+  }
+
+  /** Lets the PC in that shows these six digits. */
+  async confirmPairing(id: string, check: string): Promise<Pairing> {
+    return (await this.authorized(`${PAIRING}/${id}/confirm`, { method: 'POST', body: { check } })) as Pairing
+  }
+
+  async withdrawPairing(id: string): Promise<void> {
+    await this.authorized(`${PAIRING}/${id}`, { method: 'DELETE' })
+  }
+
+  /** Ends what a PC may do for this account, and all that is open there. */
+  async unpairNode(id: string): Promise<void> {
+    await this.authorized(`/api/v1/nodes/${id}`, { method: 'DELETE' })
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {

@@ -11,6 +11,7 @@ import { beginUnread } from '../local/seen'
 import { rebuildSummaries } from '../local/summaries'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Login, PasswordChange, Registration, Session as SessionBody } from '../protocol/generated'
+import { makeKey, type OwnKey } from '../local/deviceKey'
 import { call, type Fetch } from './http'
 import type { Tabs } from './tabs'
 
@@ -21,6 +22,8 @@ export interface SessionState {
   account: KnownAccount | null
   /** The server has ended the login; a password is needed. */
   ended: boolean
+  /** Made the server's first account, and may invite others. Known once a token is fetched. */
+  isOwner: boolean
   /** How often this tab has changed the password: who is logged in elsewhere is another question since. */
   passwordChanges: number
 }
@@ -39,7 +42,12 @@ export class Session {
   private renewal: Promise<string> | null = null
 
   constructor(private readonly options: SessionOptions) {
-    this.state = shallowReactive({ account: options.registry.current(), ended: false, passwordChanges: 0 })
+    this.state = shallowReactive({
+      account: options.registry.current(),
+      isOwner: false,
+      ended: false,
+      passwordChanges: 0,
+    })
   }
 
   async register(body: Registration): Promise<void> {
@@ -118,10 +126,16 @@ export class Session {
   }
 
   private async begin(action: 'login' | 'register', body: Login | Registration): Promise<void> {
-    const session = (await call(this.options.fetcher, this.url(action), { method: 'POST', body })) as SessionBody
+    const key = await makeKey()
+    const named = { ...body, device_key: key?.publicKey ?? null }
+    const session = (await call(this.options.fetcher, this.url(action), {
+      method: 'POST',
+      body: named,
+    })) as SessionBody
     const db = await openAccount(session.account_id, this.options.environment)
     try {
       await adoptDevice(db, session.device_id)
+      await keepKey(db, key)
       await noteServer(db, session.server_ms, false)
     } finally {
       db.close()
@@ -135,6 +149,7 @@ export class Session {
 
   private keep(session: SessionBody): string {
     this.accessToken = { text: session.access_token, expiresAt: session.expires_at }
+    this.state.isOwner = session.is_owner ?? false
     return session.access_token
   }
 
@@ -153,6 +168,14 @@ export class Session {
   private url(action: string): string {
     return `${this.options.origin}/api/v1/auth/${action}`
   }
+}
+
+/** Keeps the key of a login. Tokens of an earlier one name another key, so they go. */
+async function keepKey(db: AccountDatabase, key: OwnKey | null): Promise<void> {
+  await db.metaTransaction(async () => {
+    await db.putMeta('nodeTokens', {})
+    await db.putMeta('deviceKey', key)
+  })
 }
 
 /**

@@ -4,7 +4,8 @@
  *
  * A browser freezes tabs that nobody looks at, with the lock in their hands. The leader therefore beats, and a tab
  * that hears nothing for a while takes the lock away from it: a frozen leader costs 15 s at most. When it thaws it
- * waits in line again; what it still had under way is harmless, for a push is known by device and dseq (L8).
+ * waits in line again; what it still had under way is harmless: a push is known by device and dseq (L8), and one that
+ * comes late is not taken for a fork (`pusher.ts`).
  */
 
 /** The leader is heard of this often, ms. */

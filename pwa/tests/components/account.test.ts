@@ -154,3 +154,15 @@ describe('another password', () => {
     expect(has('Change password')).toBe(false)
   })
 })
+
+describe('leaving', () => {
+  it('says what has not reached the server, and what becomes of it', async () => {
+    const page = await open(App, '/settings')
+    status.value = { ...homeStatus(), unsynced: 2 }
+    await page.press('Log out')
+    expect(document.body.textContent).toContain('2 changes have not reached the server and wait here until then.')
+    await page.press('Stay')
+    await page.press('Wipe this device')
+    expect(document.body.textContent).toContain('2 changes have not reached the server and would be lost.')
+  })
+})

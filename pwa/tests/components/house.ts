@@ -11,7 +11,10 @@ import type {
   Id,
   ModelView,
   NodeView,
+  PairingPc,
+  PairingStage,
   Status,
+  InvitationView,
   StepDown,
   ThreadMessage,
 } from '@/composables/types'
@@ -24,6 +27,7 @@ export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 export const devices = ref<DeviceView[] | null>([])
+export const invitations = ref<InvitationView[] | null>(null)
 export const bin = ref<DeletedConversation[] | null>([])
 
 /** What the PC says of its models, and of the keys to them. */
@@ -35,6 +39,8 @@ export const library = reactive({
   isManaged: true,
 })
 export const keys = reactive({ list: [] as ApiKey[] })
+/** How far a pairing is, and which PC has come. */
+export const pairing = reactive<{ stage: PairingStage; pc: PairingPc | null }>({ stage: 'password', pc: null })
 
 export const asked = {
   load: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
@@ -57,9 +63,15 @@ export const asked = {
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   renameDevice: vi.fn<(device: DeviceView, name: string) => Promise<void>>(() => Promise.resolve()),
   disconnect: vi.fn<(device: DeviceView) => Promise<void>>(() => Promise.resolve()),
+  invite: vi.fn(() => Promise.resolve('K0RA-7T4M')),
+  takeInvitationBack: vi.fn<(invitation: InvitationView) => Promise<void>>(() => Promise.resolve()),
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  removeNode: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
+  beginPairing: vi.fn<(password: string) => Promise<void>>(() => paired('waiting')),
+  confirmPairing: vi.fn<() => Promise<void>>(() => paired('paired')),
+  refusePairing: vi.fn<() => Promise<void>>(() => paired('over')),
   showEarlier: vi.fn(() => undefined),
   tryNow: vi.fn(() => Promise.resolve()),
   register: vi.fn<(form: unknown) => Promise<void>>(() => Promise.resolve()),
@@ -77,9 +89,11 @@ export function rearrange(): void {
   trouble.value = null
   draft.value = ''
   bin.value = []
+  invitations.value = null
   devices.value = []
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
+  Object.assign(pairing, { stage: 'password', pc: null })
   for (const question of Object.values(asked)) question.mockClear()
 }
 
@@ -105,12 +119,26 @@ export const composables = {
     make: asked.makeKey,
     revoke: asked.revokeKey,
   }),
+  usePairing: () => ({
+    stage: computed(() => pairing.stage),
+    code: ref('7KQ2-M9XD-4HTB-W3Z8'),
+    address: ref('https://home.example.org'),
+    expiresAt: ref(Date.now() + 600_000),
+    pc: computed(() => pairing.pc),
+    ...{ begin: asked.beginPairing, confirm: asked.confirmPairing, refuse: asked.refusePairing },
+    again: () => void paired('password'),
+  }),
   useActions: () => asked,
   useDevices: () => ({
     devices: computed(() => devices.value),
     problem: ref(null),
     rename: asked.renameDevice,
     disconnect: asked.disconnect,
+  }),
+  useInvitations: () => ({
+    invitations: computed(() => invitations.value),
+    invite: asked.invite,
+    takeBack: asked.takeInvitationBack,
   }),
   useBin: () => computed(() => bin.value),
   useConversations: () => ({ conversations: computed(() => conversations.value), loading: ref(false) }),
@@ -139,6 +167,11 @@ export const composables = {
     changePassword: asked.changePassword,
     logout: asked.logout,
   }),
+}
+
+function paired(stage: PairingStage): Promise<void> {
+  pairing.stage = stage
+  return Promise.resolve()
 }
 
 export function homeStatus(): Status {

@@ -4,7 +4,10 @@ import Dexie from 'dexie'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { rename, send } from '../../src/local/actions'
 import { AccountDatabase, SupersededError, type DatabaseTrouble } from '../../src/local/database'
-import { readSummaries, readThread } from '../../src/local/reads'
+import { allWaiting, type WaitingChange } from '../../src/local/outboxRows'
+import { readSummaries, readThread, readUnacknowledged } from '../../src/local/reads'
+import { toHex } from '../../src/protocol/bytes'
+import { EntityType, MessageField } from '../../src/protocol/generated'
 import { openAccount } from '../../src/sync/session'
 import { NODE, openTestDatabase, TestEnvironment } from './fixtures'
 
@@ -28,6 +31,24 @@ const OLD_TABLES: Readonly<Record<number, Record<string, string>>> = {
     draft: 'conversation',
     meta: 'key',
   },
+  3: {
+    entity: '[etype+eid], [scope+revision]',
+    outbox: 'dseq, scope, request',
+    summary: 'id',
+    pending: 'id, conversation',
+    arrival: 'id, conversation',
+    draft: 'conversation',
+    meta: 'key',
+    seen: 'conversation',
+    outline: 'scope',
+  },
+}
+
+/** A row of the outbox as it was until version 3: one for each change. */
+function oldOutboxRow({ dseq, change }: WaitingChange) {
+  const [, etype, eid, field, scope] = change
+  const isRequest = etype === EntityType.MESSAGE && field === MessageField.REQUEST
+  return { dseq, scope: toHex(scope), change, ...(isRequest ? { request: toHex(eid) } : {}) }
 }
 
 /** An account's database as that version of the app left it, with one conversation; open until closed. */
@@ -46,7 +67,7 @@ async function oldDatabase(
       ({ key }) => key !== 'summaryVersion',
     )
     if (version === 1) for (const row of rows) delete row['revision']
-    await old.table(name).bulkPut(rows)
+    await old.table(name).bulkPut(name === 'outbox' ? (await allWaiting(now)).map(oldOutboxRow) : rows)
   }
   onTestFinished(() => {
     old.close()
@@ -63,17 +84,23 @@ async function opened(accountId: string, environment: TestEnvironment) {
 }
 
 describe('an older database', () => {
-  it.each([1, 2])('version %i opens with all that was in it, and goes on', async (version) => {
+  it.each([1, 2, 3])('version %i opens with all that was in it, and goes on', async (version) => {
     const environment = new TestEnvironment()
     const { old, conversation } = await oldDatabase(version, { environment, accountId: 'vera' })
-    const unsent = await old.table('outbox').count()
+    const unsent: unknown[] = await old.table('outbox').toArray()
     old.close()
 
     const db = await opened('vera', environment)
     const thread = await readThread(db, conversation)
     expect([...thread.messages.values()].map(({ body }) => body)).toContain('Rye?')
     expect((await readSummaries(db)).map(({ title }) => title)).toEqual(['Rye?'])
-    expect(await db.outbox.count()).toBe(unsent)
+    expect((await allWaiting(db)).map(oldOutboxRow)).toEqual(unsent)
+    expect(await db.outbox.count()).toBe(1)
+    expect(await readUnacknowledged(db)).toEqual({
+      requests: new Set([...thread.messages.values()].filter(({ request }) => request !== null).map(({ id }) => id)),
+      changes: unsent.length,
+    })
+    expect(thread.unacknowledged.size).toBe(3)
     await rename(db, conversation, 'Bread')
     expect((await readThread(db, conversation)).conversation.title).toBe('Bread')
   })

@@ -36,6 +36,15 @@ const anyChange = fc
   .map(([ms, entity, etype, field, value]) => pulled(ms, `0${String(entity)}`.repeat(16), etype, field, value, 1))
 
 describe('pulled changes', () => {
+  it('leave nothing of their page with the clock that is kept', async () => {
+    const db = await openTestDatabase()
+    const [clk, ...rest] = pulled(1, '01'.repeat(16), 1, 1, 'text', 1)
+    const view = new Uint8Array([...new Uint8Array(1000), ...clk]).subarray(1000)
+    await applyPage(db, page([[view, ...rest]]))
+    const { clock, sharedClock } = await readOwnLog(db)
+    expect([clock.buffer.byteLength, sharedClock.buffer.byteLength]).toEqual([16, 16])
+  })
+
   it('L6: every order of arrival gives the same cells and summaries', async () => {
     await fc.assert(
       fc.asyncProperty(

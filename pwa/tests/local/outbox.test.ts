@@ -5,6 +5,7 @@ import { rename, send } from '../../src/local/actions'
 import { loadEntities, placeOf } from '../../src/local/entities'
 import { noteServer, readOwnLog, write } from '../../src/local/log'
 import { acknowledge, adoptDevice, markForked, nextPush, restamp } from '../../src/local/outbox'
+import { allWaiting, packRows } from '../../src/local/outboxRows'
 import { readThread } from '../../src/local/reads'
 import { compareBytes, toHex } from '../../src/protocol/bytes'
 import { FIRST_HASH, foldHashes } from '../../src/protocol/canonical'
@@ -26,7 +27,7 @@ describe('allocation', () => {
     await Promise.all(
       Array.from({ length: 40 }, (_, index) => write(index % 2 ? first : second, [title(1), title(2), title(3)])),
     )
-    const rows = await first.outbox.orderBy('dseq').toArray()
+    const rows = await allWaiting(first)
     expect(rows.map((row) => row.dseq)).toEqual(Array.from({ length: 120 }, (_, index) => index + 1))
     const clocks = rows.map((row) => row.change[0])
     expect(clocks.every((clk, index) => index === 0 || compareBytes(clk, clocks[index - 1] ?? clk) > 0)).toBe(true)
@@ -86,7 +87,7 @@ describe('pushing', () => {
           db,
           Array.from({ length: 10 }, (_, index) => title(index)),
         )
-        const all = (await db.outbox.orderBy('dseq').toArray()).map((row) => row.change)
+        const all = (await allWaiting(db)).map((row) => row.change)
         for (const cut of cuts) await acknowledge(db, cut)
         const acked = Math.min(10, Math.max(0, ...cuts))
         const { ackedDseq, ackedHash } = await readOwnLog(db)
@@ -110,7 +111,7 @@ describe('stamping again', () => {
     await rename(db, conversation, 'Later')
     await noteServer(db, environment.ms - 3_600_000, false)
     await restamp(db)
-    const rows = await db.outbox.orderBy('dseq').toArray()
+    const rows = await allWaiting(db)
     expect(rows.map((row) => row.dseq)).toEqual([1, 2, 3, 4, 5, 6, 7])
     expect(rows.every((row) => millisecondsOf(row.change[0]) <= environment.ms - 3_600_000 + 1)).toBe(true)
     const { messages, summary } = await readThread(db, conversation)
@@ -132,11 +133,12 @@ describe('stamping again', () => {
     await send(db, { conversation: null, text: 'then', node: NODE, model: null })
     environment.ms += 3_600_000
     await send(db, { conversation: null, text: 'far ahead', node: NODE, model: null })
-    await db.outbox.toCollection().modify({ isOffer: true })
-    const before = await db.outbox.orderBy('dseq').toArray()
+    const before = (await allWaiting(db)).map((waiting) => ({ ...waiting, isOffer: true as const }))
+    await db.outbox.clear()
+    await db.outbox.bulkAdd(packRows(before))
     await noteServer(db, environment.ms - 3_600_000, false)
     await restamp(db)
-    const after = await db.outbox.orderBy('dseq').toArray()
+    const after = await allWaiting(db)
     expect(after.slice(0, 6)).toEqual(before.slice(0, 6))
     for (const { change, isOffer } of after.slice(6)) {
       expect(isOffer).toBeUndefined()

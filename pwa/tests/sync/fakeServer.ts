@@ -18,6 +18,7 @@ import {
 import { Digester } from '../../src/protocol/digest'
 import { isPurge, tombstoneKey, wins } from '../../src/protocol/merge'
 import { EventStreams } from './eventStreams'
+import { FakePairing } from './fakePairing'
 
 export const ACCOUNT = 'ac'.repeat(16)
 
@@ -36,6 +37,7 @@ export class FakeServer {
   refuse: string | null = null
   readonly cells = new Map<string, PulledChange>()
   readonly streams = new EventStreams()
+  readonly pairing = new FakePairing()
   pushes = 0
   /** How many cells a page of the state holds. */
   bootstrapCells = 10
@@ -79,6 +81,8 @@ export class FakeServer {
     const device = new Headers(init.headers).get('Authorization')?.replace('Bearer ', '') ?? ''
     if (!this.isLoggedIn || !this.devices.has(device)) return problem(401, 'login_ended')
     if (route === '/api/v1/nodes') return reply({ nodes: this.nodes })
+    const paired = this.pairing.handle(route, init.method ?? 'GET', body, this.ms)
+    if (paired !== null) return typeof paired === 'string' ? problem(403, paired) : reply(paired)
     if (route === '/api/v1/sync/push') {
       const answer = this.push(device, body as Push)
       this.onPushed()
@@ -187,10 +191,13 @@ export class FakeServer {
     if (push.first_dseq > device.lastDseq + 1) return problem(409, 'sequence_gap', { last_dseq: device.lastDseq })
     const hashes = [push.prev_hash, ...foldHashes(push.prev_hash, push.first_dseq, push.changes)]
     const held = hashes[device.lastDseq - push.first_dseq + 1]
-    if (held === undefined || !equalBytes(held, device.lastHash)) return problem(409, 'device_forked')
+    if (held === undefined || !equalBytes(held, device.lastHash)) {
+      return problem(409, 'device_forked', { last_dseq: device.lastDseq })
+    }
     const fresh = push.changes.slice(device.lastDseq - push.first_dseq + 1)
     const ahead = fresh.findIndex(([clk]) => millisecondsOf(clk) > this.ms + 60_000)
     const taken = ahead < 0 ? fresh : fresh.slice(0, ahead)
+    const prev_head = this.head
     this.store(taken)
     device.lastDseq += taken.length
     device.lastHash = hashes[device.lastDseq - push.first_dseq + 1] ?? device.lastHash
@@ -205,6 +212,7 @@ export class FakeServer {
       server_ms: this.ms,
       rejected,
       purged,
+      prev_head,
     } satisfies Pushed)
   }
 

@@ -1,105 +1,13 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { BEAT_MS, SharedState, Tabs, type Channel } from '../../src/sync/tabs'
+import { BEAT_MS, SharedState, Tabs } from '../../src/sync/tabs'
+import { Browser, freezeTimers, locks } from './fakeTabs'
 import { eventually } from './house'
-
-interface Waiting {
-  name: string
-  begin: () => void
-  fail: (error: unknown) => void
-}
-
-/** Locks as browsers have them: one holder at a time, in order, unless somebody steals. */
-class FakeLocks {
-  private readonly holders = new Map<string, Waiting>()
-  private queue: Waiting[] = []
-
-  async request(name: string, options: LockOptions, work: () => Promise<unknown>): Promise<unknown> {
-    options.signal?.throwIfAborted()
-    return new Promise((resolve, reject) => {
-      const turn: Waiting = {
-        name,
-        begin: () => {
-          this.holders.set(name, turn)
-          work()
-            .then(resolve, reject)
-            .finally(() => {
-              if (this.holders.get(name) === turn) this.holders.delete(name)
-              this.next()
-            })
-        },
-        fail: reject,
-      }
-      if (options.steal === true) {
-        this.holders.get(name)?.fail(new DOMException('stolen', 'AbortError'))
-        turn.begin()
-        return
-      }
-      this.queue.push(turn)
-      options.signal?.addEventListener('abort', () => {
-        if (!this.queue.includes(turn)) return
-        this.queue = this.queue.filter((other) => other !== turn)
-        reject(options.signal?.reason as Error)
-      })
-      this.next()
-    })
-  }
-
-  private next(): void {
-    const turn = this.queue.find(({ name }) => !this.holders.has(name))
-    if (turn === undefined) return
-    this.queue = this.queue.filter((other) => other !== turn)
-    turn.begin()
-  }
-}
-
-function locks(): LockManager {
-  return new FakeLocks() as unknown as LockManager
-}
-
-/** Tabs of one browser. A frozen one is not heard; what it had under way goes on when it thaws. */
-class Browser {
-  readonly leading: string[] = []
-  readonly stepped: string[] = []
-  private readonly manager = locks()
-  private readonly tabs = new Map<string, { channel: Channel; isFrozen: boolean; closing: AbortController }>()
-
-  open(name: string): Promise<void> {
-    const tab = { channel: this.channel(name), isFrozen: false, closing: new AbortController() }
-    this.tabs.set(name, tab)
-    return new Tabs(this.manager, () => tab.channel).lead('link', tab.closing.signal, async (signal) => {
-      this.leading.push(name)
-      await new Promise((resolve) => {
-        signal.addEventListener('abort', resolve)
-      })
-      this.stepped.push(name)
-    })
-  }
-
-  close(name: string): void {
-    this.tabs.get(name)?.closing.abort()
-  }
-
-  freeze(name: string, isFrozen = true): void {
-    const tab = this.tabs.get(name)
-    if (tab !== undefined) tab.isFrozen = isFrozen
-  }
-
-  private channel(name: string): Channel {
-    return {
-      onmessage: null,
-      postMessage: (message) => {
-        if (this.tabs.get(name)?.isFrozen !== false) return
-        for (const [other, tab] of this.tabs)
-          if (other !== name) tab.channel.onmessage?.(new MessageEvent('message', { data: message }))
-      },
-      close: () => undefined,
-    }
-  }
-}
 
 describe('Tabs', () => {
   beforeEach(() => {
     vi.useFakeTimers()
+    freezeTimers()
   })
   afterEach(() => {
     vi.useRealTimers()
@@ -159,6 +67,39 @@ describe('Tabs', () => {
     expect(browser.leading).toEqual(['first'])
     for (const name of ['first', 'second']) browser.close(name)
     await Promise.all(all)
+  })
+
+  it('L15: whatever tabs do, one that is awake leads within fifteen seconds, and no two go on leading', async () => {
+    const tab = fc.integer({ min: 0, max: 3 }).map(String)
+    const step = fc.record({
+      what: fc.constantFrom('open', 'close', 'freeze', 'thaw'),
+      tab,
+      wait: fc.oneof(fc.nat(2_000), fc.nat(40_000)),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
+        const browser = new Browser()
+        const open = new Map<string, Promise<void>>()
+        const end = async (name: string) => {
+          browser.freeze(name, false)
+          browser.close(name)
+          await vi.advanceTimersByTimeAsync(0)
+          await open.get(name)
+          open.delete(name)
+        }
+        for (const { what, tab: name, wait } of steps) {
+          if (what === 'open' && !open.has(name)) open.set(name, browser.open(name))
+          else if (what === 'close') await end(name)
+          else browser.freeze(name, what === 'freeze')
+          await vi.advanceTimersByTimeAsync(wait)
+          if (wait < 15_000) continue
+          const awake = browser.awake.filter((one) => browser.leaders.has(one))
+          expect(awake).toHaveLength(browser.awake.length === 0 ? 0 : 1)
+        }
+        for (const name of [...open.keys()]) await end(name)
+        expect(browser.leaders.size).toBe(0)
+      }),
+    )
   })
 
   it('a tab that closes while it waits never leads', async () => {

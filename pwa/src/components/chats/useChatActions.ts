@@ -1,22 +1,16 @@
 /** What a person does to a whole chat, with its notices. */
 import { useRoute, useRouter } from 'vue-router'
 import { useActions, type ConversationSummary } from '@/composables'
-import { failure, offerUndo } from '@/interface/toasts'
+import { offerUndo } from '@/interface/toasts'
+import { useAttempt } from '@/interface/useAttempt'
 import { useWords } from '@/interface/useWords'
 
 export function useChatActions() {
   const actions = useActions()
-  const { t, explain } = useWords()
+  const { t } = useWords()
   const route = useRoute()
   const router = useRouter()
-
-  const attempt = async (deed: () => Promise<void>) => {
-    try {
-      await deed()
-    } catch (error) {
-      failure(explain(error))
-    }
-  }
+  const attempt = useAttempt()
   return {
     pin: (chat: ConversationSummary) => attempt(() => actions.pin(chat.id, !chat.pinned)),
     rename: (chat: ConversationSummary, title: string) => attempt(() => actions.rename(chat.id, title)),

@@ -3,7 +3,8 @@ import { computed, inject, provide, ref, watch, type InjectionKey, type Ref, typ
 import { useRouter } from 'vue-router'
 import { useActions, useDraft, type Id, type ThreadMessage } from '@/composables'
 import { chosenModel, longestAnswer } from '@/interface/preferences'
-import { failure, notice, offerUndo } from '@/interface/toasts'
+import { notice, offerUndo } from '@/interface/toasts'
+import { useAttempt } from '@/interface/useAttempt'
 import { useWords } from '@/interface/useWords'
 
 export interface Composer {
@@ -34,7 +35,7 @@ export function provideComposer(
 ): void {
   const actions = useActions()
   const router = useRouter()
-  const { t, explain } = useWords()
+  const { t } = useWords()
   const draft = useDraft(conversation)
   const editing = ref<ThreadMessage | null>(null)
   const editText = ref('')
@@ -49,14 +50,7 @@ export function provideComposer(
   watch(conversation, () => {
     editing.value = null
   })
-
-  const attempt = async (deed: () => Promise<void>) => {
-    try {
-      await deed()
-    } catch (error) {
-      failure(explain(error))
-    }
-  }
+  const attempt = useAttempt()
   const focus = () => {
     focusWish.value += 1
   }

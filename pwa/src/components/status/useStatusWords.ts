@@ -1,6 +1,6 @@
 /** The state of the way home, in words. */
 import { computed, type ComputedRef } from 'vue'
-import { useStatus, type Status } from '@/composables'
+import { useSession, useStatus, type Status } from '@/composables'
 import { useWords } from '@/interface/useWords'
 
 export interface StatusWords {
@@ -15,15 +15,15 @@ export interface StatusWords {
 }
 
 const JUST_NOW_MS = 60_000
-const ENDED: readonly string[] = ['login_ended', 'device_revoked', 'device_forked', 'token_missing']
 
 export function useStatusWords(now: () => number = Date.now): StatusWords {
   const { t, count, format } = useWords()
   const status = useStatus()
+  const { ended } = useSession()
   const line = computed(() => {
-    const { kind, latencyMs, problem } = status.value
+    const { kind, latencyMs } = status.value
     // Nothing goes on until somebody logs in, whichever way is open.
-    if (problem !== null && ENDED.includes(problem)) return t('status.ended')
+    if (ended.value) return t('status.ended')
     const isMeasured = (kind === 'direct' || kind === 'relay') && latencyMs !== null
     return isMeasured ? t(`status.${kind}Ms`, { ms: format.value.number(latencyMs) }) : t(`status.${kind}`)
   })

@@ -2,19 +2,13 @@
 import { useActions, type Id, type ThreadMessage } from '@/composables'
 import { copyText } from '@/interface/clipboard'
 import { failure, notice, offerUndo } from '@/interface/toasts'
+import { useAttempt } from '@/interface/useAttempt'
 import { useWords } from '@/interface/useWords'
 
 export function useMessageActions() {
   const actions = useActions()
-  const { t, explain } = useWords()
-
-  const attempt = async (deed: () => Promise<void>) => {
-    try {
-      await deed()
-    } catch (error) {
-      failure(explain(error))
-    }
-  }
+  const { t } = useWords()
+  const attempt = useAttempt()
   return {
     answerAgain: (answer: Id) => attempt(() => actions.regenerate(answer)),
     choose: (message: Id) => attempt(() => actions.chooseBranch(message)),

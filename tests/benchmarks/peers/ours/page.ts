@@ -1,5 +1,6 @@
 /** The page of the peers harness (see its README): the app's own modules, with no screen. */
 import { liveQuery } from 'dexie'
+import { AccountRegistry } from '@/local/accounts'
 import { browserEnvironment, type AccountDatabase } from '@/local/database'
 import { needsBootstrap, readSync, write, type Draft } from '@/local/log'
 import { readSummaries, readThread } from '@/local/reads'
@@ -8,7 +9,8 @@ import { uuid7 } from '@/protocol/identifiers'
 import { toHex } from '@/protocol/bytes'
 import { encodeText, encodeValue } from '@/protocol/values'
 import { createDomovoi, type Domovoi } from '@/stores/domovoi'
-import { openAccount } from '@/sync/session'
+import { openAccount, Session } from '@/sync/session'
+import { Tabs } from '@/sync/tabs'
 
 /** A message of the workload. All of it travels as the message's text, because peers carry all of it too. */
 interface Message {
@@ -32,9 +34,22 @@ let domovoi: Domovoi | null = null
 let account: AccountDatabase | null = null
 const listeners: ((message: Message) => void)[] = []
 
+const fetcher: typeof fetch = (input, init) => fetch(input, init)
+
+/**
+ * Logs in, if this profile has not, and starts nothing. Checking a password is slow on purpose and the peers have
+ * none, so the clock starts after it: with the account known here, and the access token still to be fetched.
+ */
+async function logIn(): Promise<void> {
+  const registry = new AccountRegistry(localStorage)
+  if (registry.current() !== null) return
+  const tabs = new Tabs(navigator.locks)
+  await new Session({ fetcher, origin: '', registry, environment: browserEnvironment, tabs }).login(LOGIN)
+}
+
 function open(): Domovoi {
   domovoi ??= createDomovoi({
-    fetcher: (input, init) => fetch(input, init),
+    fetcher,
     origin: '',
     pageHost: 'nowhere.invalid',
     storage: localStorage,
@@ -46,23 +61,18 @@ function open(): Domovoi {
   return domovoi
 }
 
-/** Connects, logging in if this profile has not, and returns the account's database. */
+/** Connects and returns the account's database. */
 async function connect(): Promise<AccountDatabase> {
   const app = open()
-  if (app.session.state.account === null) await app.session.login(LOGIN)
   await app.opened()
   if (app.engine.value === null) throw new Error('no account is open')
   account = app.engine.value.db
   return account
 }
 
-/** Opens the database with nothing running beside it; a profile that has never been here needs a login first. */
+/** Opens the database with nothing running beside it. */
 async function openOffline(): Promise<void> {
-  const app = open()
-  if (app.session.state.account === null) await app.session.login(LOGIN)
-  await app.opened()
-  const id = app.session.state.account?.accountId ?? ''
-  app.close()
+  const id = new AccountRegistry(localStorage).current()?.accountId ?? ''
   account = await openAccount(id, browserEnvironment)
 }
 
@@ -80,7 +90,7 @@ function drafts(message: Message): Draft[] {
   const scope = scopeOf(message.c)
   const eid = toHex(uuid7(Date.now(), crypto.getRandomValues(new Uint8Array(10))))
   const header = encodeValue({ role: message.a === 'u1' ? 'user' : 'assistant', parent: null })
-  const place = { etype: EntityType.MESSAGE, eid, scope }
+  const place = { etype: EntityType.MESSAGE, eid, scope, isNew: true as const }
   return [
     { ...place, field: MessageField.HEADER, value: header },
     { ...place, field: MessageField.BODY, value: encodeText(JSON.stringify(message)) },
@@ -106,6 +116,8 @@ async function isInStep(): Promise<boolean> {
   const sync = await readSync(db())
   return !needsBootstrap(sync) && sync.inStepAt !== null
 }
+
+await logIn()
 
 export default {
   async ready({ offline, live }: Settings): Promise<void> {
@@ -144,11 +156,8 @@ export default {
       await write(db(), messages.slice(start, start + CHUNK).flatMap(drafts))
   },
   async push(): Promise<void> {
-    const app = open()
     // The account was opened without an engine: open it as a start of the app does.
-    app.session.follow()
     db().close()
-    domovoi = null
     await connect()
     await until(
       () => db().outbox.count(),

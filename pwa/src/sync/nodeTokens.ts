@@ -1,0 +1,73 @@
+/** Tokens for nodes, kept in IndexedDB, so that Direct goes on while the server is away. */
+import type { AccountDatabase, NodeToken } from '../local/database'
+import { hasCode } from '../protocol/errors'
+import type { AccessToken, RenewalChallenge } from '../protocol/generated'
+import { signRenewal } from '../local/deviceKey'
+import { call, type Fetch } from './http'
+import type { Route } from './router'
+import type { Server } from './server'
+
+/** A token is renewed when less than this is left of its day, so that the server may be away for a while. */
+const RENEW_BEFORE_MS = 12 * 3_600_000
+
+export class NodeTokens {
+  constructor(
+    private readonly db: AccountDatabase,
+    private readonly server: Server,
+    private readonly fetcher: Fetch,
+  ) {}
+
+  /**
+   * Returns a token for the route's node: the server's, or the node's own while the server is away (rule K11).
+   * Throws ProblemError.
+   */
+  async token(route: Route): Promise<string> {
+    const kept = (await this.db.getMeta('nodeTokens'))?.[route.nodeId]
+    const leftMs = (kept?.expiresAt ?? 0) - this.db.environment.now()
+    if (kept !== undefined && leftMs > RENEW_BEFORE_MS) return kept.token
+    try {
+      const given = await this.server.nodeToken(route.nodeId)
+      return await this.keep(route.nodeId, { ...asKept(given), fromServer: given.access_token })
+    } catch (error) {
+      if (kept === undefined || !hasCode(error, 'offline', 'login_ended')) throw error
+      if (leftMs > 0) return kept.token
+      // Whose login has ended is not to go on by another door.
+      if (route.kind !== 'direct' || !hasCode(error, 'offline')) throw error
+      return this.renew(route, kept, error)
+    }
+  }
+
+  /** Takes a token for good no more. What the server gave can still be renewed. */
+  async drop(nodeId: string): Promise<void> {
+    const fromServer = (await this.db.getMeta('nodeTokens'))?.[nodeId]?.fromServer
+    await this.keep(nodeId, { token: '', expiresAt: 0, ...(fromServer === undefined ? {} : { fromServer }) })
+  }
+
+  private async renew(route: Route, kept: NodeToken, offline: Error): Promise<string> {
+    const key = await this.db.getMeta('deviceKey')
+    if (key == null || kept.fromServer === undefined) throw offline
+    const url = `${route.base}/v1/renewal`
+    try {
+      const { challenge } = (await call(this.fetcher, `${url}/challenge`, { method: 'POST' })) as RenewalChallenge
+      const signature = await signRenewal(key, route.nodeId, challenge, kept.fromServer)
+      const body = { token: kept.fromServer, key: key.publicKey, challenge, signature }
+      const renewed = (await call(this.fetcher, url, { method: 'POST', body })) as AccessToken
+      return await this.keep(route.nodeId, { ...kept, ...asKept(renewed) })
+    } catch (error) {
+      // After fourteen days it takes the server again; so it does where the login's key is another one by now.
+      throw hasCode(error, 'token_expired', 'token_invalid') ? offline : error
+    }
+  }
+
+  private async keep(nodeId: string, token: NodeToken): Promise<string> {
+    await this.db.metaTransaction(async () => {
+      const tokens = (await this.db.getMeta('nodeTokens')) ?? {}
+      await this.db.putMeta('nodeTokens', { ...tokens, [nodeId]: token })
+    })
+    return token.token
+  }
+}
+
+function asKept({ access_token: token, expires_at: expiresAtS }: AccessToken): NodeToken {
+  return { token, expiresAt: expiresAtS * 1000 }
+}
