@@ -50,7 +50,8 @@ def request_of(given: dict[str, Any], token: str | None = None) -> bytes:
         headers.append(("Content-Length", str(len(body))))
     headers.append(("Connection", "close"))
     lines = [given["line"], *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    head = "\r\n".join(lines).encode("latin-1" if given.get("latin") else "utf-8")
+    return head + b"\r\n\r\n" + body
 
 
 def sent(port: int, request: bytes) -> bytes:
