@@ -37,6 +37,7 @@ class Code(StrEnum):
     NODE_UNKNOWN = "node_unknown"
     MANAGER_ONLY = "manager_only"
     OWNER_ONLY = "owner_only"
+    TRANSPORT_GONE = "transport_gone"
     PAIRING_CODE_WRONG = "pairing_code_wrong"
     PAIRING_CODE_EXPIRED = "pairing_code_expired"
     PAIRING_CODE_SPENT = "pairing_code_spent"
@@ -121,6 +122,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.MANAGER_ONLY: Explanation(
         403, "Only who manages this PC may do that.", "Ask the person who set it up: they can do it in their app."
     ),
+    Code.TRANSPORT_GONE: Explanation(410, "This way of the tunnel is no more.", "Begin another one."),
     Code.OWNER_ONLY: Explanation(
         403, "Only the owner of this server may do that.", "Ask the person who made the first account."
     ),

@@ -85,12 +85,9 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 HEAD_WITHIN_S = 20.0
 
-# Tunnel.
+# Tunnel; the rest stands in `tunnel/limits.py`, for the app knows nothing of it.
 MAX_FRAME_PAYLOAD_BYTES = 64 * 1024
 STREAM_CREDIT_BYTES = 256 * 1024
-TUNNEL_WELCOME_S = 6.0
-TUNNEL_PING_AFTER_S = 10.0
-TUNNEL_DEAD_AFTER_S = 25.0
 
 # Runs.
 REPLAY_BYTES = 4 * 1024 * 1024

@@ -10,16 +10,16 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route
 
 from shared.errors import DomovoiError
 from sync_server.app_files import AppFiles, app_is_missing
 from sync_server.endpoints import ENDPOINTS
 from sync_server.guard import Addresses, Guard
-from sync_server.nodes import node_endpoints
 from sync_server.nodes.relay import relay
 from sync_server.openapi import openapi_document
 from sync_server.problems import LastDoor, on_domovoi_error, on_http_exception
+from sync_server.tunnel.hub import tunnel_routes
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -53,7 +53,7 @@ def _routes(services: Services) -> list[BaseRoute]:
     routes += [
         Route("/openapi.json", openapi),
         Route("/relay/{node_id}/{path:path}", relay, methods=["GET", "POST", "PATCH", "DELETE"]),
-        WebSocketRoute("/tunnel", node_endpoints.tunnel),
+        *tunnel_routes(services.tunnels.transports),
     ]
     folder = services.settings.app_folder
     routes.append(Route("/{path:path}", app_is_missing) if folder is None else Mount("/", AppFiles(folder)))

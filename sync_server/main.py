@@ -114,6 +114,7 @@ class _Server(uvicorn.Server):
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         self._services.streams.close_all()
+        self._services.tunnels.close()
         await super().shutdown(sockets)
         self._services.passwords.close()
         await self._services.database.close()

@@ -1,7 +1,7 @@
 """`make test`: installs what tests need, runs every step, and ends with a table of them.
 
-Most steps keep one core busy, so two lanes of them run side by side. Uses the standard library alone, because it
-runs before anything is installed.
+Most steps keep one core busy and wait now and then, so three lanes of them run side by side on two cores. Uses the
+standard library alone, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ ACCEL = ROOT / "accel"
 UV = shutil.which("uv") or str(ROOT / ".cache" / "tools" / "bin" / "uv")
 RUN = (UV, "run", "--no-sync")
 PYTEST = (*RUN, "python", "-m", "pytest", "-q")
-# Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
-BESIDE = {"tests/deploy": "commands", "tests/simulation": "simulation", "tests/end_to_end": "end to end"}
-# Attacks a server and a node of its own, and counts what it tries: by itself.
-SECURITY = "tests/security"
+# Of Python's tests, those that run by themselves: with the app, whose build they need, and with Rust's.
+WITH_APP = {"tests/end_to_end": "end to end"}
+WITH_RUST = {
+    "tests/sync_server": "server",
+    "tests/security": "security",
+    "tests/deploy": "commands",
+    "tests/simulation": "simulation",
+}
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 CHECK = "check"
 TEST = "test"
+# Needs the network, and its answer changes by itself: no part of `make test`.
+ADVISORIES = "advisories"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command; `kind` is check or test."""
+    """One command; `kind` is check, test or advisories."""
 
     name: str
     kind: str
@@ -76,8 +82,7 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
-        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in (*BESIDE, SECURITY)))),
-        Step("security", TEST, (*PYTEST, SECURITY)),
+        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in (*WITH_APP, *WITH_RUST)))),
     ]
     rust_steps = [
         Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
@@ -91,8 +96,10 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
     ]
-    beside = [Step(name, TEST, (*PYTEST, folder)) for folder, name in BESIDE.items()]
-    return [[prepare], [python, [*app, *(rust_steps if rust else []), *beside]]]
+    app += [Step(name, TEST, (*PYTEST, folder)) for folder, name in WITH_APP.items()]
+    server = [Step(name, TEST, (*PYTEST, folder)) for folder, name in WITH_RUST.items()]
+    python.append(Step("advisories", ADVISORIES, (*RUN, "python", "-m", "tests.advisories")))
+    return [[prepare], [python, app, [*(rust_steps if rust else []), *server]]]
 
 
 def main() -> int:
@@ -106,7 +113,8 @@ def main() -> int:
     started = time.monotonic()
     results: list[Result] = []
     for number, stage in enumerate(stages(rust=options.rust)):
-        lanes = [[step for step in lane if options.only in (None, step.kind)] for lane in stage]
+        kinds = {None: (CHECK, TEST), CHECK: (CHECK, ADVISORIES), TEST: (TEST,)}[options.only]
+        lanes = [[step for step in lane if step.kind in kinds] for lane in stage]
         with ThreadPoolExecutor(len(lanes)) as threads:
             for lane in threads.map(lambda lane: [_run(step, environment) for step in lane], lanes):
                 results += lane
@@ -116,7 +124,7 @@ def main() -> int:
 
 
 def _run(step: Step, environment: dict[str, str]) -> Result:
-    """Run one step. Its output is shown when it has ended, for two lanes at once would be unreadable."""
+    """Run one step. Its output is shown when it has ended, for three lanes at once would be unreadable."""
     _say(f"── {step.name} …")
     started = time.monotonic()
     if not step.command:

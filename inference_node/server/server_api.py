@@ -38,7 +38,7 @@ class ServerApi:
 
     def __init__(self, url: str) -> None:
         self._client = httpx.AsyncClient(
-            base_url=url, timeout=TIMEOUT, headers={"Accept": MESSAGE_PACK}, trust_env=_is_remote(url)
+            base_url=url, timeout=TIMEOUT, headers={"Accept": MESSAGE_PACK}, trust_env=is_remote(url)
         )
 
     async def close(self) -> None:
@@ -159,6 +159,6 @@ def _decoded(response: httpx.Response, kind: type[_T]) -> _T:
     return msgspec.json.decode(response.content, type=kind)
 
 
-def _is_remote(url: str) -> bool:
+def is_remote(url: str) -> bool:
     """Whether the environment's proxies apply: never for a server on this machine."""
     return httpx.URL(url).host not in {"localhost", "127.0.0.1", "::1"}

@@ -1,4 +1,4 @@
-"""HTTP of nodes: log in, list, unpair, and the tunnel."""
+"""HTTP of nodes: log in, list, unpair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sync_server.services import services_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.websockets import WebSocket
 
 
 async def node_login(request: Request) -> Response:
@@ -37,8 +36,3 @@ async def unpair_node(request: Request) -> Response:
     caller = await authenticated(request)
     await unpair(services_of(request), caller, path_id(request, "node_id", NODE_ID_BYTES))
     return Response(status_code=204)
-
-
-async def tunnel(websocket: WebSocket) -> None:
-    """Serve a node's tunnel."""
-    await services_of(websocket).tunnels.serve(websocket)

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.errors import Code, DomovoiError
-from shared.frames import OpenRequest, OpenResponse
 from shared.identifiers import from_hex
 from shared.limits import MAX_ANSWER_BODY_BYTES, NODE_ID_BYTES
+from shared.tunnel.payloads import OpenRequest, OpenResponse
 from sync_server.accounts.authentication import authenticated
 from sync_server.nodes.nodes import nodes_of
 from sync_server.services import Services, services_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from sync_server.accounts.caller import Caller
-    from sync_server.nodes.node_stream import NodeStream
+    from sync_server.tunnel.call import Call
 
 # All of a node's remote application. Nothing here can be spelt in two ways, so nothing needs decoding.
 _PATH = re.compile(r"/healthz|/v1(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
@@ -70,7 +70,7 @@ async def relay(request: Request) -> RelayedCall:
 class RelayedCall:
     """The response: an ASGI application that pumps a node's stream."""
 
-    def __init__(self, services: Services, caller: Caller, node_id: bytes, stream: NodeStream) -> None:
+    def __init__(self, services: Services, caller: Caller, node_id: bytes, stream: Call) -> None:
         self._services = services
         self._caller = caller
         self._node_id = node_id
@@ -139,20 +139,20 @@ async def _gone(receive: Receive) -> None:
     raise _CallerGone
 
 
-async def _open(services: Services, caller: Caller, node_id: bytes, request: OpenRequest) -> NodeStream:
+async def _open(services: Services, caller: Caller, node_id: bytes, request: OpenRequest) -> Call:
     rows = await nodes_of(services.database, caller.account_id)
     row = next((row for row in rows if row["node_id"] == node_id), None)
     if row is None:
         raise DomovoiError(Code.NODE_UNKNOWN)
-    tunnel = services.tunnels.find(node_id)
-    if tunnel is None:
+    link = services.tunnels.find(node_id)
+    if link is None:
         since = datetime.fromtimestamp(row["last_seen_ms"] / 1000, UTC)
         raise DomovoiError(
             Code.NODE_UNREACHABLE,
             f"The PC has not been reached since {since:%H:%M} UTC on {since:%Y-%m-%d}. "
             "Wake it or start Domovoi on it. What was asked stays queued.",
         )
-    return tunnel.open(request)
+    return link.open(request)
 
 
 def _forwarded(request: Request, path: str) -> OpenRequest:

@@ -70,6 +70,7 @@ class Asking:
 
 def token_of(node: RunningNode, device: Device) -> str:
     response = device.request("POST", "/api/v1/auth/token", json={"audience": f"node:{node.identity.node_id}"})
+    assert response.status_code == 200, response.text
     return str(response.json()["access_token"])
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pytest
 
-from inference_node.server import backoff, tunnel
-from shared.frames import Frame, FrameType, PokePayload, ResetPayload
 from shared.limits import STREAM_CREDIT_BYTES
 from shared.node_status import NodeStatus
+from shared.tunnel import heartbeat, machine
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import PokePayload, ResetPayload
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.tunnel_server import Peer, TunnelServer
 
@@ -29,8 +30,10 @@ class Connected(NamedTuple):
 
 @pytest.fixture
 async def connected(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connected]:
-    monkeypatch.setattr(backoff, "FIRST_S", 0.01)
-    monkeypatch.setattr(backoff, "BASE_S", 0.01)
+    monkeypatch.setattr(machine, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(machine, "BACKOFF_S", 0.01)
+    # This server knows no long polling.
+    monkeypatch.setattr(machine, "SHORT_LIVES", 1000)
     async with TunnelServer().running() as server:
         node = RunningNode(tmp_path / "data", make_engine=script.make_engine, server_url=server.url)
         node.add_scripted_model()
@@ -148,8 +151,8 @@ async def test_T5_a_ping_is_answered(connected: Connected) -> None:
 async def test_T5_silence_is_asked_about_and_then_taken_for_death(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel, "TUNNEL_PING_AFTER_S", 0.05)
-    monkeypatch.setattr(tunnel, "TUNNEL_DEAD_AFTER_S", 0.1)
+    monkeypatch.setattr(heartbeat, "DEAD_IDLE_S", 0.5)
+    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.3)
     # Any frame lets the node look at the clock with the new limits.
     await connected.peer.send(Frame(FrameType.PING))
     await connected.peer.next(FrameType.PING)
@@ -171,8 +174,6 @@ BROKEN: dict[str, Frame | bytes] = {
     "another version": b"\x09" * 28,
     "a stream that is not there": Frame(FrameType.DATA, 8, b"x"),
     "an odd stream": Frame(FrameType.OPEN, 3, b""),
-    "an unreadable request": Frame(FrameType.OPEN, 2, b"\xc1"),
-    "a poke for nobody": Frame(FrameType.POKE, payload=msgspec.msgpack.encode(PokePayload("../..", 1))),
     "a second welcome": Frame(FrameType.WELCOME, payload=b""),
 }
 
@@ -186,6 +187,17 @@ async def test_a_server_that_breaks_the_protocol_is_left_and_tried_again(connect
         await connected.peer.websocket.send(message)
     await connected.server.peer()
     assert (await connected.node.http.get(f"{connected.node.url}/healthz")).is_success
+
+
+async def test_what_can_not_be_read_is_refused_and_costs_nothing_else(connected: Connected) -> None:
+    for poke in (b"\xc1", msgspec.msgpack.encode(PokePayload("../..", 1))):
+        await connected.peer.send(Frame(FrameType.POKE, payload=poke))
+    await connected.peer.send(Frame(FrameType.OPEN, 2, b"\xc1"))
+    reset = await connected.peer.next(FrameType.RESET, 2)
+    assert msgspec.msgpack.decode(reset.payload, type=ResetPayload).code == "bad_request"
+    await connected.peer.open(4, "GET", "/healthz")
+    await connected.peer.send(Frame(FrameType.END, 4))
+    assert (await connected.peer.response(4))[0] == 200
 
 
 async def test_a_refused_node_keeps_trying(connected: Connected) -> None:

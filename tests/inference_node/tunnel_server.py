@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 from websockets.asyncio.server import ServerConnection, serve
 
-from shared import frames
-from shared.frames import Frame, FrameType, HelloPayload, OpenRequest, OpenResponse, WelcomePayload, WindowPayload
+from shared.tunnel import frames
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import HelloPayload, OpenRequest, OpenResponse, WelcomePayload, WindowPayload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 WITHIN_S = 20.0
-WELCOME = WelcomePayload(resumed=False, epoch=1, last_rx=0, heartbeat=10.0, max_frame=65536)
 
 
 class Peer:
@@ -26,9 +27,17 @@ class Peer:
         self.hello = hello
         self.websocket = websocket
         self._frames: list[Frame] = []
+        self._sent = 0
 
     async def send(self, *sent: Frame) -> None:
-        await self.websocket.send(b"".join(frames.encode(frame) for frame in sent))
+        """Send frames in one message, with the numbers that are due."""
+        await self.websocket.send(b"".join(frames.encode(self._numbered(frame)) for frame in sent))
+
+    def _numbered(self, frame: Frame) -> Frame:
+        if not frame.type.is_sequenced:
+            return frame
+        self._sent += 1
+        return replace(frame, seq=self._sent)
 
     async def open(self, number: int, method: str, path: str, headers: dict[str, str] | None = None) -> None:
         request = OpenRequest(method, path, "", list((headers or {}).items()))
@@ -79,7 +88,9 @@ class TunnelServer:
         assert frame.type is FrameType.HELLO
         peer = Peer(websocket, msgspec.msgpack.decode(frame.payload, type=HelloPayload))
         if self._welcomes:
-            await peer.send(Frame(FrameType.WELCOME, payload=msgspec.msgpack.encode(WELCOME)))
+            epoch = peer.hello.epoch
+            welcome = WelcomePayload(False, epoch, 0, heartbeat=10.0, max_frame=65536, since=epoch)
+            await peer.send(Frame(FrameType.WELCOME, payload=msgspec.msgpack.encode(welcome)))
         self._peers.put_nowait(peer)
         await websocket.wait_closed()
 

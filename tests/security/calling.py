@@ -9,9 +9,10 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from shared import frames
 from shared.errors import Code
-from shared.frames import Frame, FrameType, HelloPayload, ResetPayload
+from shared.tunnel import frames
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import HelloPayload, ResetPayload
 from tests.security.expectations import FIRST_PUSH, NEW_ANSWER, Call, Door
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _content(household: Household, how: Call, token: str | None) -> str | bytes 
 
 def _hello(url: str, token: str | None) -> Answer:
     """Say HELLO with the token as a node does, and return how it was taken."""
-    hello = HelloPayload("session", 0, 0, [], token or "")
+    hello = HelloPayload("0" * 32, 1, 0, [], token or "")
     with connect(url, proxy=None) as websocket:
         websocket.send(frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello))))
         try:

@@ -153,6 +153,9 @@ SERVER: dict[tuple[str, str], Call] = {
     ("PATCH", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "405 method_not_allowed", path=NODE_HEALTH),
     ("DELETE", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "405 method_not_allowed", path=NODE_HEALTH),
     ("WEBSOCKET", "/tunnel"): Call(Door.LOGIN, "200"),
+    # HELLO, which has the login in it, is no JSON; and a key that WELCOME gave opens the rest.
+    ("POST", "/tunnel/up"): Call(Door.PUBLIC, "400 bad_request"),
+    ("GET", "/tunnel/down"): Call(Door.PUBLIC, "410 transport_gone", path="/tunnel/down?last_rx=0"),
     ("GET", "/{path:path}"): Call(Door.PUBLIC, "404 not_found", path="/"),
 }
 

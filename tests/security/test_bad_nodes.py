@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from shared.frames import FrameType
+from shared.tunnel.frames import FrameType
 from tests.security.calling import NO_PROBLEM, verdict_of
 from tests.security.vectors import Vector, table
 from tests.sync_server.fake_node import NodeCall, connected

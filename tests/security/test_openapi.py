@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = 200 if SLOW else 3
 # The relay is the node's remote application, whose paths are the node's; the rest is no HTTP API.
-NOT_DESCRIBED = {"/relay/{node_id}/{path:path}", "/tunnel", "/{path:path}", "/openapi.json"}
+NOT_DESCRIBED = {
+    "/relay/{node_id}/{path:path}",
+    "/tunnel",
+    "/tunnel/up",
+    "/tunnel/down",
+    "/{path:path}",
+    "/openapi.json",
+}
 
 
 def document_of(household: Household, place: Place) -> Any:

@@ -13,23 +13,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from shared import frames, identifiers, jws, tokens
-from shared.frames import (
-    Frame,
-    FrameType,
-    HelloPayload,
-    OpenRequest,
-    OpenResponse,
-    ReceiveCredit,
-    ResetPayload,
-    SendCredit,
-    WelcomePayload,
-    WindowPayload,
-)
+from shared import identifiers, jws, tokens
 from shared.node_status import NodeStatus
+from shared.tunnel import frames
+from shared.tunnel.credit import ReceiveCredit, SendCredit
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.limits import SESSION_CREDIT_BYTES
+from shared.tunnel.payloads import HelloPayload, OpenRequest, OpenResponse, ResetPayload, WelcomePayload, WindowPayload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,11 +138,27 @@ class FakeNode:
         self.others: asyncio.Queue[Frame] = asyncio.Queue()
         self.calls: dict[int, NodeCall] = {}
         self._handler = handler
+        self._sent = self._received = self._statuses = 0
+        self._owed = ReceiveCredit(SESSION_CREDIT_BYTES)
 
     async def send(self, kind: FrameType, stream: int = 0, payload: msgspec.Struct | bytes = b"") -> None:
         """Send one frame."""
         data = payload if isinstance(payload, bytes) else msgspec.msgpack.encode(payload)
-        await self.websocket.send(frames.encode(Frame(kind, stream, data)))
+        await self.send_frame(Frame(kind, stream, data))
+
+    async def send_frame(self, frame: Frame) -> None:
+        """Send a frame with the number and acknowledgement that are due."""
+        number = 0
+        if frame.type.is_sequenced:
+            number = self._sent = self._sent + 1
+        elif frame.type is FrameType.STATUS:
+            number = self._statuses = self._statuses + 1
+        await self.websocket.send(frames.encode(replace(frame, seq=number, ack=self._received)))
+
+    async def leave(self) -> None:
+        """End the session, and the connection."""
+        await self.send(FrameType.GOAWAY, payload=ResetPayload("closed"))
+        await self.websocket.close()
 
     async def status(self, model: str) -> None:
         """Say how the node is."""
@@ -173,7 +183,16 @@ class FakeNode:
             async for message in self.websocket:
                 assert isinstance(message, bytes)
                 for frame in frames.decode(message):
+                    self._received += frame.type.is_sequenced
                     self._on_frame(frame, tasks)
+                    await self._grant(frame)
+
+    async def _grant(self, frame: Frame) -> None:
+        """Give the session's credit back as soon as it is used; that of a stream waits for its reader."""
+        if frame.type is FrameType.DATA:
+            self._owed.received(len(frame.payload))
+            if credit := self._owed.consumed(len(frame.payload)):
+                await self.send(FrameType.WINDOW, 0, WindowPayload(credit))
 
     def _on_frame(self, frame: Frame, tasks: asyncio.TaskGroup) -> None:
         if frame.type is FrameType.OPEN:
@@ -195,7 +214,7 @@ _sessions = itertools.count(1)
 
 async def say_hello(websocket: ClientConnection, token: str) -> None:
     """Send HELLO."""
-    hello = HelloPayload(f"session {next(_sessions)}", 0, 0, [], token)
+    hello = HelloPayload(f"{next(_sessions):032x}", 1, 0, [], token)
     await websocket.send(frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello))))
 
 
@@ -215,5 +234,6 @@ async def connected(url: str, identity: Identity, handler: Handler = refuse) -> 
         try:
             yield node
         finally:
-            await websocket.close()
+            with suppress(ConnectionClosed):
+                await node.leave()
             await reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,11 +12,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.frames import FrameType
+from shared.tunnel.frames import FrameType
 from shared.wire import NodeSession
 from sync_server import clock
 from sync_server.accounts import throttle
 from sync_server.log.housekeeping import housekeep
+from sync_server.nodes import pairing
 from sync_server.store.database import Database
 from sync_server.store.dialect import dialect_for
 from tests.sync_server.device import PASSWORD, Device, code_of
@@ -211,6 +213,34 @@ def test_P3_the_proof_must_be_of_this_key_and_these_nonces(shared_server: Runnin
     assert code_of(node.prove()) == (403, "pairing_proof_wrong"), "the nonce is the one it was committed to"
     node.http = shared_server.client()
     assert code_of(node.prove()) == (403, "pairing_code_spent")
+
+
+def test_P2_of_many_nodes_that_come_at_once_one_gets_the_code(shared_server: RunningServer, device: Device) -> None:
+    begun = begin(device)
+    comers = [PairingNode(shared_server, begun["code"], f"PC {number}") for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = [response.status_code for response in threads.map(PairingNode.offer, comers)]
+    assert sorted(answers) == [200, *[409] * 7]
+    [winner] = [comer for comer, answer in zip(comers, answers, strict=True) if answer == 200]
+    assert winner.offered().state().stage == "pending"
+    assert look(device, begun)["name"] == winner.identity.name
+
+
+def test_P1_several_tabs_at_once_leave_one_code(shared_server: RunningServer, device: Device) -> None:
+    tabs = [device, *(device.sibling() for _ in range(3))]
+    with ThreadPoolExecutor(4) as threads:
+        codes = [begun["code"] for begun in threads.map(begin, tabs)]
+    answers = [PairingNode(shared_server, code).offer().status_code for code in codes]
+    assert sorted(answers) == [200, 403, 403, 403]
+
+
+def test_P1_no_two_codes_have_one_name(
+    shared_server: RunningServer, device: Device, stranger: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(["ZZZA-AAAA-AAAA-AAAA", "ZZZB-BBBB-BBBB-BBBB", "ZZYC-CCCC-CCCC-CCCC"])
+    monkeypatch.setattr(pairing, "new_code", lambda groups: next(drawn))
+    first, second = begin(device), begin(stranger)
+    assert (first["code"], second["code"]) == ("ZZZA-AAAA-AAAA-AAAA", "ZZYC-CCCC-CCCC-CCCC")
 
 
 WEAK = [bytes(32), b"\x01" + bytes(31), b"\xff" * 32]

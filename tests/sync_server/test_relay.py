@@ -165,7 +165,7 @@ async def test_a_node_that_goes_ends_an_event_stream_cleanly(
     ):
         lines = response.aiter_lines()
         assert await anext(lines) == "data: 1"
-        await node.websocket.close()
+        await node.leave()
         assert [line async for line in lines if line] == []
 
 
@@ -183,7 +183,7 @@ async def test_a_node_that_goes_leaves_no_other_body_looking_complete(
     ):
         chunks = response.aiter_raw()
         assert await anext(chunks) == b"[1, 2]"
-        await node.websocket.close()
+        await node.leave()
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(chunks)
 
@@ -210,6 +210,22 @@ async def test_a_node_that_goes_before_it_answers_is_unreachable(
     async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
         response = asyncio.create_task(http.get(path_of(identity, "/v1/status")))
         await called.wait()
+        await node.leave()
+        assert code_of(await response) == (503, "node_unreachable")
+
+
+async def test_a_node_that_does_not_come_back_is_unreachable_soon(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    called = asyncio.Event()
+
+    async def answer(_: NodeCall) -> None:
+        called.set()
+
+    async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
+        response = asyncio.create_task(http.get(path_of(identity, "/v1/status")))
+        await called.wait()
+        # Without a word: it may be changing its transport.
         await node.websocket.close()
         assert code_of(await response) == (503, "node_unreachable")
 

@@ -8,10 +8,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from shared import frames
-from shared.frames import Frame, FrameType, PokePayload, ResetPayload
+from shared.tunnel import frames, heartbeat
+from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.payloads import PokePayload, ResetPayload
 from shared.wire import Grant, NodeSession
-from sync_server.nodes import tunnel
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.event_stream import events_of
 from tests.sync_server.fake_node import WITHIN_S, Identity, connected, say_hello
@@ -206,27 +206,38 @@ async def test_T1_what_is_no_hello_is_closed(shared_server: RunningServer, messa
     "frame",
     [
         Frame(FrameType.HELLO),
-        Frame(FrameType.STATUS, payload=b"\xc1"),
-        Frame(FrameType.DATA, stream=3),
-        Frame(FrameType.DATA, stream=2_000_000),
+        Frame(FrameType.DATA, stream=4, payload=b"x"),
+        Frame(FrameType.DATA, stream=2_000_000, payload=b"x"),
         Frame(FrameType.OPEN),
+        Frame(FrameType.WINDOW, payload=b"\xc1"),
     ],
 )
-async def test_T3_a_frame_out_of_place_ends_the_tunnel(
+async def test_N4_a_frame_out_of_place_ends_the_session(
     shared_server: RunningServer, identity: Identity, frame: Frame
 ) -> None:
     async with connected(shared_server.websocket_url, identity) as node:
-        await node.websocket.send(frames.encode(frame))
+        await node.send_frame(frame)
+        await node.next_frame(FrameType.GOAWAY)
         async with asyncio.timeout(WITHIN_S):
             await node.websocket.wait_closed()
-        assert node.websocket.close_code == 1002
+        assert node.websocket.close_code == 4000
+
+
+async def test_T6_a_status_that_can_not_be_read_is_none(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    async with connected(shared_server.websocket_url, identity) as node:
+        await node.send(FrameType.STATUS, payload=b"\xc1")
+        await node.send_and_wait_for_pong()
+        await until_awake(device, identity, True)
+        assert node_row(device, identity)["status"] is None
 
 
 async def test_T5_the_server_asks_for_life_and_gives_up(
     shared_server: RunningServer, identity: Identity, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel, "TUNNEL_PING_AFTER_S", 0.05)
-    monkeypatch.setattr(tunnel, "TUNNEL_DEAD_AFTER_S", 0.5)
+    monkeypatch.setattr(heartbeat, "DEAD_IDLE_S", 0.5)
+    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.3)
     async with connected(shared_server.websocket_url, identity) as node:
         for _ in range(3):
             await node.next_frame(FrameType.PING)

@@ -318,6 +318,7 @@ export const en = {
     device_revoked: 'This device was disconnected. Log in to connect it anew.',
     node_unknown: 'This PC is not paired with your account. Pair it first.',
     owner_only: 'Only the owner of this server may do that. Ask the person who made the first account.',
+    transport_gone: 'This way to the PC has ended. Another one is opened by itself.',
     manager_only: 'Only who manages this PC may do that. Ask the person who set it up.',
     pairing_code_wrong: 'That is not a pairing code of this server. Check it, and the server’s address too.',
     pairing_code_expired: 'This pairing code is too old: it is good for ten minutes. Take a new one.',

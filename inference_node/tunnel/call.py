@@ -1,4 +1,4 @@
-"""One relayed call inside the tunnel, from the node's side: an ASGI server for a single request (rules T3, T4)."""
+"""One relayed call inside the session, from the node's side: an ASGI server for a single request (rules N8, N9)."""
 
 from __future__ import annotations
 
@@ -7,42 +7,34 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from shared.errors import Code
-from shared.frames import (
-    Frame,
-    FrameError,
-    FrameType,
-    OpenRequest,
-    OpenResponse,
-    ReceiveCredit,
-    ResetPayload,
-    SendCredit,
-    WindowPayload,
-)
+from shared.tunnel.events import Data, Ended, Lost, Opened, Reset, Writable
+from shared.tunnel.payloads import OpenRequest, OpenResponse, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Scope
 
+    from shared.tunnel.table import StreamTable
+
 log = logging.getLogger(__name__)
+
+StreamEvent = Opened | Data | Ended | Reset | Lost | Writable
 
 
 class CallerGone(Exception):
-    """The other side has reset the stream."""
+    """The other side has reset the stream, or the session is over."""
 
 
-class TunnelStream:
-    """Runs the remote application for one OPEN. `send` queues a frame and never waits; credit bounds what queues."""
+class Call:
+    """Runs the remote application for one stream. `flush` sends what the session has, and never waits."""
 
-    def __init__(self, number: int, request: OpenRequest, send: Callable[[Frame], None]) -> None:
-        self.number = number
+    def __init__(self, number: int, request: OpenRequest, streams: StreamTable, flush: Callable[[], None]) -> None:
+        self._number = number
         self._request = request
-        self._send_frame = send
-        self._may_send = SendCredit()
-        self._owed = ReceiveCredit()
+        self._streams = streams
+        self._flush = flush
         self._body: deque[bytes] = deque()
         self._body_ended = False
         self._end_told = False
@@ -60,37 +52,38 @@ class TunnelStream:
             # The application has answered what it could; what is left is a fault after the response began.
             log.exception("%s %s failed", self._request.method, self._request.path)
         finally:
-            if not self._is_complete and not self._is_gone:
-                self._reset(Code.INTERNAL)
+            if self._is_complete:
+                # Nobody reads the rest of the request, and its credit is the others'.
+                self._consume_rest()
+            else:
+                self._streams.reset(self._number, Code.INTERNAL)
+            self._flush()
 
-    def on_frame(self, frame: Frame) -> None:
-        """Take a frame of this stream. Raises FrameError or MsgspecError when it breaks the protocol."""
-        match frame.type:
-            case FrameType.DATA if not self._body_ended:
-                self._owed.received(len(frame.payload))
-                self._body.append(frame.payload)
-            case FrameType.END:
+    def on_event(self, event: StreamEvent) -> None:
+        """Take what happened on the stream."""
+        match event:
+            case Data(_, data):
+                self._body.append(data)
+                if self._is_complete:
+                    self._consume_rest()
+            case Ended():
                 self._body_ended = True
-            case FrameType.RESET:
+            case Reset() | Lost():
                 self._is_gone = True
-            case FrameType.WINDOW:
-                self._may_send.grant(msgspec.msgpack.decode(frame.payload, type=WindowPayload).credit)
             case _:
-                raise FrameError(f"{frame.type.name} out of place")
+                pass
         self._news.set()
 
-    def abandon(self) -> None:
-        """The tunnel is gone, and the caller with it."""
-        self._is_gone = True
-        self._news.set()
+    def _consume_rest(self) -> None:
+        while self._body:
+            self._streams.consumed(self._number, len(self._body.popleft()))
 
     async def _receive(self) -> Message:
         while not self._is_gone and not self._is_complete:
             if self._body:
                 chunk = self._body.popleft()
-                if credit := self._owed.consumed(len(chunk)):
-                    window = msgspec.msgpack.encode(WindowPayload(credit))
-                    self._send_frame(Frame(FrameType.WINDOW, self.number, window))
+                self._streams.consumed(self._number, len(chunk))
+                self._flush()
                 return {"type": "http.request", "body": chunk, "more_body": True}
             if self._body_ended and not self._end_told:
                 self._end_told = True
@@ -101,32 +94,30 @@ class TunnelStream:
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
-            head = msgspec.msgpack.encode(OpenResponse(message["status"], headers))
-            self._send_frame(Frame(FrameType.OPEN, self.number, head))
+            self._streams.answer(self._number, write(OpenResponse(message["status"], headers)))
+            self._flush()
             return
         await self._send_body(message.get("body", b""))
         if not message.get("more_body", False):
             self._is_complete = True
-            self._send_frame(Frame(FrameType.END, self.number))
+            self._streams.finish(self._number)
+            self._flush()
             self._news.set()
 
     async def _send_body(self, data: bytes) -> None:
         while data:
             if self._is_gone:
                 raise CallerGone
-            taken = self._may_send.take(len(data))
-            if taken:
-                self._send_frame(Frame(FrameType.DATA, self.number, data[:taken]))
-                data = data[taken:]
-            else:
-                await self._next()
+            self._news.clear()
+            taken = self._streams.write(self._number, data)
+            self._flush()
+            data = data[taken:]
+            if data:
+                await self._news.wait()
 
     async def _next(self) -> None:
         self._news.clear()
         await self._news.wait()
-
-    def _reset(self, code: Code) -> None:
-        self._send_frame(Frame(FrameType.RESET, self.number, msgspec.msgpack.encode(ResetPayload(code))))
 
 
 def _scope(request: OpenRequest) -> Scope:
@@ -137,8 +128,8 @@ def _scope(request: OpenRequest) -> Scope:
         "method": request.method,
         "scheme": "https",
         "path": request.path,
-        "raw_path": request.path.encode("latin-1"),
-        "query_string": request.query.encode("latin-1"),
+        "raw_path": request.path.encode("latin-1", "replace"),
+        "query_string": request.query.encode("latin-1", "replace"),
         "root_path": "",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers],
         "client": None,

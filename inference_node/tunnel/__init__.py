@@ -1,0 +1,1 @@
+"""The node's end of its session with the server, over a WebSocket or long polling (rules N)."""
