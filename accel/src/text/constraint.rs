@@ -16,6 +16,9 @@ const LONGEST_TOKEN: usize = 1000;
 /// (`common/json-schema-to-grammar.cpp`, `SPACE_RULE`).
 const WHITE_SPACE: &str = r"(\x20|\x0A{1,2}[\x20\x09]{0,20})";
 
+/// What llguidance says of a grammar that is larger than its limits, once an answer has begun.
+const OVER_A_LIMIT: &str = "max is";
+
 /// Makes constraints for one model. The tokens are put into a trie when the first is asked for.
 pub struct Constraints {
     tokenizer: Arc<Tokenizer>,
@@ -89,12 +92,14 @@ impl Constraint {
     /// Takes the token that was chosen.
     ///
     /// # Errors
-    /// `Failed` when the token was not allowed.
+    /// `Failed` when the token was not allowed, `BadRequest` when the schema asks for too much.
     pub fn commit(&mut self, token: u32) -> Result<()> {
         if self.is_done() {
             return Ok(());
         }
-        self.matcher.consume_token(token).map_err(failed)
+        self.matcher.consume_token(token).map_err(|error| {
+            if error.to_string().contains(OVER_A_LIMIT) { unusable(error) } else { failed(error) }
+        })
     }
 
     /// Whether nothing more can be said.
