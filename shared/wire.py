@@ -185,7 +185,8 @@ class Rejected(Struct, frozen=True):
 class Pushed(Struct, frozen=True):
     """Answer to a push: everything up to `acked_dseq` is committed.
 
-    What the account's log holds after `prev_head` up to `head` is this push alone (L13). `purged` are those of its conversations that are over: the device removes what it holds of them (L18).
+    What the account's log holds after `prev_head` up to `head` is this push alone (L13). `purged` are those of its
+    conversations that are over: the device removes what it holds of them (L18).
     """
 
     acked_dseq: Sequence
