@@ -183,14 +183,17 @@ export async function applyNews(db: AccountDatabase, { epoch, prev_head, head, c
 }
 
 /**
- * Moves the cursor behind what this device has pushed itself, where it follows (L13). What was stamped again is pulled:
- * it may have won over what came in between.
+ * Notes what the answer to a push says besides what is acknowledged, which `log` has already. The cursor moves behind
+ * what this device has pushed itself, where it follows (L13); what was stamped again is pulled, because it may have won
+ * over what came in between.
  */
-export async function passOwn(db: AccountDatabase, { epoch, first_dseq }: Push, pushed: Pushed): Promise<void> {
+export async function notePushed(db: AccountDatabase, push: Push, pushed: Pushed, log: OwnLog): Promise<void> {
   await db.metaTransaction(async () => {
-    const [sync, { stampedUntil = 0 }] = await Promise.all([readSync(db), readOwnLog(db)])
-    const follows = sync.epoch === epoch && sync.cursor === pushed.prev_head && !needsBootstrap(sync)
-    if (follows && first_dseq > stampedUntil) await db.putMeta('sync', { ...sync, cursor: pushed.head })
+    const sync = await readSync(db)
+    const follows = sync.epoch === push.epoch && sync.cursor === pushed.prev_head && !needsBootstrap(sync)
+    const cursor = follows && push.first_dseq > (log.stampedUntil ?? 0) ? pushed.head : sync.cursor
+    const isInStep = log.nextDseq === log.ackedDseq + 1
+    await db.putMeta('sync', { ...noted(db, sync, pushed.server_ms, isInStep), cursor })
   })
 }
 
@@ -215,10 +218,13 @@ export async function beginAnew(db: AccountDatabase, reason: Reread): Promise<vo
 /** Notes the server's time and that this device matched the server. */
 export async function noteServer(db: AccountDatabase, serverMs: number, isInStep: boolean): Promise<void> {
   await db.metaTransaction(async () => {
-    const now = db.environment.now()
-    const sync = await readSync(db)
-    await db.putMeta('sync', { ...sync, offsetMs: serverMs - now, inStepAt: isInStep ? now : sync.inStepAt })
+    await db.putMeta('sync', noted(db, await readSync(db), serverMs, isInStep))
   })
+}
+
+function noted(db: AccountDatabase, sync: SyncState, serverMs: number, isInStep: boolean): SyncState {
+  const now = db.environment.now()
+  return { ...sync, offsetMs: serverMs - now, inStepAt: isInStep ? now : sync.inStepAt }
 }
 
 /** Stores changes of others. `moved` returns where this device has read to after them, or null to leave that. */

@@ -105,34 +105,40 @@ export function watchOutbox(db: AccountDatabase, changed: () => void): () => voi
 /**
  * Removes what the server has committed and moves the chain to it. An older acknowledgement changes nothing, and
  * neither does one of a push that is not what waits here any more: as another device, or with other clocks. `hash` is
- * the chain's value at the end of the push, where that has been worked out already.
+ * the chain's value at the end of the push, where that has been worked out already. Returns the log as it is then.
  */
 export async function acknowledge(
   db: AccountDatabase,
   ackedDseq: number,
   pushed?: Push,
   hash?: Uint8Array,
-): Promise<void> {
-  await db.logTransaction(async () => {
-    const log = await readOwnLog(db)
-    const rows = await db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq')
+): Promise<OwnLog> {
+  return db.logTransaction(async () => {
+    const [log, rows] = await Promise.all([
+      readOwnLog(db),
+      db.outbox.where('dseq').belowOrEqual(ackedDseq).sortBy('dseq'),
+    ])
     const waiting = unpackRows(rows)
     const acked = waiting.filter(({ dseq }) => dseq <= ackedDseq)
     const last = acked.at(-1)
-    if (last === undefined || !isPart(pushed, last)) return
+    if (last === undefined || !isPart(pushed, last)) return log
     const isAll = pushed !== undefined && endOf(pushed) === last.dseq
     const changes = acked.map(({ change }) => change)
     const folded = () => foldHashes(log.ackedHash, log.ackedDseq + 1, changes).at(-1)
-    // As a range, which is one request to IndexedDB and not one a row.
-    await db.outbox.where('dseq').belowOrEqual(last.dseq).delete()
-    // What follows in the last row waits on.
-    if (waiting.length > acked.length) await db.outbox.bulkAdd(packRows(waiting.slice(acked.length)))
-    await db.putMeta('ownLog', {
+    const next = {
       ...log,
       ackedDseq: last.dseq,
       ackedHash: (isAll ? hash : undefined) ?? folded() ?? log.ackedHash,
       sharedClock: later(log.sharedClock, last.change[0]).slice(),
-    })
+    }
+    await Promise.all([
+      // As a range, which is one request to IndexedDB and not one a row.
+      db.outbox.where('dseq').belowOrEqual(last.dseq).delete(),
+      db.putMeta('ownLog', next),
+    ])
+    // What follows in the last row waits on.
+    if (waiting.length > acked.length) await db.outbox.bulkAdd(packRows(waiting.slice(acked.length)))
+    return next
   })
 }
 

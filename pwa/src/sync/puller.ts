@@ -41,10 +41,11 @@ export class Puller {
 
   /**
    * Applies news that follows the cursor; any other makes a pull (L13). Before that it waits until what this device
-   * pushes has `landed`: its news may be faster than its answer, which moves the cursor too.
+   * pushes has `landed`: its news may be faster than its answer, which moves the cursor too. What carries nothing can
+   * only be that, or is pulled.
    */
   async take(news: LogNews, landed: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    if (await applyNews(this.db, news)) return
+    if (news.changes && (await applyNews(this.db, news))) return
     await landed()
     if (!(await applyNews(this.db, news))) await this.pull(signal)
   }

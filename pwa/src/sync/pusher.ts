@@ -1,6 +1,6 @@
 /** Draining the outbox in order (rules L8-L10). */
 import type { AccountDatabase } from '../local/database'
-import { beginAnew, dropScopes, noteServer, passOwn } from '../local/log'
+import { beginAnew, dropScopes, notePushed, noteServer } from '../local/log'
 import {
   acknowledge,
   endOf,
@@ -96,10 +96,9 @@ export class Pusher {
     await before
     if (!(pushed instanceof ProblemError)) {
       return this.db.logTransaction(async () => {
-        await acknowledge(this.db, pushed.acked_dseq, push, hash)
+        const log = await acknowledge(this.db, pushed.acked_dseq, push, hash)
         await dropScopes(this.db, (pushed.purged ?? []).map(toHex))
-        await passOwn(this.db, push, pushed)
-        await noteServer(this.db, pushed.server_ms, (await this.db.outbox.count()) === 0)
+        await notePushed(this.db, push, pushed, log)
       })
     }
     const { acked_dseq: acked, server_ms: serverMs } = pushed.problem ?? {}
