@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.security.household import Household
     from tests.security.route_tables import Place
 
-EXAMPLES = 200 if SLOW else 3
+EXAMPLES = 200 if SLOW else 2
 # The relay is the node's remote application, whose paths are the node's; the rest is no HTTP API.
 NOT_DESCRIBED = {
     "/relay/{node_id}/{path:path}",
