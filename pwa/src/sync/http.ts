@@ -83,8 +83,17 @@ async function orOffline<Result>(work: () => Promise<Result>, callerSignal: Abor
 async function problemOf(response: Response): Promise<ProblemError> {
   const text = await response.text().catch(() => '')
   const isProblem = response.headers.get('Content-Type')?.startsWith('application/problem+json') ?? false
-  if (!isProblem) return new ProblemError('offline', `status ${String(response.status)}`)
-  const problem = JSON.parse(text) as Problem
+  const problem = isProblem ? parseProblem(text) : null
+  if (problem === null) return new ProblemError('offline', `status ${String(response.status)}`)
   const code: ErrorCode = ERROR_CODES.find((known) => known === problem.code) ?? 'internal'
   return new ProblemError(code, problem.detail, problem)
+}
+
+/** Returns null for one that was cut on its way. */
+function parseProblem(text: string): Problem | null {
+  try {
+    return JSON.parse(text) as Problem
+  } catch {
+    return null
+  }
 }

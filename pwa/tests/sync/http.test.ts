@@ -29,6 +29,11 @@ it('has no body for 204', async () => {
 it.each([
   ['W2: a problem keeps its code', problem(507, 'quota_exceeded'), 'quota_exceeded'],
   ['an unknown code is internal', problem(500, 'something_new'), 'internal'],
+  [
+    'a problem that was cut on its way is silence',
+    new Response('{"code": "no', { status: 503, headers: { 'Content-Type': 'application/problem+json' } }),
+    'offline',
+  ],
   ['a gateway’s page is silence', new Response('<html>', { status: 502 }), 'offline'],
   [
     'a captive portal’s page is silence',
