@@ -44,6 +44,13 @@ def test_openapi_names_every_endpoint_and_body(shared_server: RunningServer) -> 
 
 @pytest.mark.parametrize("endpoint", [e for e in ENDPOINTS if not e.is_public], ids=lambda e: f"{e.method} {e.path}")
 def test_what_is_not_public_asks_for_a_token(shared_server: RunningServer, endpoint: object) -> None:
-    ids = {"device_id": "0" * 16, "scope": "0" * 32, "sha256": "0" * 64, "node_id": "0" * 32, "pairing_id": "0" * 32}
+    ids = {
+        "device_id": "0" * 16,
+        "scope": "0" * 32,
+        "sha256": "0" * 64,
+        "node_id": "0" * 32,
+        "pairing_id": "0" * 32,
+        "invitation_id": "0" * 64,
+    }
     method, path = endpoint.method, endpoint.path.format(**ids)  # type: ignore[attr-defined]
     assert code_of(shared_server.client().request(method, path, json={})) == (401, "token_missing")
