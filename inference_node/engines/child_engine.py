@@ -294,11 +294,13 @@ class ChildGeneration:
         """Return the next event. Raises PromptTooLong and DomovoiError."""
         if self._is_over:
             raise StopAsyncIteration
+        if self._task is None and self._is_stopped:
+            # A fast model could have written all that fits before its process hears of the stop.
+            self._is_over = True
+            return Finished("stopped", 0, 0)
         try:
             if self._task is None:
                 self._task = self._engine.begin(self._asked, self._patience_s)
-                if self._is_stopped:
-                    self._engine.stop(self._task)
             event = await self._task.get()
         except DomovoiError:
             self._is_over = True
