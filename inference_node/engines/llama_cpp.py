@@ -223,8 +223,12 @@ def _said(words: IO[bytes]) -> str:
     return words.read().decode("utf-8", "replace")
 
 
+# How llama.cpp, C++ and the system say it. A file that was read in part then looks damaged, and is not.
+_NO_MEMORY = ("failed to allocate", "insufficient memory", "Cannot allocate memory", "bad_alloc")
+
+
 def _load_failure(said: str) -> DomovoiError:
-    if "failed to allocate" in said or "insufficient memory" in said:
+    if any(words in said for words in _NO_MEMORY):
         return DomovoiError(Code.OUT_OF_MEMORY)
     if "unknown model architecture" in said or "unknown pre-tokenizer" in said:
         return DomovoiError(Code.UNSUPPORTED, "llama.cpp does not know this kind of model. Choose another.")

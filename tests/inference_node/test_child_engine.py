@@ -107,6 +107,20 @@ async def test_what_is_no_model_to_it_is_refused_and_the_next_one_loads(
         await engine.unload()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such limit")
+async def test_too_little_memory_is_no_damaged_file(name: str, default_test_model: Path) -> None:
+    """A process that may have little memory, as in a container: the same file loads where there is room."""
+    starved = ChildEngine(name, LIMITS, "tests.inference_node.starved_engine")
+    with pytest.raises(DomovoiError) as failed:
+        await load(starved, default_test_model)
+    await starved.unload()
+    # llama.cpp ends its process where an allocation fails deep within it.
+    assert failed.value.code in {Code.OUT_OF_MEMORY, Code.ENGINE_FAILED if name == "llama_cpp" else Code.OUT_OF_MEMORY}
+    engine = ChildEngine(name, LIMITS)
+    await load(engine, default_test_model)
+    await engine.unload()
+
+
 @pytest.mark.parametrize("seed", range(1, 41) if SLOW else [1])
 async def test_a_poisoned_file_answers_or_fails_and_never_hangs(
     name: str, tiny_model: Path, tmp_path: Path, seed: int

@@ -12,6 +12,7 @@ mod value;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -60,9 +61,12 @@ impl Gguf {
     ///
     /// # Errors
     /// `Damaged` when the file is missing, cut short or contradicts itself, `Unsupported` for versions 1 and above 3
-    /// and for big-endian files.
+    /// and for big-endian files, `OutOfMemory` when the system has no room to map it.
     pub fn open(path: &Path) -> Result<Self> {
-        let unreadable = |error: std::io::Error| Error::Damaged(format!("{}: {error}", path.display()));
+        let unreadable = |error: std::io::Error| match error.kind() {
+            ErrorKind::OutOfMemory => Error::OutOfMemory(format!("{}: {error}", path.display())),
+            _ => Error::Damaged(format!("{}: {error}", path.display())),
+        };
         let file = File::open(path).map_err(unreadable)?;
         // A mapping of nothing is an error of its own on some systems, with a message that helps nobody.
         if file.metadata().map_err(unreadable)?.len() == 0 {
