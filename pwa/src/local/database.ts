@@ -198,7 +198,7 @@ export class AccountDatabase extends Dexie {
   readonly snapshots = new Snapshots()
   readonly outlines = new OutlineWriter(this)
   /** What this tab has committed last, if all that waits: pushed without reading it again. Only a guess by then. */
-  fresh: { push: Push; at: number } | null = null
+  fresh: { push: Push; deviceId: string; at: number } | null = null
 
   constructor(
     readonly accountId: string,

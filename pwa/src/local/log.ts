@@ -111,7 +111,7 @@ function noteFresh(
   if (sync.epoch === null || device.isForked || nextDseq !== ackedDseq + 1 || !isSmall) return
   const push = { epoch: sync.epoch, first_dseq: nextDseq, prev_hash: ackedHash, changes: [...changes] }
   whenCommitted(() => {
-    db.fresh = { push, at: db.environment.now() }
+    db.fresh = { push, deviceId: device.id, at: db.environment.now() }
   })
 }
 

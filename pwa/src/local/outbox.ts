@@ -33,10 +33,12 @@ export async function nextPush(db: AccountDatabase): Promise<Push | null> {
  * Returns what this tab has just written, if it was all that waited: nobody needs to read it again. Whatever another
  * tab has done meanwhile, the server knows a push by device and dseq (L8).
  */
-export function takeFresh(db: AccountDatabase): Push | null {
+export function takeFresh(db: AccountDatabase, deviceId: string | null): Push | null {
   const { fresh } = db
   db.fresh = null
-  return fresh !== null && db.environment.now() - fresh.at < FRESH_MS ? fresh.push : null
+  // After a login as another device it was stamped again, by another connection to the data.
+  if (fresh === null || fresh.deviceId !== deviceId) return null
+  return db.environment.now() - fresh.at < FRESH_MS ? fresh.push : null
 }
 
 /** Returns the push that follows `push` once all of that has been acknowledged, or null. `hash` is the chain's at its end. */

@@ -57,7 +57,7 @@ export class Pusher {
   /** Returns the first push of what waits when all answers are stored. */
   private async next(): Promise<Push | null> {
     await this.flight
-    return takeFresh(this.db) ?? nextPush(this.db)
+    return takeFresh(this.db, this.server.deviceId) ?? nextPush(this.db)
   }
 
   /**

@@ -32,6 +32,11 @@ export class Server {
     readonly origin: string,
   ) {}
 
+  /** As which device calls are made; null before the first one. */
+  get deviceId(): string | null {
+    return this.session.deviceId
+  }
+
   async push(push: Push, signal: AbortSignal): Promise<Pushed> {
     return (await this.authorized('/api/v1/sync/push', { method: 'POST', body: push, signal })) as Pushed
   }

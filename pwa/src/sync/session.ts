@@ -38,6 +38,8 @@ export interface SessionOptions {
 
 export class Session {
   readonly state: SessionState
+  /** The device that this login is, once a token is known. */
+  deviceId: string | null = null
   private accessToken: { text: string; expiresAt: number } | null = null
   private renewal: Promise<string> | null = null
 
@@ -150,6 +152,7 @@ export class Session {
   private keep(session: SessionBody): string {
     this.accessToken = { text: session.access_token, expiresAt: session.expires_at }
     this.state.isOwner = session.is_owner ?? false
+    this.deviceId = session.device_id
     return session.access_token
   }
 

@@ -53,7 +53,11 @@ class Profile {
     // Clocks of a profile that was put back go on from then, so that what it writes now could collide with what it wrote.
     this.environment.ms = Date.now()
     this.db = new AccountDatabase('crashing', this.environment)
-    const session = { token: async () => (await readDevice(this.db)).id, forgetToken: () => undefined }
+    const session = {
+      token: async () => (session.deviceId = (await readDevice(this.db)).id),
+      forgetToken: () => undefined,
+      deviceId: '',
+    }
     const fetcher = async (input: RequestInfo | URL, init: RequestInit = {}) => {
       await Promise.resolve()
       return this.server.handle(input as string, {

@@ -40,19 +40,29 @@ class Gate {
 class House {
   readonly server = new FakeServer()
   readonly db: AccountDatabase
+  private readonly environment = new TestEnvironment()
+  private deviceId = ''
 
   constructor() {
-    const environment = new TestEnvironment()
-    environment.ms = this.server.ms
-    this.db = new AccountDatabase('two-tabs', environment)
+    this.environment.ms = this.server.ms
+    this.db = new AccountDatabase('two-tabs', this.environment)
     onTestFinished(() => {
       this.db.close()
     })
   }
 
   async begin(): Promise<void> {
-    await adoptDevice(this.db, this.server.addDevice())
+    this.deviceId = this.server.addDevice()
+    await adoptDevice(this.db, this.deviceId)
     await new Puller(this.db, this.api()).pull(NEVER)
+  }
+
+  /** Logs in as another device, as a login does: over a connection to the data of its own. */
+  async loginAnew(): Promise<void> {
+    const db = new AccountDatabase('two-tabs', this.environment)
+    this.deviceId = this.server.addDevice()
+    await adoptDevice(db, this.deviceId)
+    db.close()
   }
 
   /** A tab whose requests wait at one gate on their way there, and whose answers wait at another on their way back. */
@@ -65,7 +75,11 @@ class House {
   }
 
   private api(there?: Gate, back?: Gate): Server {
-    const session = { token: async () => (await readDevice(this.db)).id, forgetToken: () => undefined }
+    const session = {
+      token: async () => (await readDevice(this.db)).id,
+      forgetToken: () => undefined,
+      deviceId: this.deviceId,
+    }
     const fetcher = async (input: RequestInfo | URL, init: RequestInit = {}) => {
       await there?.pass()
       const headers = Object.fromEntries(new Headers(init.headers).entries())
@@ -193,4 +207,17 @@ describe('many pushes', () => {
     await house.tab().drain(NEVER)
     expect(await house.db.outbox.count()).toBe(0)
   })
+})
+
+it('what was written just before a login as another device is pushed as that one', async () => {
+  const house = new House()
+  await house.begin()
+  await house.ask('Written a moment ago')
+  await house.loginAnew()
+  await house.tab().drain(NEVER)
+  expect(await house.db.outbox.count()).toBe(0)
+  expect(await readDevice(house.db)).toMatchObject({ isForked: false })
+  await house.ask('And the next')
+  await house.tab().drain(NEVER)
+  expect(await house.db.outbox.count()).toBe(0)
 })
