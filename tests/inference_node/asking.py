@@ -75,7 +75,13 @@ def token_of(node: RunningNode, device: Device) -> str:
 
 
 async def until_served(node: RunningNode, device: Device) -> dict[str, str]:
-    """Wait until the node knows the account; return the headers for it."""
+    """Wait until the server knows the node, and the node the account; return the headers for it."""
+
+    async def is_known() -> bool:
+        nodes = (await asyncio.to_thread(device.request, "GET", "/api/v1/nodes")).json()["nodes"]
+        return node.identity.node_id in {known["node_id"] for known in nodes}
+
+    await node.until(is_known)
     headers = {"Authorization": f"Bearer {await asyncio.to_thread(token_of, node, device)}"}
 
     async def is_served() -> bool:
