@@ -1,7 +1,7 @@
 """`make test`: installs what tests need, runs every step, and ends with a table of them.
 
-Most steps keep one core busy and wait now and then, so three lanes of them run side by side on two cores. Uses the
-standard library alone, because it runs before anything is installed.
+Most steps keep one core busy, so two lanes of them run side by side; three took as long, and starved each other. Uses
+the standard library alone, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ ACCEL = ROOT / "accel"
 UV = shutil.which("uv") or str(ROOT / ".cache" / "tools" / "bin" / "uv")
 RUN = (UV, "run", "--no-sync")
 PYTEST = (*RUN, "python", "-m", "pytest", "-q")
-# Of Python's tests, those that run by themselves: with the app, whose build they need, and with Rust's.
-WITH_APP = {"tests/end_to_end": "end to end"}
-WITH_RUST = {
-    "tests/sync_server": "server",
+# Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
+BESIDE = {
     "tests/security": "security",
     "tests/deploy": "commands",
     "tests/simulation": "simulation",
+    "tests/end_to_end": "end to end",
 }
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
@@ -82,7 +81,7 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
-        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in (*WITH_APP, *WITH_RUST)))),
+        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in BESIDE))),
     ]
     rust_steps = [
         Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
@@ -96,10 +95,9 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
     ]
-    app += [Step(name, TEST, (*PYTEST, folder)) for folder, name in WITH_APP.items()]
-    server = [Step(name, TEST, (*PYTEST, folder)) for folder, name in WITH_RUST.items()]
+    beside = [Step(name, TEST, (*PYTEST, folder)) for folder, name in BESIDE.items()]
     python.append(Step("advisories", ADVISORIES, (*RUN, "python", "-m", "tests.advisories")))
-    return [[prepare], [python, app, [*(rust_steps if rust else []), *server]]]
+    return [[prepare], [python, [*app, *(rust_steps if rust else []), *beside]]]
 
 
 def main() -> int:
@@ -124,7 +122,7 @@ def main() -> int:
 
 
 def _run(step: Step, environment: dict[str, str]) -> Result:
-    """Run one step. Its output is shown when it has ended, for three lanes at once would be unreadable."""
+    """Run one step. Its output is shown when it has ended, for two lanes at once would be unreadable."""
     _say(f"── {step.name} …")
     started = time.monotonic()
     if not step.command:
