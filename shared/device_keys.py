@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
+from shared import jws
 from shared.jws import KEY_BYTES, base64url, from_base64url, public_key_from
 
 SIGNATURE_BYTES = 64
@@ -33,9 +34,8 @@ def thumbprint(key: DeviceKey) -> bytes:
     """Return the RFC 7638 thumbprint. Raises ValueError for what is no such key."""
     _check(key)
     if key.kty == "OKP":
-        members = f'{{"crv":"Ed25519","kty":"OKP","x":"{key.x}"}}'
-    else:
-        members = f'{{"crv":"P-256","kty":"EC","x":"{key.x}","y":"{key.y}"}}'
+        return from_base64url(jws.thumbprint(from_base64url(key.x)))
+    members = f'{{"crv":"P-256","kty":"EC","x":"{key.x}","y":"{key.y}"}}'
     return hashlib.sha256(members.encode()).digest()
 
 

@@ -85,10 +85,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 HEAD_WITHIN_S = 20.0
 
-# Tunnel; the rest stands in `tunnel/limits.py`, for the app knows nothing of it.
-MAX_FRAME_PAYLOAD_BYTES = 64 * 1024
-STREAM_CREDIT_BYTES = 256 * 1024
-
 # Runs.
 REPLAY_BYTES = 4 * 1024 * 1024
 REPLAY_KEPT_S = 30 * 60

@@ -16,7 +16,7 @@ import uvicorn
 from shared import private_files
 from shared.bounded_http import BoundedHttp
 from shared.errors import DomovoiError, StartupError
-from shared.limits import MAX_FRAME_PAYLOAD_BYTES
+from shared.tunnel.limits import MAX_FRAME_PAYLOAD_BYTES
 from sync_server.accounts import signing_keys
 from sync_server.accounts.accounts import Accounts
 from sync_server.accounts.passwords import Passwords

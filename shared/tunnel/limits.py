@@ -1,13 +1,12 @@
 """Every limit of the tunnel, together, because several depend on each other."""
 
-from shared.limits import MAX_FRAME_PAYLOAD_BYTES, STREAM_CREDIT_BYTES
-
 # A message of the transports: one or more frames. Two posts travel at once, and the second may arrive first, so that
 # the frames of both together must fit into what a receiver reorders.
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_POSTS_IN_FLIGHT = 2
 REORDERED_FRAMES = 64
 MAX_MESSAGE_FRAMES = REORDERED_FRAMES // MAX_POSTS_IN_FLIGHT
+MAX_FRAME_PAYLOAD_BYTES = 64 * 1024
 # Smaller ones would make WELCOME's `max_frame` a way to make the peer work for nothing.
 MIN_FRAME_PAYLOAD_BYTES = 1024
 
@@ -20,6 +19,7 @@ MAX_UNACKNOWLEDGED_S = 60.0
 MAX_AWAY_S = MAX_UNACKNOWLEDGED_S
 
 # Credit and fairness. A stream that is alone sends frames of the greatest size, several take turns with smaller ones.
+STREAM_CREDIT_BYTES = 256 * 1024
 SESSION_CREDIT_BYTES = 2 * 1024 * 1024
 SHARED_FRAME_BYTES = 16 * 1024
 # The last of the session's credit is kept for streams that have little under way, so that readers who have stopped
@@ -66,5 +66,3 @@ SESSION_BYTES = 16
 MAX_HELLO_TOKEN_BYTES = 4096
 MAX_CAPABILITIES = 16
 MAX_CAPABILITY_CHARACTERS = 32
-
-__all__ = ["MAX_FRAME_PAYLOAD_BYTES", "STREAM_CREDIT_BYTES"]

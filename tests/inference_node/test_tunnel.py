@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pytest
 
-from shared.limits import STREAM_CREDIT_BYTES
 from shared.node_status import NodeStatus
 from shared.tunnel import heartbeat, machine
 from shared.tunnel.frames import Frame, FrameType
+from shared.tunnel.limits import STREAM_CREDIT_BYTES
 from shared.tunnel.payloads import PokePayload, ResetPayload
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.tunnel_server import Peer, TunnelServer

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from shared.limits import MAX_ANSWER_BODY_BYTES, STREAM_CREDIT_BYTES
+from shared.limits import MAX_ANSWER_BODY_BYTES
+from shared.tunnel.limits import STREAM_CREDIT_BYTES
 from tests.sync_server.device import Device, code_of
-from tests.sync_server.fake_node import WITHIN_S, Identity, NodeCall, connected
+from tests.sync_server.fake_node import WITHIN_S, FakeNode, Identity, NodeCall, connected
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.sync_server.running_server import RunningServer
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -199,8 +202,10 @@ async def test_a_call_that_the_node_resets_is_a_problem(
     assert code_of(response) == (503, "engine_busy")
 
 
+# With a word, or without one: then it may be changing its transport, and is waited for a little.
+@pytest.mark.parametrize("go", [FakeNode.leave, lambda node: node.websocket.close()], ids=["leaves", "vanishes"])
 async def test_a_node_that_goes_before_it_answers_is_unreachable(
-    shared_server: RunningServer, identity: Identity, device: Device
+    shared_server: RunningServer, identity: Identity, device: Device, go: Callable[[FakeNode], Awaitable[None]]
 ) -> None:
     called = asyncio.Event()
 
@@ -210,23 +215,7 @@ async def test_a_node_that_goes_before_it_answers_is_unreachable(
     async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
         response = asyncio.create_task(http.get(path_of(identity, "/v1/status")))
         await called.wait()
-        await node.leave()
-        assert code_of(await response) == (503, "node_unreachable")
-
-
-async def test_a_node_that_does_not_come_back_is_unreachable_soon(
-    shared_server: RunningServer, identity: Identity, device: Device
-) -> None:
-    called = asyncio.Event()
-
-    async def answer(_: NodeCall) -> None:
-        called.set()
-
-    async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
-        response = asyncio.create_task(http.get(path_of(identity, "/v1/status")))
-        await called.wait()
-        # Without a word: it may be changing its transport.
-        await node.websocket.close()
+        await go(node)
         assert code_of(await response) == (503, "node_unreachable")
 
 

@@ -76,17 +76,15 @@ export class Session {
     } catch (error) {
       if (!hasCode(error, 'offline', 'login_ended', 'token_missing', 'token_invalid')) throw error
     }
-    this.accessToken = null
+    this.forgetLogin()
     this.options.registry.leave()
     this.state.account = null
-    this.state.ended = false
   }
 
   /** Another tab has logged in or out. */
   follow(): void {
-    this.accessToken = null
+    this.forgetLogin()
     this.state.account = this.options.registry.current()
-    this.state.ended = false
   }
 
   /** Returns an access token. Throws ProblemError: `login_ended`, or `offline`. */
@@ -147,6 +145,14 @@ export class Session {
     this.keep(session)
     this.state.ended = false
     if (this.state.account?.accountId !== account.accountId) this.state.account = account
+  }
+
+  /** Who it is next, and as which device, only the next token says. */
+  private forgetLogin(): void {
+    this.accessToken = null
+    this.deviceId = null
+    this.state.isOwner = false
+    this.state.ended = false
   }
 
   private keep(session: SessionBody): string {

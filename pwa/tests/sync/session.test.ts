@@ -101,3 +101,17 @@ describe('this device', () => {
     db.close()
   })
 })
+
+describe('another login', () => {
+  it('leaves nothing of whose it was before', async () => {
+    const house = new House()
+    const { session } = await house.browser().login()
+    session.state.isOwner = true
+    expect(session.deviceId).not.toBeNull()
+    session.follow()
+    expect(session.state.isOwner).toBe(false)
+    expect(session.deviceId).toBeNull()
+    await session.token()
+    expect(session.deviceId).not.toBeNull()
+  })
+})
