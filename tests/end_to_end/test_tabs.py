@@ -29,9 +29,10 @@ def test_a_frozen_tab_keeps_nobody_waiting(household: Household, open_profile: C
     beside.goto(leader.url)
     expect(beside.locator("article[data-role=user]")).to_contain_text("First question")
     browser = one.context.new_cdp_session(leader)
-    # A paused page does what a frozen one does, nothing; headless Chromium freezes none.
+    # A paused page does what a frozen one does, nothing; headless Chromium freezes none. Held inside a callback, it
+    # loses what other tabs tell it.
     browser.send("Debugger.enable")
-    browser.send("Debugger.pause")
+    leader.evaluate("void setTimeout(() => { debugger })")
     composer = beside.locator("textarea").last
     composer.fill("Written beside a frozen tab")
     composer.press("Enter")

@@ -1,5 +1,6 @@
-/** Live queries that outlive a lost connection to the data. */
+/** Live queries that outlive a lost connection to the data, and a frozen tab. */
 import Dexie, { liveQuery, type Subscription } from 'dexie'
+import { watchThaws } from './thaw'
 
 /** A query that failed is asked again after this long, ms, then after twice as long, and so on up to the greatest. */
 const FIRST_WAIT_MS = 500
@@ -11,24 +12,31 @@ export function watchQuery<Result>(query: () => Promise<Result>, next: (result: 
   let timer: ReturnType<typeof setTimeout> | undefined
   let subscription: Subscription | undefined
   const subscribe = () => {
+    unsubscribe()
     subscription = liveQuery(query).subscribe({
       next: (result) => {
         wait = FIRST_WAIT_MS
         next(result)
       },
       error: (error: unknown) => {
-        subscription?.unsubscribe()
         // A browser may drop its connection to the data, and the next query opens another. A log-out closes the
         // database below its last readers.
         if (wait === FIRST_WAIT_MS && !(error instanceof Dexie.DatabaseClosedError)) reportError(error)
+        unsubscribe()
         timer = setTimeout(subscribe, wait)
         wait = Math.min(2 * wait, GREATEST_WAIT_MS)
       },
     })
   }
-  subscribe()
-  return () => {
+  const unsubscribe = () => {
     clearTimeout(timer)
     subscription?.unsubscribe()
+  }
+  subscribe()
+  // What other tabs wrote while this one was frozen, it may not have heard of.
+  const stopWatching = watchThaws(subscribe)
+  return () => {
+    stopWatching()
+    unsubscribe()
   }
 }

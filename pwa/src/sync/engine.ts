@@ -2,6 +2,7 @@
 import { shallowReactive, watch } from 'vue'
 import type { AccountDatabase } from '../local/database'
 import { readNodes } from '../local/reads'
+import { watchThaws } from '../local/thaw'
 import { watchQuery } from '../local/watchQuery'
 import { Answers } from './answers'
 import type { Fetch } from './http'
@@ -142,8 +143,11 @@ export class Engine {
         if (!ended) this.shared.wake()
       },
     )
+    const thaws = watchThaws(() => {
+      this.shared.askAgain()
+    })
     return () => {
-      for (const stop of [nodes, routes, link, server, login]) stop()
+      for (const stop of [thaws, nodes, routes, link, server, login]) stop()
     }
   }
 }

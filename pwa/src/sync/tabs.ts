@@ -179,6 +179,11 @@ export class SharedState<State extends object> {
     this.post({ kind: 'ask' })
   }
 
+  /** What was told while this tab was frozen, it may not have heard. */
+  askAgain(): void {
+    if (!this.isLeading) this.post({ kind: 'ask' })
+  }
+
   /** Tells what has changed. A tab that leads no more only believes what it is told. */
   update(changes: Partial<State>): void {
     if (!this.isLeading) return

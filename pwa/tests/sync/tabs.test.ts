@@ -166,6 +166,17 @@ describe('SharedState', () => {
     })
   })
 
+  it('asks anew for what was told while it was frozen', async () => {
+    const leader = tab('missed')
+    const other = tab('missed')
+    leader.shared.lead()
+    Object.assign(leader.shared.state, { connection: 'up' })
+    other.shared.askAgain()
+    await eventually(() => {
+      expect(other.shared.state).toEqual({ connection: 'up' })
+    })
+  })
+
   it('lets any tab wake the leader', async () => {
     const leader = tab('woken')
     const other = tab('woken')
