@@ -6,17 +6,18 @@ something older than what it has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared import jws
 from shared.limits import (
     KEY_SET_LIFETIME_S,
     MAX_KEY_SET_BYTES,
     MAX_REVOCATIONS_BYTES,
+    MAX_SEQUENCE,
     TOKEN_LEEWAY_S,
 )
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 KEY_SET_TYPE = "keyset+jwt"
 REVOCATIONS_TYPE = "revocations+jwt"
+# Every reader has it exactly, the app's too.
+Number = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
 
 
 class Refused(ValueError):
@@ -42,9 +45,9 @@ class KeySetClaims(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     iss: str
-    ver: int
-    iat: int
-    exp: int
+    ver: Number
+    iat: Number
+    exp: Number
     keys: list[str]
 
 
@@ -115,7 +118,7 @@ def verify_key_set(text: str, root: bytes) -> VerifiedKeys:
         ring = {jws.thumbprint(key): jws.public_key_from(key) for key in keys}
     except ValueError as error:  # msgspec's too
         raise Refused(f"the key set is malformed: {error}") from error
-    if not ring or not 0 <= key_set.iat <= key_set.exp <= key_set.iat + KEY_SET_LIFETIME_S:
+    if not ring or not key_set.iat <= key_set.exp <= key_set.iat + KEY_SET_LIFETIME_S:
         raise Refused("the key set is empty, or good for too long")
     return VerifiedKeys(key_set.iss, key_set.ver, key_set.iat, key_set.exp, ring)
 

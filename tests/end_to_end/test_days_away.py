@@ -40,12 +40,27 @@ def issuer(token: str) -> str:
     return str(claims["iss"])
 
 
-def test_K11_the_pc_goes_on_answering(household: Household, open_profile: Callable[..., Profile]) -> None:
+def forged(token: str) -> str:
+    signed, _, signature = token.rpartition(".")
+    return f"{signed}.{'A' * len(signature)}"
+
+
+def test_K11_K12_the_pc_goes_on_answering(household: Household, open_profile: Callable[..., Profile]) -> None:
     household.start("server", "node")
     profile = open_profile("days")
     profile.make_first_account(household.setup_code)
     profile.write("Say hello.")
     profile.expect_answer()
+    # K12: a token that nobody would take is renewed, not tried.
+    refused: list[str] = []
+    profile.page.on("response", lambda response: refused.append(response.url) if response.status == 401 else None)
+    [kept] = profile.page.evaluate(TOKENS, None).values()
+    profile.page.evaluate(TOKENS, {"token": forged(kept["token"]), "fromServer": forged(kept["token"])})
+    profile.write("Say it again.")
+    profile.expect_answer()
+    [renewed] = profile.page.evaluate(TOKENS, None).values()
+    assert renewed["token"] not in {kept["token"], forged(kept["token"])}
+    assert refused == []
     household.kill("server")
     # The day of the token is over.
     [(node_id, kept)] = profile.page.evaluate(TOKENS, {"token": "", "expiresAt": 0}).items()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shared.jws import base64url, raw_public_key, thumbprint
+from shared.key_sets import KEY_SET_TYPE
 from tests.security.vectors import spelt_out
 
 if TYPE_CHECKING:
@@ -23,14 +25,15 @@ STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 class Forger(NamedTuple):
-    """Forges tokens with the right key in hand; `claims` are those of a good one."""
+    """Forges tokens with the right key in hand; `claims` are those of a good one, `now_s` None is the time it is."""
 
     key: Ed25519PrivateKey
     claims: dict[str, Any]
+    now_s: int | None = None
 
     def token(self, given: dict[str, Any]) -> str:
         """Return the token that a vector describes."""
-        given = spelt_out(given)
+        given = spelt_out(given, self.now_s)
         header = {"typ": "at+jwt", "alg": "EdDSA", "kid": thumbprint(raw_public_key(self.key.public_key()))}
         head = _text("HEADER", header, given.get("header", {}))
         body = _text("CLAIMS", self.claims, given.get("claims", {}))
@@ -81,6 +84,32 @@ def compact(header: dict[str, Any], claims: dict[str, Any], key: Ed25519PrivateK
     """Return anything signed, whatever it is."""
     signed = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
     return f"{signed}.{base64url(key.sign(signed.encode()))}"
+
+
+class Issuer(Protocol):
+    """A server's name and keys."""
+
+    @property
+    def issuer(self) -> str: ...  # as the class says
+
+    @property
+    def current(self) -> Ed25519PrivateKey: ...
+
+    @property
+    def root(self) -> Ed25519PrivateKey: ...
+
+
+def key_set_of(keys: Issuer, given: dict[str, Any], now_s: int | None = None) -> str:
+    """Return the key set that a vector describes."""
+    now = int(time.time()) if now_s is None else now_s
+    given = spelt_out(given, now)
+    public = base64url(raw_public_key(keys.current.public_key()))
+    good = {"iss": keys.issuer, "ver": 7, "iat": now, "exp": now + 86_400, "keys": ["PUBLIC"]}
+    changed = {name: value for name, value in {**good, **given.get("claims", {})}.items() if value != ABSENT}
+    payload = json.loads(json.dumps(changed).replace("PUBLIC", public))
+    signer = {"root": keys.root, "key": keys.current, "stranger": STRANGER}[given.get("signer", "root")]
+    kid = thumbprint(raw_public_key(signer.public_key()))
+    return compact({"typ": given.get("typ", KEY_SET_TYPE), "alg": "EdDSA", "kid": kid}, payload, signer)
 
 
 def _text(name: str, good: dict[str, Any], given: dict[str, Any] | str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 
 from shared import identifiers
 from shared.jws import base64url, public_key_from, raw_public_key, thumbprint
-from shared.key_sets import KEY_SET_TYPE, Refused, verify_key_set
+from shared.key_sets import Refused, verify_key_set
 from tests.security.calling import verdict_of
-from tests.security.forging import ABSENT, STRANGER, compact
-from tests.security.vectors import Vector, spelt_out, table
+from tests.security.forging import key_set_of
+from tests.security.vectors import Vector, table
 
 if TYPE_CHECKING:
     from tests.security.household import Household
@@ -67,22 +67,9 @@ def assertion_of(raw: bytes, node_id: str) -> str:
 def test_K7_a_bad_key_set_is_refused(household: Household, ledger: Ledger, vector: Vector) -> None:
     root = raw_public_key(household.keys.root.public_key())
     try:
-        verify_key_set(key_set_of(household, spelt_out(vector.input)), root)
+        verify_key_set(key_set_of(household.keys, vector.input), root)
         verdict = "taken"
     except Refused:
         verdict = "refused"
     ledger.note("key sets", wrongly_accepted=verdict == "taken" != vector.verdict)
     assert verdict == vector.verdict
-
-
-def key_set_of(household: Household, given: dict[str, Any]) -> str:
-    """Return the key set that a vector describes."""
-    keys = household.keys
-    now = int(time.time())
-    public = base64url(raw_public_key(keys.current.public_key()))
-    good = {"iss": keys.issuer, "ver": 7, "iat": now, "exp": now + 86_400, "keys": ["PUBLIC"]}
-    changed = {name: value for name, value in {**good, **given.get("claims", {})}.items() if value != ABSENT}
-    payload = json.loads(json.dumps(changed).replace("PUBLIC", public))
-    signer = {"root": keys.root, "key": keys.current, "stranger": STRANGER}[given.get("signer", "root")]
-    kid = thumbprint(raw_public_key(signer.public_key()))
-    return compact({"typ": given.get("typ", KEY_SET_TYPE), "alg": "EdDSA", "kid": kid}, payload, signer)

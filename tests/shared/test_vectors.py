@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from shared import canonical, clock, messages, runs, values
+from shared import canonical, clock, jws, messages, runs, tokens, values
 from shared.change import Change, EntityType
 from shared.digest import digest
+from shared.errors import DomovoiError
 from shared.merge import merge
+from tests.security import app_vectors
 
 FOLDER = Path(__file__).parents[2] / "shared" / "vectors"
 
@@ -113,3 +115,20 @@ def test_S1_event_vectors(given: dict[str, str], result: int | None) -> None:
     except ValueError:
         number = None
     assert number == result
+
+
+@pytest.mark.parametrize(("given", "result"), load("from_security/tokens"))
+def test_K1_K2_K3_token_vectors(given: dict[str, Any], result: Any) -> None:
+    key = jws.from_base64url(given["key"])
+    ring = {jws.thumbprint(key): jws.public_key_from(key)}
+    try:
+        claims = tokens.verify_access(given["token"], ring, given["issuer"], given["audience"], given["now_s"])
+        verdict: Any = {name: getattr(claims, name) for name in ("iss", "aud", "sub", "did", "iat", "exp")}
+    except DomovoiError as error:
+        verdict = error.code
+    assert verdict == result
+
+
+def test_the_vectors_of_the_catalogue_are_current() -> None:
+    stale = [name for name, text in app_vectors.files().items() if (app_vectors.FOLDER / name).read_text() != text]
+    assert stale == [], "run python -m tests.security.app_vectors"

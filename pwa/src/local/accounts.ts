@@ -5,8 +5,18 @@ export interface KnownAccount {
   username: string
 }
 
+/** What the server's tokens are held to: its root key, pinned, and the newest keys that it has signed (rule K12). */
+export interface PinnedKeys {
+  /** Base64url. */
+  root: string
+  signed: string
+  /** The server's time less this device's, as it was last heard, ms. */
+  aheadMs: number
+}
+
 const CURRENT_KEY = 'domovoi.account'
 const ALL_KEY = 'domovoi.accounts'
+const KEYS_KEY = 'domovoi.keys.'
 
 export class AccountRegistry {
   constructor(private readonly storage: Storage) {}
@@ -33,7 +43,17 @@ export class AccountRegistry {
     this.storage.removeItem(CURRENT_KEY)
   }
 
+  keys(accountId: string): PinnedKeys | null {
+    const text = this.storage.getItem(KEYS_KEY + accountId)
+    return text === null ? null : (JSON.parse(text) as PinnedKeys)
+  }
+
+  keepKeys(accountId: string, keys: PinnedKeys): void {
+    this.storage.setItem(KEYS_KEY + accountId, JSON.stringify(keys))
+  }
+
   forget(accountId: string): void {
+    this.storage.removeItem(KEYS_KEY + accountId)
     this.storage.setItem(ALL_KEY, JSON.stringify(this.all().filter((other) => other.accountId !== accountId)))
     if (this.currentId() === accountId) this.leave()
   }

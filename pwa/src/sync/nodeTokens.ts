@@ -1,9 +1,11 @@
 /** Tokens for nodes, kept in IndexedDB, so that Direct goes on while the server is away. */
 import type { AccountDatabase, NodeToken } from '../local/database'
-import { hasCode } from '../protocol/errors'
+import { hasCode, ProblemError } from '../protocol/errors'
 import type { AccessToken, RenewalChallenge } from '../protocol/generated'
+import { nodeAudience } from '../protocol/tokens'
 import { signRenewal } from '../local/deviceKey'
 import { call, type Fetch } from './http'
+import type { Verdict } from './keyRing'
 import type { Route } from './router'
 import type { Server } from './server'
 
@@ -23,11 +25,12 @@ export class NodeTokens {
    */
   async token(route: Route): Promise<string> {
     const kept = (await this.db.getMeta('nodeTokens'))?.[route.nodeId]
-    const leftMs = (kept?.expiresAt ?? 0) - this.db.environment.now()
+    const leftMs = (await this.isTrusted(route.nodeId, kept))
+      ? (kept?.expiresAt ?? 0) - (await this.server.keys.now())
+      : 0
     if (kept !== undefined && leftMs > RENEW_BEFORE_MS) return kept.token
     try {
-      const given = await this.server.nodeToken(route.nodeId)
-      return await this.keep(route.nodeId, { ...asKept(given), fromServer: given.access_token })
+      return await this.fromServer(route.nodeId)
     } catch (error) {
       if (kept === undefined || !hasCode(error, 'offline', 'login_ended')) throw error
       if (leftMs > 0) return kept.token
@@ -41,6 +44,25 @@ export class NodeTokens {
   async drop(nodeId: string): Promise<void> {
     const fromServer = (await this.db.getMeta('nodeTokens'))?.[nodeId]?.fromServer
     await this.keep(nodeId, { token: '', expiresAt: 0, ...(fromServer === undefined ? {} : { fromServer }) })
+  }
+
+  /** Whether somebody would take it. What a node has renewed for itself, only that node can tell. */
+  private async isTrusted(nodeId: string, kept: NodeToken | undefined): Promise<boolean> {
+    if (kept === undefined || kept.token === '') return false
+    if (kept.token !== kept.fromServer) return true
+    return ['good', 'unchecked'].includes(await this.verdict(nodeId, kept.token))
+  }
+
+  /** Throws ProblemError `token_invalid` for a token that no node of this server's would take. */
+  private async fromServer(nodeId: string): Promise<string> {
+    const given = await this.server.nodeToken(nodeId)
+    if ((await this.verdict(nodeId, given.access_token)) === 'foreign') throw new ProblemError('token_invalid')
+    return this.keep(nodeId, { ...asKept(given), fromServer: given.access_token })
+  }
+
+  private async verdict(nodeId: string, token: string): Promise<Verdict> {
+    const device = await this.db.getMeta('device')
+    return this.server.keys.check(token, nodeAudience(nodeId), device?.id ?? null)
   }
 
   private async renew(route: Route, kept: NodeToken, offline: Error): Promise<string> {

@@ -19,6 +19,7 @@ import type {
 } from '../protocol/generated'
 import { readEvents, type StreamRequest } from './eventStream'
 import { call, type Call, type Fetch } from './http'
+import type { KeyRing } from './keyRing'
 import type { Session } from './session'
 
 const HEALTH_TIMEOUT_MS = 3_000
@@ -35,6 +36,11 @@ export class Server {
   /** As which device calls are made; null before the first one. */
   get deviceId(): string | null {
     return this.session.deviceId
+  }
+
+  /** What tokens are held to. */
+  get keys(): KeyRing {
+    return this.session.keys
   }
 
   async push(push: Push, signal: AbortSignal): Promise<Pushed> {

@@ -12,7 +12,9 @@ import { rebuildSummaries } from '../local/summaries'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Login, PasswordChange, Registration, Session as SessionBody } from '../protocol/generated'
 import { makeKey, type OwnKey } from '../local/deviceKey'
+import { SYNC_AUDIENCE } from '../protocol/tokens'
 import { call, type Fetch } from './http'
+import { KeyRing } from './keyRing'
 import type { Tabs } from './tabs'
 
 /** A token is renewed when this much of its life is left, s. */
@@ -24,6 +26,8 @@ export interface SessionState {
   ended: boolean
   /** Made the server's first account, and may invite others. Known once a token is fetched. */
   isOwner: boolean
+  /** This browser can check who has signed a token. Nodes and server check them in any case. */
+  canVerify: boolean
   /** How often this tab has changed the password: who is logged in elsewhere is another question since. */
   passwordChanges: number
 }
@@ -42,14 +46,22 @@ export class Session {
   deviceId: string | null = null
   private accessToken: { text: string; expiresAt: number } | null = null
   private renewal: Promise<string> | null = null
+  private keyRing: KeyRing
 
   constructor(private readonly options: SessionOptions) {
     this.state = shallowReactive({
       account: options.registry.current(),
       isOwner: false,
       ended: false,
+      canVerify: true,
       passwordChanges: 0,
     })
+    this.keyRing = this.ringOf(this.state.account?.accountId ?? '')
+  }
+
+  /** What the tokens of the account in use are held to. */
+  get keys(): KeyRing {
+    return this.keyRing
   }
 
   async register(body: Registration): Promise<void> {
@@ -84,7 +96,9 @@ export class Session {
   /** Another tab has logged in or out. */
   follow(): void {
     this.forgetLogin()
-    this.state.account = this.options.registry.current()
+    const account = this.options.registry.current()
+    if (account?.accountId !== this.state.account?.accountId) this.keyRing = this.ringOf(account?.accountId ?? '')
+    this.state.account = account
   }
 
   /** Returns an access token. Throws ProblemError: `login_ended`, or `offline`. */
@@ -115,6 +129,11 @@ export class Session {
     try {
       const session = (await call(this.options.fetcher, this.url('refresh'), { method: 'POST' })) as SessionBody
       if (session.account_id !== this.state.account?.accountId) throw new ProblemError('login_ended')
+      this.keyRing.noteServerTime(session.server_ms)
+      await this.keyRing.keepFresh()
+      // A server with other keys than the one that was met: whoever trusts it says so by the password.
+      const verdict = await this.keyRing.check(session.access_token, SYNC_AUDIENCE, session.device_id)
+      if (verdict === 'foreign') throw new ProblemError('login_ended')
       return this.keep(session)
     } catch (error) {
       if (hasCode(error, 'login_ended', 'token_missing', 'token_invalid', 'token_expired', 'device_revoked')) {
@@ -140,6 +159,9 @@ export class Session {
     } finally {
       db.close()
     }
+    this.keyRing = this.ringOf(session.account_id)
+    this.keyRing.noteServerTime(session.server_ms)
+    await this.keyRing.pin()
     const account = { accountId: session.account_id, username: session.username }
     this.options.registry.use(account, this.options.environment.now())
     this.keep(session)
@@ -160,6 +182,14 @@ export class Session {
     this.state.isOwner = session.is_owner ?? false
     this.deviceId = session.device_id
     return session.access_token
+  }
+
+  private ringOf(accountId: string): KeyRing {
+    const { fetcher, origin, registry, environment } = this.options
+    const onUnable = () => {
+      this.state.canVerify = false
+    }
+    return new KeyRing({ fetcher, origin, registry, accountId, now: environment.now, onUnable })
   }
 
   private async previousDevice(username: string): Promise<string | null> {

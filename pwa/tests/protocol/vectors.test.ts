@@ -8,8 +8,13 @@ import { observe, tick } from '../../src/protocol/clock'
 import { Digester } from '../../src/protocol/digest'
 import { parseEventId } from '../../src/protocol/events'
 import { ConversationField, EntityType, type Change } from '../../src/protocol/generated'
+import { checkPublicKey } from '../../src/protocol/ed25519'
+import { ProblemError } from '../../src/protocol/errors'
+import { keyRing, NotSigned } from '../../src/protocol/jws'
+import { hasRunOut, newer, verifyKeySet, type VerifiedKeys } from '../../src/protocol/keySets'
 import { merge } from '../../src/protocol/merge'
 import { fold, isRunnable, Tree } from '../../src/protocol/messages'
+import { verifyAccess } from '../../src/protocol/tokens'
 import { readFlag, readHeader, readId, readState, readText } from '../../src/protocol/values'
 
 interface JsonChange {
@@ -119,6 +124,73 @@ const runners: Record<string, (input: never) => unknown> = {
     return parseEventId(text, answer)
   },
 }
+
+const DAY_S = 86_400
+
+interface TokenInput {
+  token: string
+  key: string
+  issuer: string
+  audience: string
+  now_s: number
+}
+
+const verifiers: Record<string, (input: never) => unknown> = {
+  async tokens({ token, key, issuer, audience, now_s }: TokenInput) {
+    return verifyAccess(token, keyRing([key]), issuer, audience, now_s).catch((error: unknown) => {
+      if (error instanceof ProblemError) return error.code
+      throw error
+    })
+  },
+  async key_sets({ key_set, root }: { key_set: string; root: string }) {
+    try {
+      const keys = await verifyKeySet(key_set, root)
+      return { ...keys, keys: [...keys.keys.keys()] }
+    } catch (error) {
+      if (error instanceof NotSigned) return null
+      throw error
+    }
+  },
+  keys(hex: string) {
+    try {
+      checkPublicKey(fromHex(hex))
+      return true
+    } catch (error) {
+      if (error instanceof RangeError) return false
+      throw error
+    }
+  },
+}
+
+const attacks = new URL('from_security/', folder)
+
+describe.each(readdirSync(attacks))('K: %s, of those that attack the server and nodes', (name) => {
+  const { vectors } = JSON.parse(readFileSync(new URL(name, attacks), 'utf8')) as { vectors: Vector[] }
+  const run = verifiers[name.replace('.json', '')]
+
+  it.each(vectors)('$id $comment', async ({ input, result }) => {
+    expect(await run?.(input)).toEqual(result)
+  })
+})
+
+describe('K8, K10: of two key sets', () => {
+  const at = (version: number, issuedS: number) =>
+    ({ issuer: 'domovoi-1', version, issuedS, expiresS: issuedS + DAY_S, keys: new Map() }) satisfies VerifiedKeys
+
+  it('the later counts, and one of an older version is refused', () => {
+    const [old, kept, later, next] = [at(1, 50), at(2, 10), at(2, 11), at(3, 5)]
+    expect(newer(kept, null)).toBe(kept)
+    expect(newer(kept, later)).toBe(later)
+    expect(newer(later, kept)).toBe(later)
+    expect(newer(next, later)).toBe(next)
+    expect(() => newer(old, kept)).toThrow(NotSigned)
+  })
+
+  it('none is good past its end', () => {
+    expect(hasRunOut(at(1, 0), DAY_S + 59)).toBe(false)
+    expect(hasRunOut(at(1, 0), DAY_S + 60)).toBe(true)
+  })
+})
 
 describe.each(readdirSync(folder).filter((name) => name.endsWith('.json')))('%s', (name) => {
   const { vectors } = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as { vectors: Vector[] }

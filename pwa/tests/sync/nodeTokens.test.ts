@@ -8,6 +8,7 @@ import { makeKey, renewalMessage, type OwnKey } from '../../src/local/deviceKey'
 import { toHex } from '../../src/protocol/bytes'
 import { ProblemError } from '../../src/protocol/errors'
 import type { Renewal } from '../../src/protocol/generated'
+import type { Verdict } from '../../src/sync/keyRing'
 import { NodeTokens } from '../../src/sync/nodeTokens'
 import type { Route } from '../../src/sync/router'
 import type { Server } from '../../src/sync/server'
@@ -27,6 +28,7 @@ describe('tokens for a node', () => {
   let serverSays: string | null
   let nodeRefuses: string | null
   let renewals: Renewal[]
+  let verdict: Verdict
 
   beforeEach(async () => {
     db = await openTestDatabase({ environment })
@@ -35,8 +37,10 @@ describe('tokens for a node', () => {
     serverSays = null
     nodeRefuses = null
     renewals = []
+    verdict = 'good'
     let given = 0
     const server = {
+      keys: { check: () => Promise.resolve(verdict), now: () => Promise.resolve(environment.ms) },
       nodeToken: () => {
         if (serverSays !== null) return Promise.reject(new ProblemError(serverSays as 'offline'))
         given += 1
@@ -101,6 +105,28 @@ describe('tokens for a node', () => {
     serverSays = 'offline'
     expect(await tokens.token(DIRECT)).toBe('from the node')
     expect(renewals[0]?.token).toBe('server 1')
+  })
+
+  it.each(['stale', 'foreign'] as const)('K12: a %s one is renewed and not tried', async (thought) => {
+    await tokens.token(DIRECT)
+    verdict = thought
+    serverSays = 'offline'
+    expect(await tokens.token(DIRECT)).toBe('from the node')
+    // What the node has made is for the node alone to tell.
+    expect(await tokens.token(DIRECT)).toBe('from the node')
+    expect(renewals).toHaveLength(1)
+  })
+
+  it('K12: one that no node of this server would take is neither tried nor kept', async () => {
+    verdict = 'foreign'
+    await expect(tokens.token(DIRECT)).rejects.toMatchObject({ code: 'token_invalid' })
+    expect(await db.getMeta('nodeTokens')).toBeUndefined()
+  })
+
+  it('K12: where this browser can check nothing, it is tried', async () => {
+    verdict = 'unchecked'
+    expect(await tokens.token(DIRECT)).toBe('server 1')
+    expect(await tokens.token(DIRECT)).toBe('server 1')
   })
 
   it.each([

@@ -45,6 +45,19 @@ describe('tokens', () => {
   })
 })
 
+describe('the server that was met', () => {
+  it('K12: is known again by its keys; with others it gets no further without the password', async () => {
+    const house = new House()
+    const { session } = await house.browser().login()
+    session.forgetToken()
+    const check = vi.spyOn(session.keys, 'check').mockResolvedValue('foreign')
+    await expect(session.token()).rejects.toMatchObject({ code: 'login_ended' })
+    check.mockRestore()
+    await session.login(FORM)
+    await expect(session.token()).resolves.toBeTruthy()
+  })
+})
+
 describe('this device', () => {
   it('opens its data without token and network', async () => {
     const house = new House()

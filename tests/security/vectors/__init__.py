@@ -36,17 +36,17 @@ def table(name: str) -> list[Vector]:
     return vectors
 
 
-def spelt_out(value: Any) -> Any:
-    """Return the value with what stands in words spelt out."""
+def spelt_out(value: Any, now_s: int | None = None) -> Any:
+    """Return the value with what stands in words spelt out, as of `now_s` or else of now."""
     match value:
         case {"now": int(seconds)} if len(value) == 1:
-            return int(time.time()) + seconds
+            return (int(time.time()) if now_s is None else now_s) + seconds
         case {"repeat": [str(text), int(count)]} if len(value) == 1:
             return text * count
         case {"join": list(parts)} if len(value) == 1:
-            return "".join(str(spelt_out(part)) for part in parts)
+            return "".join(str(spelt_out(part, now_s)) for part in parts)
         case dict():
-            return {name: spelt_out(member) for name, member in value.items()}
+            return {name: spelt_out(member, now_s) for name, member in value.items()}
         case list():
-            return [spelt_out(member) for member in value]
+            return [spelt_out(member, now_s) for member in value]
     return value
