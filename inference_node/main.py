@@ -34,6 +34,9 @@ from inference_node.log.leases import Leases
 from inference_node.log.syncing import Syncing
 from inference_node.models.models import ModelStore
 from inference_node.models.pulls import Pulls
+from inference_node.network.interfaces import read_table
+from inference_node.network.local_network import LocalNetwork
+from inference_node.network.network import Network
 from inference_node.openai.api import OpenAiApi
 from inference_node.runs.runs import Place, Runs
 from inference_node.runs.turns import Turns
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inference_node.engines.engine import Engine
+    from inference_node.network.interfaces import InterfaceAddress
     from inference_node.settings import NodeSettings
 
 log = logging.getLogger(__name__)
@@ -64,6 +68,7 @@ async def serve(
     ready: Callable[[str], None] | None = None,
     make_engine: Callable[[str], Engine] = ChildEngine,
     limits: LoadLimits = LoadLimits(),  # noqa: B008  # frozen
+    read_table: Callable[[], list[InterfaceAddress]] = read_table,
 ) -> None:
     """Run the node until it is cancelled or told to stop by a signal; call `ready` with its loopback address.
 
@@ -75,9 +80,8 @@ async def serve(
         settings = replace(settings, port=listener.getsockname()[1])
         database = await Database.open(settings.folder / "node.db")
         try:
-            await _Node(settings, identity, database, Loader(make_engine, engines, limits=limits)).serve(
-                listener, ready
-            )
+            loader = Loader(make_engine, engines, limits=limits)
+            await _Node(settings, identity, database, loader, read_table).serve(listener, ready)
         finally:
             await database.close()
 
@@ -100,6 +104,7 @@ class _Node:
         identity: Identity,
         database: Database,
         loader: Loader,
+        read_table: Callable[[], list[InterfaceAddress]],
     ) -> None:
         self._settings = settings
         self._server = ServerApi(settings.server_url)
@@ -120,7 +125,7 @@ class _Node:
         self._syncing = Syncing(database, self._server, self._grants, self._claims.note)
         self._leases = Leases(self._server, self._grants, self._runs, self._syncing.catch_up)
         self._claims.use(self._leases)
-        self._status = Status(settings.name, self._keeper, turns, [f"http://localhost:{settings.port}"])
+        self._status = Status(settings.name, self._keeper, turns, lambda: self._network)
         api_keys = ApiKeys(settings.folder / "api-keys")
         openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
@@ -130,8 +135,19 @@ class _Node:
             *(node_id, self._runs, self._keeper, self._claims, door, renewals),
             *(self._status, api_keys, openai, self._models),
         )
-        self._tunnel = Tunnel(
-            settings.server_url, self._grants, self._status, applications.remote(self._services), self._syncing.wake
+        remote = applications.remote(self._services)
+        self._tunnel = Tunnel(settings.server_url, self._grants, self._status, remote, self._syncing.wake)
+        self._network = Network(
+            remote,
+            port=settings.port,
+            tls_port=settings.tls_port,
+            origins=settings.allowed_origins,
+            certificate=settings.certificate,
+            allowed=LocalNetwork(settings.local_network_choice, settings.local_network),
+            is_paired=lambda: bool(self._grants.accounts),
+            on_moved=self._tunnel.network_changed,
+            on_candidates=self._on_status,
+            read=read_table,
         )
 
     async def serve(self, listener: socket.socket, ready: Callable[[str], None] | None) -> None:
@@ -153,7 +169,7 @@ class _Node:
         server = _Server(configuration, self._runs)
         background = [
             asyncio.create_task(part.run(), name=type(part).__name__)
-            for part in (self._keeper, self._claims, self._leases, self._syncing, self._tunnel)
+            for part in (self._keeper, self._claims, self._leases, self._syncing, self._tunnel, self._network)
         ]
         try:
             if ready is not None:
@@ -169,6 +185,7 @@ class _Node:
             await self._server.close()
 
     def _on_grants(self) -> None:
+        self._network.look()
         self._door.end_unserved()
         self._syncing.grants_changed()
         self._syncing.wake()

@@ -63,6 +63,7 @@ class Code(StrEnum):
     MODEL_UNKNOWN = "model_unknown"
     MODEL_BUSY = "model_busy"
     MODEL_FIXED = "model_fixed"
+    LOCAL_NETWORK_FIXED = "local_network_fixed"
     LICENCE_REQUIRED = "licence_required"
     DOWNLOAD_FAILED = "download_failed"
     DISK_FULL = "disk_full"
@@ -179,6 +180,11 @@ EXPLANATIONS: dict[Code, Explanation] = {
     ),
     Code.MODEL_BUSY: Explanation(
         409, "The model can't be changed just now.", "Wait until it is neither fetched nor in memory."
+    ),
+    Code.LOCAL_NETWORK_FIXED: Explanation(
+        409,
+        "A setting of that PC says whether it answers on the home network.",
+        "Remove local_network from its domovoi.toml, or DOMOVOI_LOCAL_NETWORK, then choose here.",
     ),
     Code.MODEL_FIXED: Explanation(
         409,

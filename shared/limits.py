@@ -42,6 +42,9 @@ MAX_BLOB_PIECE_BYTES = 4 * 1024 * 1024
 # What no attachment names is kept this long, so that a device may upload first and write offline.
 BLOB_ORPHAN_KEPT_S = 7 * 86_400
 
+# Addresses of a node: more than any browser tries.
+MAX_CANDIDATES = 12
+
 # Accounts.
 MIN_USERNAME_CHARACTERS = 1
 MAX_USERNAME_CHARACTERS = 64

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from shared.candidates import Candidates
+
 
 class StepDown(Struct, frozen=True):
     """Why a model runs otherwise than it might: by another engine, or with less.
@@ -49,9 +51,10 @@ class NodeStatus(Struct, frozen=True):
     """What a node says of itself over the tunnel, and what `GET /v1/status` shows.
 
     `engine_state` is one of starting, loading, ready, resting (nothing is loaded until it is asked for), failed;
-    `code` says why it failed. `engine` and `model` are those that answered last. `candidates` are base addresses at
-    which the node may be reached directly. `queue` requests wait and `generating` are being answered. `loaded` are
-    models in memory or on their way there, `steps` the latest steps down, the newest last.
+    `code` says why it failed. `engine` and `model` are those that answered last. `candidates` are addresses at which
+    the node answers directly, the likeliest first; `local_network` says whether its owner lets it answer on the home
+    network at all. `queue` requests wait and `generating` are being answered. `loaded` are models in memory or on their
+    way there, `steps` the latest steps down, the newest last.
     """
 
     name: str
@@ -59,7 +62,7 @@ class NodeStatus(Struct, frozen=True):
     engine: str | None = None
     model: str | None = None
     models: list[str] = []
-    candidates: list[str] = []
+    candidates: Candidates = []
     queue: int = 0
     code: str | None = None
     version: str = ""
@@ -67,3 +70,4 @@ class NodeStatus(Struct, frozen=True):
     tokens_per_second: float | None = None
     loaded: list[ModelStatus] = []
     steps: list[StepDown] = []
+    local_network: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from shared import (
+    candidates,
     change,
     errors,
     invitation_wire,
@@ -24,7 +25,7 @@ _VALUES = (values.Header, values.Request, values.State, values.Attachment)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
 _BODIES = tuple(
     member
-    for module in (wire, invitation_wire, library_wire, key_wire, pairing_wire, renewal_wire, node_status)
+    for module in (wire, invitation_wire, library_wire, key_wire, pairing_wire, renewal_wire, candidates, node_status)
     for member in vars(module).values()
     if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == module.__name__
 )

@@ -67,7 +67,7 @@ def _run_events(schema: Schema) -> list[str]:
 
 
 def _tagged(definition: Schema) -> bool:
-    return "enum" in definition["properties"]["kind"]
+    return len(definition["properties"]["kind"].get("enum", ())) == 1
 
 
 def _constants(name: str, members: dict[str, int | float]) -> str:

@@ -18,6 +18,7 @@ from shared.values import Request, Role, Text
 DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$")]
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 Level = Literal["use", "manage"]
+Transport = Literal["websocket", "polling"]
 LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEASE_TOKEN_BYTES)]
 
 
@@ -135,7 +136,8 @@ class DeviceRename(Struct, frozen=True):
 class Node(Struct, frozen=True):
     """A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not.
 
-    `level` is what this account may do there: use its models, or manage them too.
+    `level` is what this account may do there: use its models, or manage them too. `transport` is what carries its
+    tunnel now; `same_nat` guesses whether it sits behind the same router as the device that asks.
     """
 
     node_id: str
@@ -144,6 +146,8 @@ class Node(Struct, frozen=True):
     since_ms: int
     status: NodeStatus | None
     level: Level
+    transport: Transport | None = None
+    same_nat: bool = False
 
 
 class Nodes(Struct, frozen=True):
@@ -264,11 +268,12 @@ class Lease(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True):
-    """First event of GET /api/v1/events."""
+    """First event of GET /api/v1/events. `address` is where the server sees the device at."""
 
     epoch: U32
     head: Sequence
     server_ms: int
+    address: str = ""
 
 
 class LogNews(Struct, frozen=True):

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 def make_application(services: Services, addresses: Addresses) -> Starlette:
     """Return the application that serves the API, the relay, the tunnel and the app."""
+    settings = services.settings
     application = Starlette(
         routes=_routes(services),
         middleware=[
-            Middleware(Guard, addresses=addresses, node_port=services.settings.node_port, metrics=services.metrics),
+            Middleware(Guard, addresses=addresses, node_ports=settings.node_ports, metrics=services.metrics),
             Middleware(LastDoor),
         ],
         exception_handlers={DomovoiError: on_domovoi_error, HTTPException: on_http_exception},

@@ -48,11 +48,11 @@ class Addresses:
 class Guard:
     """ASGI middleware; pure, because Starlette's base class breaks streaming."""
 
-    def __init__(self, app: ASGIApp, addresses: Addresses, node_port: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, addresses: Addresses, node_ports: tuple[int, int], metrics: Metrics) -> None:
         self._app = app
         self._addresses = addresses
         self._metrics = metrics
-        self._headers = _security_headers(node_port)
+        self._headers = _security_headers(*node_ports)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def finish(message: Message) -> None:
@@ -79,7 +79,7 @@ class Guard:
         return is_reading or not origins or (len(origins) == 1 and origins[0] in self._addresses.origins)
 
 
-def _security_headers(node_port: int) -> dict[str, str]:
+def _security_headers(node_port: int, node_tls_port: int) -> dict[str, str]:
     policy = {
         "default-src": "'none'",
         "script-src": "'self' 'wasm-unsafe-eval'",
@@ -87,7 +87,7 @@ def _security_headers(node_port: int) -> dict[str, str]:
         "img-src": "'self' blob: data:",
         "font-src": "'self'",
         # Any host: the app is cached and a node's address changes. That is why nothing else may be loose.
-        "connect-src": f"'self' http://localhost:{node_port} http://*:{node_port} https://*:8443",
+        "connect-src": f"'self' http://localhost:{node_port} http://*:{node_port} https://*:{node_tls_port}",
         "worker-src": "'self' blob:",
         "manifest-src": "'self'",
         "frame-ancestors": "'none'",

@@ -10,6 +10,7 @@ from sqlalchemy import literal, select
 from starlette.responses import Response
 
 from shared.errors import Code, DomovoiError
+from sync_server.accounts.caller import address_of
 from sync_server.content import answer
 from sync_server.services import services_of
 
@@ -36,9 +37,8 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Return the numbers, to this machine alone."""
-    address = request.client.host if request.client else ""
     try:
-        is_local = ipaddress.ip_address(address).is_loopback
+        is_local = ipaddress.ip_address(address_of(request)).is_loopback
     except ValueError:
         is_local = False
     if not is_local:

@@ -14,7 +14,8 @@ class ServerSettings:
     """Settings of one server process.
 
     `database_url` None is SQLite at `<data>/server.db`; `app_folder` is the built app to serve, None serves the API
-    alone; `public_url` is the address people open, None is `http://localhost:<port>`; `port` 0 takes a free one.
+    alone; `public_url` is the address people open, None is `http://localhost:<port>`; `port` 0 takes a free one;
+    `node_ports` are those at which pages may call nodes, in the clear (sealed) and with TLS.
     """
 
     data: Path
@@ -23,4 +24,4 @@ class ServerSettings:
     database_url: str | None = None
     app_folder: Path | None = None
     public_url: str | None = None
-    node_port: int = 8461
+    node_ports: tuple[int, int] = (8461, 8443)

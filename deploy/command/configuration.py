@@ -23,12 +23,17 @@ BUILT_APP = CHECKOUT / "pwa" / "dist"
 FILE_NAME = "domovoi.toml"
 HIGHEST_PORT = 65535
 LOG_FORMATS = ("text", "json")
+_SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 _ENVIRONMENT = {
     "data": "DOMOVOI_DATA",
     "host": "DOMOVOI_HOST",
     "port": "DOMOVOI_PORT",
     "node_port": "DOMOVOI_NODE_PORT",
+    "node_tls_port": "DOMOVOI_NODE_TLS_PORT",
+    "node_tls_cert": "DOMOVOI_NODE_TLS_CERT",
+    "node_tls_key": "DOMOVOI_NODE_TLS_KEY",
+    "local_network": "DOMOVOI_LOCAL_NETWORK",
     "public_url": "DOMOVOI_PUBLIC_URL",
     "server_url": "DOMOVOI_SERVER_URL",
     "database_url": "DOMOVOI_DATABASE_URL",
@@ -52,6 +57,10 @@ class Configuration:
     host: str = "127.0.0.1"
     port: int = 8460
     node_port: int = 8461
+    node_tls_port: int = 8443
+    node_tls_cert: Path | None = None
+    node_tls_key: Path | None = None
+    local_network: bool | None = None
     public_url: str | None = None
     server_url: str | None = None
     database_url: str | None = None
@@ -75,7 +84,7 @@ class Configuration:
             database_url=self.database_url,
             app_folder=self.app_folder if (self.app_folder / "index.html").exists() else None,
             public_url=self.public_url,
-            node_port=self.node_port,
+            node_ports=(self.node_port, self.node_tls_port),
         )
 
     def node(self) -> NodeSettings:
@@ -86,11 +95,15 @@ class Configuration:
         return NodeSettings(
             data=self.data,
             port=self.node_port,
+            tls_port=self.node_tls_port,
             server_url=server_url,
             server_root=paired.root_key if paired is not None and paired.url == server_url else None,
             allowed_origins=tuple(origins),
             model=self.model,
             engine=self.engine,
+            tls_chain=self.node_tls_cert,
+            tls_key=self.node_tls_key,
+            local_network=self.local_network,
             name=self.name,
         )
 
@@ -131,7 +144,7 @@ def _with(configuration: Configuration, values: dict[str, Any], source: str) -> 
 
 
 def _converted(name: str, value: Any, source: str) -> Any:
-    if name in {"port", "node_port"}:
+    if name in {"port", "node_port", "node_tls_port"}:
         try:
             number = int(value)
         except (TypeError, ValueError):
@@ -139,8 +152,12 @@ def _converted(name: str, value: Any, source: str) -> Any:
         if not 1 <= number <= HIGHEST_PORT:
             raise ConfigurationError(f"{name} in {source} is {value!r}; it must be a port from 1 to 65535.")
         return number
-    if name == "app_folder":
-        return Path(value)
+    if name in {"app_folder", "node_tls_cert", "node_tls_key"}:
+        return Path(value).expanduser()
+    if name == "local_network":
+        if str(value).lower() not in _SWITCH:
+            raise ConfigurationError(f"{name} in {source} is {value!r}; it must be on or off.")
+        return _SWITCH[str(value).lower()]
     if name == "log" and value not in LOG_FORMATS:
         raise ConfigurationError(f"log in {source} is {value!r}; it must be one of {', '.join(LOG_FORMATS)}.")
     return str(value)

@@ -21,6 +21,7 @@ from inference_node.endpoints.door import bearer, relayed
 from inference_node.endpoints.guard import Guard
 from inference_node.endpoints.keys import KeyEndpoints
 from inference_node.endpoints.loading import LoadingApi
+from inference_node.endpoints.network import NetworkApi
 from inference_node.endpoints.openapi import document
 from inference_node.endpoints.renewal import RenewalEndpoints
 
@@ -102,6 +103,7 @@ def _shared_routes(services: Services, token_of: Callable[[Request], str | None]
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
         *LoadingApi(services.keeper, services.status, authenticate_manager).routes(),
+        *NetworkApi(services.status, authenticate_manager).routes(),
         *model_endpoints.routes(services.models, authenticate, authenticate_manager),
         *KeyEndpoints(services.keys, authenticate).routes(),
     ]

@@ -15,6 +15,7 @@ from inference_node.openai.completions import CompletionRequest, TextCompletion
 from inference_node.openai.embeddings import EmbeddingsList, EmbeddingsRequest
 from inference_node.openai.errors import ErrorAnswer
 from inference_node.openai.models import ModelCard, ModelCards
+from shared.candidates import LocalNetworkChoice
 from shared.errors import Problem
 from shared.key_wire import ApiKey, ApiKeyName, ApiKeys, NewApiKey
 from shared.library_wire import Library, ModelChoice, PullModel, PullState
@@ -55,6 +56,14 @@ _CALLS = (
     _Call("post", "/v1/library/load", "Load a model into memory.", "nodeToken", ModelChoice, NodeStatus),
     _Call(
         "post", "/v1/library/unload", "Unload a model when its answers are made.", "nodeToken", ModelChoice, NodeStatus
+    ),
+    _Call(
+        "post",
+        "/v1/local-network",
+        "Whether the node answers on the network at home.",
+        "nodeToken",
+        LocalNetworkChoice,
+        NodeStatus,
     ),
     _Call("post", "/v1/answers/{answer}/stop", "Stop the run.", "nodeToken", status="204"),
     _Call("get", "/v1/library", "The node's models, and those it can fetch.", "nodeToken", answer=Library),

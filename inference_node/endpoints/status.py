@@ -12,7 +12,10 @@ from shared.errors import Code, DomovoiError
 from shared.node_status import NodeStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inference_node.loading.keeper import Keeper
+    from inference_node.network.network import Network
     from inference_node.runs.turns import Turns
 
 
@@ -23,26 +26,32 @@ class Health(Struct, frozen=True):
 
 
 class Status:
-    """Puts the status together. `candidates` are base addresses at which the node may be reached directly."""
+    """Puts the status together. `network` returns where the node listens; asked later, as it serves this status."""
 
-    def __init__(self, name: str, keeper: Keeper, turns: Turns, candidates: list[str]) -> None:
+    def __init__(self, name: str, keeper: Keeper, turns: Turns, network: Callable[[], Network]) -> None:
         self._name = name
         self._keeper = keeper
         self._turns = turns
-        self._candidates = candidates
+        self._network = network
         self._version = version("domovoi")
+
+    @property
+    def network(self) -> Network:
+        """Where the node listens."""
+        return self._network()
 
     def now(self) -> NodeStatus:
         """Return the status at this moment."""
         engine = self._keeper.state
         loaded = self._keeper.statuses()
+        network = self.network
         return NodeStatus(
             name=self._name,
             engine_state=engine.state,
             engine=engine.engine,
             model=engine.model,
             models=[model.name for model in self._keeper.store.list()],
-            candidates=self._candidates,
+            candidates=network.candidates,
             queue=self._turns.waiting,
             code=engine.code,
             version=self._version,
@@ -50,6 +59,7 @@ class Status:
             tokens_per_second=next((row.tokens_per_second for row in loaded if row.name == engine.model), None),
             loaded=loaded,
             steps=self._keeper.steps,
+            local_network=network.is_allowed,
         )
 
     def health(self) -> Health:

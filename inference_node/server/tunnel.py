@@ -60,6 +60,11 @@ class Tunnel:
         if self._client is not None and status != self._told and self._client.tell_status(status):
             self._told = status
 
+    def network_changed(self) -> None:
+        """The machine has other addresses: what is connected is asked at once, what waits is tried (rule N12)."""
+        if self._client is not None:
+            self._client.network_changed()
+
     async def run(self) -> None:
         """Connect, and connect again, for ever."""
         self._client = Client(self._url, self._application, self, Random())  # noqa: S311  # spreads waits, no secret

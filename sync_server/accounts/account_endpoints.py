@@ -12,6 +12,7 @@ from shared.tokens import SYNC_AUDIENCE
 from shared.wire import Device, DeviceRename, Devices, Login, PasswordChange, Registration, Session, TokenRequest
 from sync_server import clock
 from sync_server.accounts.authentication import authenticated
+from sync_server.accounts.caller import address_of
 from sync_server.accounts.devices import key_thumbprint, list_devices, rename_device, revoke_device
 from sync_server.accounts.names import checked_device_name
 from sync_server.content import answer, path_id, read_struct
@@ -158,8 +159,3 @@ def _presented(request: Request) -> str:
     if not cookie:
         raise DomovoiError(Code.LOGIN_ENDED)
     return cookie
-
-
-def address_of(request: Request) -> str:
-    """Return where the caller is, to slow down guessing from there."""
-    return request.client.host if request.client else ""

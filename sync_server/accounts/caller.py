@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
 
 
 class Caller(NamedTuple):
@@ -11,3 +14,8 @@ class Caller(NamedTuple):
     account_id: bytes
     device_id: bytes
     expires_s: int
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Return where the caller is, as the server sees it; empty where that can't be told."""
+    return connection.client.host if connection.client else ""

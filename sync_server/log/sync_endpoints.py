@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 
@@ -21,6 +22,7 @@ from shared.limits import (
 )
 from shared.wire import Hello, LeaseRequest, LogNews, Push
 from sync_server.accounts.authentication import authenticated, bearer
+from sync_server.accounts.caller import address_of
 from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
 from sync_server.log.bootstrap import bootstrap
 from sync_server.log.digests import digest_of
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from sync_server.accounts.caller import Caller
+
 
 log = logging.getLogger(__name__)
 # Its debug lines carry every event, and events carry what people wrote.
@@ -110,15 +113,16 @@ async def lease(request: Request) -> Response:
 
 async def events(request: Request) -> EventStream:
     """Stream news: `hello` first, then `presence`, then what happens."""
-    return EventStream(services_of(request), await authenticated(request))
+    return EventStream(services_of(request), await authenticated(request), address_of(request))
 
 
 class EventStream:
     """The response: it listens before it reads where the log stands, so that nothing falls in between."""
 
-    def __init__(self, services: Services, caller: Caller) -> None:
+    def __init__(self, services: Services, caller: Caller, address: str) -> None:
         self._services = services
         self._caller = caller
+        self._address = address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises DomovoiError database_unavailable before the stream has begun."""
@@ -126,9 +130,9 @@ class EventStream:
         mailbox = Mailbox()
         with services.hub.listening(account_id, mailbox.put), services.streams.holding(self._caller, mailbox.close):
             greeting = await hello(services.database, account_id)
-            mailbox.put(await services.tunnels.nodes(account_id))
+            mailbox.put(await services.tunnels.nodes(account_id, self._address))
             stream = EventSourceResponse(
-                _events(greeting, mailbox),
+                self._events(replace(greeting, address=self._address), mailbox),
                 ping=EVENT_STREAM_PING_S,
                 send_timeout=SEND_TIMEOUT_S,
                 headers={"cache-control": "no-store, no-transform", "x-accel-buffering": "no"},
@@ -138,12 +142,14 @@ class EventStream:
             except SendTimeoutError:
                 log.info("an event stream was not read for %s s and is closed", SEND_TIMEOUT_S)
 
-
-async def _events(greeting: Hello, mailbox: Mailbox) -> AsyncIterator[ServerSentEvent]:
-    yield _event("hello", greeting)
-    while (news := await mailbox.take()) is not None:
-        for item in news:
-            yield _event("log" if isinstance(item, LogNews) else "presence", item)
+    async def _events(self, greeting: Hello, mailbox: Mailbox) -> AsyncIterator[ServerSentEvent]:
+        yield _event("hello", greeting)
+        while (news := await mailbox.take()) is not None:
+            for item in news:
+                if isinstance(item, LogNews):
+                    yield _event("log", item)
+                else:
+                    yield _event("presence", self._services.tunnels.as_seen_from(item, self._address))
 
 
 def _event(name: str, body: Hello | News) -> ServerSentEvent:

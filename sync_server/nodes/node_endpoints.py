@@ -9,6 +9,7 @@ from starlette.responses import Response
 from shared.limits import NODE_ID_BYTES
 from shared.wire import NodeLogin
 from sync_server.accounts.authentication import authenticated
+from sync_server.accounts.caller import address_of
 from sync_server.content import answer, path_id, read_struct
 from sync_server.nodes.unpairing import unpair
 from sync_server.services import services_of
@@ -28,7 +29,7 @@ async def node_login(request: Request) -> Response:
 async def nodes(request: Request) -> Response:
     """List the account's nodes and how they are."""
     caller = await authenticated(request)
-    return answer(request, await services_of(request).tunnels.nodes(caller.account_id))
+    return answer(request, await services_of(request).tunnels.nodes(caller.account_id, address_of(request)))
 
 
 async def unpair_node(request: Request) -> Response:

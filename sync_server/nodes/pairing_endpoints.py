@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from shared.pairing_wire import PairingConfirmation, PairingOffer, PairingProof, PairingRequest
-from sync_server.accounts.account_endpoints import address_of
 from sync_server.accounts.authentication import authenticated
+from sync_server.accounts.caller import address_of
 from sync_server.content import answer, path_id, read_struct
 from sync_server.services import services_of
 

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from shared.candidates import same_nat
 from shared.errors import DomovoiError
 from shared.node_status import NodeStatus
 from shared.wire import LogNews, Node, Nodes
@@ -36,6 +38,8 @@ class _Connection:
         self.link = link
         self.since_ms = clock.now_ms()
         self.status: NodeStatus | None = None
+        # What carries it and where from, as was told last.
+        self.way: tuple[str | None, str] = (None, "")
         self.accounts: set[bytes] = set()
         self.listening = ExitStack()
         self.changed = asyncio.Event()
@@ -65,15 +69,29 @@ class Tunnels:
         """End every session: the server stops."""
         self.transports.close()
 
-    async def nodes(self, account_id: bytes) -> Nodes:
-        """Return the nodes that serve the account and how they are."""
+    async def nodes(self, account_id: bytes, address: str) -> Nodes:
+        """Return the nodes that serve the account and how they are, for a device that is seen at an address."""
+        return self.as_seen_from(await self._nodes(account_id), address)
+
+    def as_seen_from(self, nodes: Nodes, address: str) -> Nodes:
+        """Return the same nodes, and which of them may be in the household of a device that is seen at an address."""
+        links = {node_id.hex(): connection.link for node_id, connection in self._connected.items()}
+        return Nodes(
+            [
+                replace(node, same_nat=node.node_id in links and same_nat(links[node.node_id].address, address))
+                for node in nodes.nodes
+            ]
+        )
+
+    async def _nodes(self, account_id: bytes) -> Nodes:
         nodes = []
         for row in await nodes_of(self._database, account_id):
             connection = self._connected.get(row["node_id"])
             since_ms = row["last_seen_ms"] if connection is None else connection.since_ms
             status = None if connection is None else connection.status
             awake = connection is not None
-            nodes.append(Node(row["node_id"].hex(), row["name"], awake, since_ms, status, row["level"]))
+            transport = None if connection is None else connection.link.transport
+            nodes.append(Node(row["node_id"].hex(), row["name"], awake, since_ms, status, row["level"], transport))
         return Nodes(nodes)
 
     async def grants_changed(self) -> None:
@@ -115,6 +133,9 @@ class Tunnels:
         if connection.leaving is not None:
             connection.leaving.cancel()
             connection.leaving = None
+        if connection.way != (link.transport, link.address):
+            connection.way = (link.transport, link.address)
+            connection.changed.set()
 
     def _await_return(self, node_id: bytes, connection: _Connection) -> None:
         """Give the node time to come back, unless it has said that it goes."""
@@ -172,7 +193,7 @@ class Tunnels:
 
     async def _publish(self, accounts: set[bytes]) -> None:
         for account_id in accounts:
-            self._hub.publish(account_id, await self.nodes(account_id))
+            self._hub.publish(account_id, await self._nodes(account_id))
 
 
 def _poke(link: Link, account_id: str, news: News) -> None:

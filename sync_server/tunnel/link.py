@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shared.tunnel.session import Session
+    from shared.wire import Transport
 
 # A tick that nothing could be sent at is not repeated sooner, seconds.
 LEAST_TICK_S = 0.05
 
 
 class Carrier(Protocol):
-    """A transport that has said HELLO."""
+    """A transport that has said HELLO, of which kind, and where from."""
+
+    kind: Transport
+    address: str
 
     def wake(self) -> None:
         """The session may have something to send."""
@@ -40,6 +44,7 @@ class Link:
         self._session: Session | None = None
         self._carrier: Carrier | None = None
         self._calls: dict[int, Call] = {}
+        self._address = ""
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
 
@@ -52,6 +57,16 @@ class Link:
     def is_over(self) -> bool:
         """Whether there is no session that could go on."""
         return self._session is None or self._session.end is not None
+
+    @property
+    def transport(self) -> Transport | None:
+        """What carries the session now."""
+        return None if self._carrier is None else self._carrier.kind
+
+    @property
+    def address(self) -> str:
+        """Where the node was last seen at; empty before it came."""
+        return self._address
 
     # For the relay.
 
@@ -97,6 +112,7 @@ class Link:
             return None
         self._session = accepted.session
         older, self._carrier = self._carrier, carrier
+        self._address = carrier.address
         last = b""
         if before is not None and before is not accepted.session:
             last = before.outgoing(self._loop.time())

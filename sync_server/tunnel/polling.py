@@ -14,11 +14,13 @@ from shared.errors import Code, DomovoiError
 from shared.tunnel.frames import Fault, FrameError, FrameReader, FrameType, decode, encode
 from shared.tunnel.handshake import read_hello
 from shared.tunnel.limits import MAX_MESSAGE_BYTES
+from sync_server.accounts.caller import address_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from shared.tunnel.payloads import HelloPayload
+    from shared.wire import Transport
     from sync_server.tunnel.hub import TunnelHub
     from sync_server.tunnel.link import Link
 
@@ -32,8 +34,11 @@ MEDIA_TYPE = "application/octet-stream"
 class PollingCarrier:
     """Carries a session as long as it is polled; `link` gives it up when it falls silent."""
 
-    def __init__(self, link: Link, greeting: HelloPayload) -> None:
+    kind: Transport = "polling"
+
+    def __init__(self, link: Link, greeting: HelloPayload, address: str) -> None:
         self.link = link
+        self.address = address
         self.session = greeting.session
         self.epoch = greeting.epoch
         self.key = secrets.token_hex(KEY_BYTES)
@@ -85,7 +90,7 @@ async def up(request: Request, hub: TunnelHub) -> Response:
     if (carrier := _carrier(request, hub)) is None:
         if KEY_HEADER in request.headers:
             raise DomovoiError(Code.TRANSPORT_GONE)
-        return await _begin(body, hub)
+        return await _begin(body, hub, address_of(request))
     # What was cut on its way is of use up to there; it is sent again, since nobody gets this answer.
     carrier.link.receive(carrier, FrameReader().feed(body))
     answer = carrier.link.take_ack(carrier)
@@ -107,7 +112,7 @@ async def down(request: Request, hub: TunnelHub) -> Response:
     return Response(message, media_type=MEDIA_TYPE) if message else Response(status_code=204)
 
 
-async def _begin(body: bytes, hub: TunnelHub) -> Response:
+async def _begin(body: bytes, hub: TunnelHub, address: str) -> Response:
     try:
         frames = list(decode(body))
         if [frame.type for frame in frames] != [FrameType.HELLO]:
@@ -120,7 +125,7 @@ async def _begin(body: bytes, hub: TunnelHub) -> Response:
     # A HELLO that is sent again because its answer got lost begins nothing anew.
     is_again = carrier is not None and (carrier.session, carrier.epoch) == (greeting.session, greeting.epoch)
     if carrier is None or not is_again:
-        carrier = PollingCarrier(hub.link(node_id), greeting)
+        carrier = PollingCarrier(hub.link(node_id), greeting, address)
         if (welcome := carrier.link.greet(greeting, carrier)) is None:
             raise DomovoiError(Code.TRANSPORT_GONE)
         carrier.welcome = encode(welcome)

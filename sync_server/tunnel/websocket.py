@@ -13,8 +13,10 @@ from shared.tunnel.frames import Fault, Frame, FrameError, FrameType, decode, en
 from shared.tunnel.handshake import read_hello
 from shared.tunnel.limits import MAX_FRAME_PAYLOAD_BYTES, WELCOME_S
 from shared.tunnel.payloads import ResetPayload, write
+from sync_server.accounts.caller import address_of
 
 if TYPE_CHECKING:
+    from shared.wire import Transport
     from sync_server.tunnel.hub import TunnelHub
     from sync_server.tunnel.link import Link
 
@@ -31,7 +33,10 @@ REPLACED = 4000
 class WebSocketCarrier:
     """Carries a session until either end closes it."""
 
+    kind: Transport = "websocket"
+
     def __init__(self, websocket: WebSocket) -> None:
+        self.address = address_of(websocket)
         self._websocket = websocket
         self._news = asyncio.Event()
         self._last: bytes | None = None

@@ -17,6 +17,7 @@ from inference_node.loading.loader import LoadLimits
 from inference_node.log import replica
 from inference_node.log.database import Database
 from inference_node.main import serve
+from inference_node.network.interfaces import read_table
 from inference_node.server.identity import ensure_identity
 from inference_node.settings import NodeSettings
 from shared import private_files
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference_node.engines.engine import Engine
+    from inference_node.network.interfaces import InterfaceAddress
     from shared.wire import Level
 
 WITHIN_S = 20.0
@@ -60,7 +62,14 @@ def unused_url() -> str:
 class RunningNode:
     """One node, started and stopped at will over the same data."""
 
-    def __init__(self, data: Path, *, make_engine: Callable[[str], Engine] = ChildEngine, **settings: Any) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        make_engine: Callable[[str], Engine] = ChildEngine,
+        read_table: Callable[[], list[InterfaceAddress]] = read_table,
+        **settings: Any,
+    ) -> None:
         given = {"port": 0, "server_url": unused_url(), "allowed_origins": (ORIGIN,), "name": "Test PC", **settings}
         self.settings = NodeSettings(data, **given)
         self.identity = ensure_identity(data, self.settings.name)
@@ -69,6 +78,7 @@ class RunningNode:
         self.url = ""
         self.http = httpx.AsyncClient(trust_env=False, timeout=WITHIN_S)
         self._make_engine = make_engine
+        self._read_table = read_table
         self.limits = LoadLimits(first_pause=0.001, longest_pause=0.01, look_again=0.02, look_every=0.02)
         self._task: asyncio.Task[None] | None = None
         self.settings.models.mkdir(parents=True, exist_ok=True)
@@ -114,7 +124,8 @@ class RunningNode:
     async def start(self, *, wait_for_engine: bool = True) -> None:
         """Start and wait until the node answers. Raises what `serve` raises."""
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(serve(self.settings, ready.set_result, self._make_engine, self.limits))
+        serving = serve(self.settings, ready.set_result, self._make_engine, self.limits, self._read_table)
+        self._task = asyncio.create_task(serving)
         either: set[asyncio.Future[Any]] = {ready, self._task}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN_S)
         if not ready.done():

@@ -39,7 +39,9 @@ async def test_K5_a_token_opens_while_the_server_is_away(node: RunningNode) -> N
     response = await status(node, node.bearer)
     assert response.status_code == 200
     assert response.json()["engine_state"] == "ready"
-    assert response.json()["candidates"] == [node.url]
+    assert response.json()["candidates"] == [
+        {"scheme": "http", "host": "localhost", "port": int(node.url.rpartition(":")[2]), "kind": "loopback"}
+    ]
     assert response.json()["model"] == "Test Model"
 
 

@@ -50,7 +50,10 @@ async def test_T6_the_server_knows_how_the_node_is(asking: Asking, joined_node: 
         return the_node(asking.device)["status"]
 
     await until(lambda: status() is not None and status()["engine_state"] == "ready")
-    assert status()["candidates"] == [joined_node.url]
+    [candidate] = status()["candidates"]
+    assert f"{candidate['scheme']}://{candidate['host']}:{candidate['port']}" == joined_node.url
+    # Server and device are on this machine, too.
+    assert (the_node(asking.device)["same_nat"], the_node(asking.device)["transport"]) == (True, "websocket")
     script.held = True
     asking.ask("One?")
     asking.ask("Two?")

@@ -90,6 +90,7 @@ def full_bodies(household: Household) -> dict[tuple[Place, str, str], Any]:
         ("loopback", "POST", "/v1/library/remove"): CHOICE,
         ("loopback", "POST", "/v1/library/load"): CHOICE,
         ("loopback", "POST", "/v1/library/unload"): CHOICE,
+        ("loopback", "POST", "/v1/local-network"): {"is_on": False},
         ("loopback", "POST", "/v1/keys"): {"name": "Editor"},
         ("loopback", "PATCH", "/v1/keys/{key}"): {"name": "Kitchen"},
         ("loopback", "POST", "/v1/chat/completions"): chat,

@@ -173,6 +173,8 @@ NODE: dict[tuple[str, str], Call] = {
     ("POST", "/v1/library/remove"): Call(Door.MANAGER, "404 model_missing", body=NOT_THERE),
     ("POST", "/v1/library/load"): Call(Door.MANAGER, "404 model_missing", body=NOT_THERE),
     ("POST", "/v1/library/unload"): Call(Door.MANAGER, "404 model_missing", body=NOT_THERE),
+    # Off, as it is: on, the suite would listen on the network.
+    ("POST", "/v1/local-network"): Call(Door.MANAGER, "200", body={"is_on": False}),
     ("GET", "/v1/keys"): Call(Door.NODE, "200"),
     ("POST", "/v1/keys"): Call(Door.NODE, "400 bad_request", body={"name": ""}),
     ("PATCH", "/v1/keys/{key}"): Call(Door.NODE, "200", "404 not_found", NEW_NAME, own_path="/v1/keys/{fresh_key}"),

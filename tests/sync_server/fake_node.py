@@ -224,9 +224,12 @@ async def say_hello(websocket: ClientConnection, token: str) -> None:
 
 
 @asynccontextmanager
-async def connected(url: str, identity: Identity, handler: Handler = refuse) -> AsyncIterator[FakeNode]:
-    """Connect as the node; the node is gone when the context ends."""
-    async with asyncio.TaskGroup() as tasks, connect(url, proxy=None) as websocket:
+async def connected(
+    url: str, identity: Identity, handler: Handler = refuse, *, address: str = "127.0.0.1"
+) -> AsyncIterator[FakeNode]:
+    """Connect as the node, seen by a proxy at that address; the node is gone when the context ends."""
+    seen = {"X-Forwarded-For": address}
+    async with asyncio.TaskGroup() as tasks, connect(url, proxy=None, additional_headers=seen) as websocket:
         await say_hello(websocket, identity.assertion())
         async with asyncio.timeout(WITHIN_S):
             message = await websocket.recv()

@@ -278,3 +278,31 @@ async def test_a_page_may_not_open_a_tunnel(shared_server: RunningServer) -> Non
     with pytest.raises(InvalidStatus) as refusal:
         await connect(shared_server.websocket_url, proxy=None, origin="https://evil.example")  # type: ignore[arg-type]
     assert refusal.value.response.status_code == 403
+
+
+# Where a node is.
+
+
+async def test_D4_who_shares_a_router_with_the_pc(
+    shared_server: RunningServer, identity: Identity, device: Device
+) -> None:
+    def nodes_seen_from(address: str) -> dict[str, object]:
+        answer = device.request("GET", "/api/v1/nodes", headers={"X-Forwarded-For": address})
+        return next(row for row in answer.json()["nodes"] if row["node_id"] == identity.node_id)
+
+    async with connected(shared_server.websocket_url, identity, address="93.184.216.34"):
+        await until_awake(device, identity, True)
+        assert nodes_seen_from("93.184.216.34")["same_nat"] is True
+        assert nodes_seen_from("93.184.216.35")["same_nat"] is False
+        assert nodes_seen_from("93.184.216.34")["transport"] == "websocket"
+    await until_awake(device, identity, False)
+    asleep = nodes_seen_from("93.184.216.34")
+    assert (asleep["same_nat"], asleep["transport"]) == (False, None)
+
+
+async def test_D4_a_device_is_told_where_it_is_seen_at(shared_server: RunningServer, device: Device) -> None:
+    def wait() -> None:
+        with events_of(device) as events:
+            assert events.next("hello")["address"] == device.http.headers["x-forwarded-for"]
+
+    await asyncio.to_thread(wait)

@@ -2,6 +2,7 @@ import { computed, shallowRef, watch, type Ref } from 'vue'
 import { ProblemError } from '../protocol/errors'
 import type { ApiKey } from '../protocol/generated'
 import { useDomovoi } from '../stores/domovoi'
+import { baseOf } from '../sync/router'
 import { useSituation } from './situation'
 import type { Id, KeysView } from './types'
 
@@ -37,8 +38,9 @@ export function useKeys(node: Readonly<Ref<Id | null>>): KeysView {
     keys: computed(() => keys.value),
     problem: computed(() => problem.value),
     address: computed(() => {
-      const own = nodes.value?.find(({ node_id: id }) => id === node.value)?.status?.candidates?.[0]
-      return own === undefined ? null : `${own}/v1`
+      const own = nodes.value?.find(({ node_id: id }) => id === node.value)?.status?.candidates
+      const here = own?.find(({ kind }) => kind === 'loopback')
+      return here === undefined ? null : `${baseOf(here)}/v1`
     }),
     async make(name) {
       const made = await api().makeKey(name)

@@ -346,6 +346,7 @@ export const en = {
       'The PC’s memory does not suffice for this model. Close other programs there or choose a smaller model.',
     model_unknown: 'The PC knows no model of that name. Choose one from the list.',
     model_busy: 'This model is being used or fetched. Wait, or choose another one first.',
+    local_network_fixed: 'A setting on the PC decides about the home network. Change it there.',
     model_fixed: 'A setting on the PC fixes the model. Change it there.',
     licence_required: 'This model has a licence of its own. Read and accept it first.',
     download_failed: 'The model could not be fetched. Check the PC’s network and try again; what came is kept.',

@@ -54,6 +54,14 @@ export interface Bootstrapped {
   server_ms: number
 }
 
+/** One address of a node. */
+export interface Candidate {
+  scheme: 'http' | 'https'
+  host: string
+  port: number
+  kind: 'lan' | 'loopback' | 'name' | 'virtual' | 'vpn'
+}
+
 /** A model that the node can fetch by its `id`. With `must_accept`, only with `accept_licence`. */
 export interface CatalogueOffer {
   id: string
@@ -133,11 +141,12 @@ export interface Header {
   parent?: Uint8Array | null
 }
 
-/** First event of GET /api/v1/events. */
+/** First event of GET /api/v1/events. `address` is where the server sees the device at. */
 export interface Hello {
   epoch: number
   head: number
   server_ms: number
+  address?: string
 }
 
 /** A push counts only while this lease is nobody else's (rule Q10). */
@@ -213,6 +222,11 @@ export interface LibraryModel {
   detail?: string
 }
 
+/** POST /v1/local-network: whether the node may answer on the network at home, for who manages it. */
+export interface LocalNetworkChoice {
+  is_on: boolean
+}
+
 /** The log moved from `prev_head` to `head`. Small news carries its changes; else pull. */
 export interface LogNews {
   epoch: number
@@ -274,6 +288,8 @@ export interface Node {
   since_ms: number
   status: NodeStatus | null
   level: 'manage' | 'use'
+  transport?: 'polling' | 'websocket' | null
+  same_nat?: boolean
 }
 
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
@@ -297,7 +313,7 @@ export interface NodeStatus {
   engine?: string | null
   model?: string | null
   models?: string[]
-  candidates?: string[]
+  candidates?: Candidate[]
   queue?: number
   code?: string | null
   version?: string
@@ -305,6 +321,7 @@ export interface NodeStatus {
   tokens_per_second?: number | null
   loaded?: ModelStatus[]
   steps?: StepDown[]
+  local_network?: boolean
 }
 
 /** GET /api/v1/nodes, and the `presence` event. */
@@ -661,6 +678,7 @@ export const ERROR_CODES = [
   'model_unknown',
   'model_busy',
   'model_fixed',
+  'local_network_fixed',
   'licence_required',
   'download_failed',
   'disk_full',
@@ -713,6 +731,7 @@ export const limits = {
   MAX_BLOB_BYTES: 268435456,
   MAX_BLOB_PIECE_BYTES: 4194304,
   BLOB_ORPHAN_KEPT_S: 604800,
+  MAX_CANDIDATES: 12,
   MIN_USERNAME_CHARACTERS: 1,
   MAX_USERNAME_CHARACTERS: 64,
   MIN_PASSWORD_CHARACTERS: 8,

@@ -1,6 +1,6 @@
 /** Which way leads to a node now. Reachability is probed, never inferred from `navigator.onLine`. */
 import { shallowReactive } from 'vue'
-import type { Node } from '../protocol/generated'
+import type { Candidate, Node } from '../protocol/generated'
 import { hasCode, ProblemError } from '../protocol/errors'
 import { call, type Fetch } from './http'
 import { failed, isAlive, score, succeeded, UNMEASURED, type Measurement } from './routes'
@@ -149,14 +149,15 @@ export class Router {
   private routesTo(node: Node): Route[] {
     const nodeId = node.node_id
     const direct = (node.status?.candidates ?? [])
-      .filter((address) => LOOPBACK.has(this.options.pageHost) && isLoopback(address))
-      .map((base): Route => ({ kind: 'direct', nodeId, base }))
+      .filter(({ kind }) => LOOPBACK.has(this.options.pageHost) && kind === 'loopback')
+      .map((candidate): Route => ({ kind: 'direct', nodeId, base: baseOf(candidate) }))
     return [...direct, { kind: 'relay', nodeId, base: `${this.options.server.origin}/relay/${nodeId}` }]
   }
 }
 
-function isLoopback(address: string): boolean {
-  return URL.canParse(address) && LOOPBACK.has(new URL(address).hostname)
+/** The address before `/v1/…`. */
+export function baseOf({ scheme, host, port }: Candidate): string {
+  return `${scheme}://${host}:${String(port)}`
 }
 
 /** No answer is an outcome of a probe, not an error. */

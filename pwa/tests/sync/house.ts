@@ -28,7 +28,7 @@ export class House {
       engine_state: 'ready',
       engine: 'llama_cpp',
       model: 'small',
-      candidates: [DIRECT],
+      candidates: [{ scheme: 'http', host: 'localhost', port: 8461, kind: 'loopback' } as const],
     }
     return { node_id: NODE, name: 'Study PC', awake, since_ms: Date.now(), status, level: 'manage' as const }
   }

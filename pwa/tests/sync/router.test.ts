@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { Node } from '../../src/protocol/generated'
+import type { Candidate, Node } from '../../src/protocol/generated'
 import { ProblemError } from '../../src/protocol/errors'
 import { Router, type RouterOptions } from '../../src/sync/router'
 import { goneNodes, preferredNode } from '../../src/sync/nodes'
@@ -8,7 +8,7 @@ import { eventually } from './house'
 
 const NODE = 'ab'.repeat(16)
 
-function node(candidates: string[], awake = true, id = NODE): Node {
+function node(candidates: Candidate[], awake = true, id = NODE): Node {
   return {
     node_id: id,
     name: 'PC',
@@ -48,13 +48,14 @@ function started({ pageHost = 'localhost', isVisible = () => true, living, answe
   return { router, asked }
 }
 
+const HERE: Candidate = { scheme: 'http', host: 'localhost', port: 8461, kind: 'loopback' }
 const DIRECT = 'http://localhost:8461'
 const RELAY = `/relay/${NODE}`
 
 describe('routes to a node', () => {
   it('takes Direct from the PC’s own browser', async () => {
     const { router } = started({ living: new Set([DIRECT, RELAY, 'server']) })
-    router.setNodes([node([DIRECT])])
+    router.setNodes([node([HERE])])
     await eventually(() => {
       expect(router.best(NODE)).toEqual({ kind: 'direct', nodeId: NODE, base: DIRECT })
       expect(router.state.serverMs).toBe(5)
@@ -62,22 +63,22 @@ describe('routes to a node', () => {
   })
 
   it.each([
-    ['a page from elsewhere', 'domovoi.example', DIRECT],
-    ['an address that is not loopback', 'localhost', 'http://192.168.1.20:8461'],
-    ['an address that is none', 'localhost', 'not an address'],
+    ['a page from elsewhere', 'domovoi.example', HERE],
+    ['an address that is not loopback', 'localhost', { ...HERE, host: '192.168.1.20', kind: 'lan' as const }],
   ])('never sends a call in the clear beyond loopback: %s', async (_name, pageHost, candidate) => {
-    const { router, asked } = started({ pageHost, living: new Set([RELAY, candidate]) })
+    const address = `http://${candidate.host}:8461`
+    const { router, asked } = started({ pageHost, living: new Set([RELAY, address]) })
     router.setNodes([node([candidate])])
     await eventually(() => {
       expect(router.best(NODE)?.kind).toBe('relay')
     })
-    expect(asked).not.toContain(candidate)
+    expect(asked).not.toContain(address)
   })
 
   it('goes over to Relay when Direct breaks, and back when it answers again', async () => {
     const living = new Set([DIRECT, RELAY])
     const { router } = started({ living })
-    router.setNodes([node([DIRECT])])
+    router.setNodes([node([HERE])])
     await eventually(() => {
       expect(router.best(NODE)?.kind).toBe('direct')
     })
