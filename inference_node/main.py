@@ -46,7 +46,7 @@ from inference_node.server.keyset import KeyRing, shared_root
 from inference_node.server.renewals import Renewals
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
-from shared.bounded_http import BoundedHttp
+from shared.bounded_http import SAFE_HEADERS, BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 
@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 # After a stop signal, open requests have this long to finish, seconds.
 GRACE_S = 3
+# Of programs and pages on this PC; a process may have a thousand descriptors, and engines and models need some.
+MOST_CONNECTIONS = 500
 
 
 async def serve(
@@ -159,6 +161,8 @@ class _Node:
         configuration = uvicorn.Config(
             applications.loopback(self._services, hosts, settings.allowed_origins),
             http=BoundedHttp,
+            limit_concurrency=MOST_CONNECTIONS,
+            headers=[*SAFE_HEADERS.items()],
             lifespan="off",
             log_config=None,
             access_log=False,

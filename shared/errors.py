@@ -21,6 +21,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     FORBIDDEN_ORIGIN = "forbidden_origin"
     TOO_MANY_TRIES = "too_many_tries"
+    TOO_BUSY = "too_busy"
     SETUP_CODE_WRONG = "setup_code_wrong"
     INVITATION_WRONG = "invitation_wrong"
     PASSWORD_TOO_SHORT = "password_too_short"
@@ -98,6 +99,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
         403, "This page or host name may not call this address.", "Open Domovoi at its own address."
     ),
     Code.TOO_MANY_TRIES: Explanation(429, "Too many tries.", "Wait for the time in Retry-After, then try again."),
+    Code.TOO_BUSY: Explanation(503, "Too many connections are open here.", "Try again in a moment."),
     Code.SETUP_CODE_WRONG: Explanation(
         403, "That is not the setup code.", "It is in the server's log and in the file setup-code. It works once."
     ),

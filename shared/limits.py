@@ -87,6 +87,9 @@ MAX_ANSWER_BODY_BYTES = 4 * 1024 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 HEAD_WITHIN_S = 20.0
+# A body is given up when in that time less than this has come of it. The slowest radio brings ten times as much.
+BODY_WITHIN_S = 20.0
+BODY_BYTES_EACH = 4096
 
 # Runs.
 REPLAY_BYTES = 4 * 1024 * 1024

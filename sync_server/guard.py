@@ -99,5 +99,6 @@ def _security_headers(node_port: int, node_tls_port: int) -> dict[str, str]:
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
         "x-frame-options": "DENY",
     }

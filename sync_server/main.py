@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 # After a stop signal, open requests have this long to finish.
 GRACE_S = 5
 BACKLOG = 2048
+# Each device holds an event stream, each PC a tunnel.
+MOST_CONNECTIONS = 20_000
+# For the database, files, and those that are told that there are too many.
+SPARED_DESCRIPTORS = 200
 MAX_MESSAGE_BYTES = 16 * MAX_FRAME_PAYLOAD_BYTES
 
 
@@ -63,6 +67,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         configuration = uvicorn.Config(
             application,
             http=BoundedHttp,
+            limit_concurrency=_most_connections(),
             lifespan="off",
             backlog=BACKLOG,
             log_config=None,
@@ -80,6 +85,20 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None] | None = 
         # It loads its modules with the first thing made of it, and the first stream would keep everybody waiting.
         anyio.Event()
         await _until_stopped(server, listener)
+
+
+def _most_connections() -> int:
+    """Return how many connections there are file descriptors for, after asking for all that may be had."""
+    try:
+        import resource  # noqa: PLC0415  # not on Windows, which has no such limit
+    except ImportError:
+        return MOST_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + SPARED_DESCRIPTORS
+    given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < given:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    return given - SPARED_DESCRIPTORS
 
 
 async def _until_stopped(server: uvicorn.Server, listener: socket.socket) -> None:

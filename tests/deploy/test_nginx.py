@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
+from shared.bounded_http import SAFE_HEADERS
 from shared.errors import Code, DomovoiError
 from shared.limits import MAX_ANSWER_BODY_BYTES
 from tests import nginx
@@ -51,7 +52,7 @@ class Application:
 
     async def caller(self, request: Request) -> JSONResponse:
         size = len(await request.body())
-        headers = {"strict-transport-security": "max-age=1"}
+        headers = {"strict-transport-security": "max-age=1", "content-security-policy": "the server's"}
         return JSONResponse(
             {"url": str(request.url), "for": request.headers["x-forwarded-for"], "size": size}, 200, headers
         )
@@ -165,9 +166,39 @@ async def test_a_body_too_large_gets_the_problem_the_server_would_send(client: h
     accepted = await client.post("/caller", content=bytes(MAX_ANSWER_BODY_BYTES))
     assert accepted.json()["size"] == MAX_ANSWER_BODY_BYTES
     refused = await client.post("/caller", content=bytes(MAX_ANSWER_BODY_BYTES + 1))
-    problem = DomovoiError(Code.BODY_TOO_LARGE).problem()
-    assert (refused.status_code, refused.headers["content-type"]) == (413, "application/problem+json")
-    assert refused.json() == {
+    expect_problem(refused, Code.BODY_TOO_LARGE)
+
+
+async def test_one_address_holds_so_many_streams_and_is_told_so(
+    front: Nginx, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    configuration = (tmp_path / "domovoi.conf").read_text("utf-8")
+    (tmp_path / "domovoi.conf").write_text(
+        configuration.replace("limit_conn domovoi_callers 200;", "limit_conn domovoi_callers 2;")
+    )
+    front.stop()
+    front.start()
+    async with AsyncExitStack() as held, httpx.AsyncClient(verify=trusting(front), trust_env=False) as other:
+        for _ in range(2):
+            await held.enter_async_context(client.stream("GET", "/api/v1/events"))
+        expect_problem(await other.get(f"{front.url}/caller"), Code.TOO_BUSY)
+
+
+async def test_what_nginx_itself_answers_carries_headers_too_and_the_servers_own_once(
+    client: httpx.AsyncClient,
+) -> None:
+    too_large = await client.post("/caller", content=bytes(MAX_ANSWER_BODY_BYTES + 1))
+    assert {name: too_large.headers[name] for name in SAFE_HEADERS} == SAFE_HEADERS
+    from_server = await client.get("/caller")
+    assert from_server.headers.get_list("content-security-policy") == ["the server's"]
+    assert from_server.headers["x-content-type-options"] == "nosniff"
+    assert {answer.headers["server"] for answer in (too_large, from_server)} == {"nginx"}
+
+
+def expect_problem(answer: httpx.Response, code: Code) -> None:
+    problem = DomovoiError(code).problem()
+    assert (answer.status_code, answer.headers["content-type"]) == (problem.status, "application/problem+json")
+    assert answer.json() == {
         "type": problem.type,
         "title": problem.title,
         "status": problem.status,

@@ -32,6 +32,10 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+POLICY = "policy: "
+REPORT_POLICY = f"""addEventListener('securitypolicyviolation', (event) => {{
+    console.error('{POLICY}' + event.effectiveDirective + ' forbids ' + event.blockedURI + ' at ' + event.sourceFile)
+}})"""
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -54,6 +58,8 @@ class Profile:
     # The person's own setting, in tokens; 0 leaves it to the node.
     longest_answer: int = SHORT_ANSWER_TOKENS
     problems: list[str] = field(default_factory=list)
+    # What the Content Security Policy has kept a page from: nothing, ever.
+    policy_reports: list[str] = field(default_factory=list)
     _context: BrowserContext | None = None
 
     @property
@@ -90,12 +96,17 @@ class Profile:
         )
         page = context.pages[0] if context.pages else context.new_page()
         page.add_init_script(f"localStorage.setItem('domovoi.longestAnswer', '{self.longest_answer}')")
-        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
-        page.on("console", self._note_console)
+        context.add_init_script(REPORT_POLICY)
+        # Of every page, and of the service worker.
+        context.on("weberror", lambda error: self.problems.append(f"uncaught: {error.error}"))
+        context.on("console", self._note_console)
+        context.on("serviceworker", lambda worker: worker.on("console", self._note_console))
         return context
 
     def _note_console(self, message: object) -> None:
         text = str(getattr(message, "text", ""))
+        if text.startswith(POLICY) or "Content Security Policy" in text:
+            self.policy_reports.append(text)
         # A killed server is reported as a failed load; everything else in red is a fault of ours.
         if getattr(message, "type", "") == "error" and not re.search(r"net::ERR_|status of (401|409|410|503)", text):
             self.problems.append(text)

@@ -55,6 +55,8 @@ def open_profile(playwright: Playwright, household: Household, tmp_path: Path) -
         profile.close()
     problems = [problem for profile in profiles for problem in profile.problems]
     assert problems == [], "the page reported errors"
+    reports = [report for profile in profiles for report in profile.policy_reports]
+    assert reports == [], "the Content Security Policy forbade something of ours"
 
 
 @pytest.fixture

@@ -44,3 +44,16 @@ def test_who_is_invited_comes_in_and_sees_nothing_of_others(
     expect(guest.page.get_by_role("button", name="Invite someone")).to_have_count(0)
     owner.page.reload()
     expect(invitation).to_contain_text("used")
+
+    # That the page's policy has kept nothing of ours is looked for in every story: here is how that shows.
+    assert owner.policy_reports == []
+    owner.page.evaluate("document.head.append(Object.assign(document.createElement('script'), { text: 'stolen = 1' }))")
+    assert owner.page.evaluate("typeof stolen") == "undefined"
+    forbidden = """new Promise((resolve) => {
+        addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective))
+        fetch('http://localhost:9/').catch(() => undefined)
+    })"""
+    assert owner.page.evaluate(forbidden) == "connect-src"
+    assert all(any(kind in report for report in owner.policy_reports) for kind in ("script-src", "connect-src"))
+    owner.policy_reports.clear()
+    owner.problems.clear()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from shared import bounded_http
+from sync_server import main
 from tests.security.calling import NO_PROBLEM
 from tests.security.raw_http import WITHIN_S, request_of, sent, verdict_of_answer, verdict_of_request
 from tests.security.vectors import Vector, spelt_out, table
@@ -80,3 +82,50 @@ def test_W3_a_head_that_does_not_come_to_its_end_is_not_waited_for(
         while piece := connection.recv(65_536):
             answer += piece
     assert answer.count(b"HTTP/1.1 200") == begun.count(WHOLE)
+
+
+SLOW_BODY = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("place", BOTH)
+@pytest.mark.parametrize(
+    "begun",
+    [
+        SLOW_BODY + b"Content-Length: 100\r\n\r\n",
+        SLOW_BODY + b'Content-Length: 100\r\n\r\n{"user',
+        SLOW_BODY + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        # Answered before it is read, and then still not there.
+        SLOW_BODY.replace(b"/api/v1/auth/login", b"/nowhere") + b"Content-Length: 100\r\n\r\n",
+        # Nothing but line ends: neither a head nor a body.
+        WHOLE + b"\r\n",
+    ],
+)
+def test_W3_a_body_that_stops_arriving_is_not_waited_for(
+    household: Household, monkeypatch: pytest.MonkeyPatch, place: Place, begun: bytes
+) -> None:
+    monkeypatch.setattr(bounded_http, "BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(bounded_http, "HEAD_WITHIN_S", 0.1)
+    port = urlsplit(household.url(place)).port or 0
+    # It ends, and nobody says that all is well.
+    answer = sent(port, begun.replace(b"PORT", str(port).encode()), within_s=30.0)
+    assert answer.count(b"HTTP/1.1 200") == begun.count(WHOLE)
+
+
+def test_W3_one_connection_too_many_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(bounded_http, "TOLD", 2)
+    server = RunningServer(tmp_path / "data")
+    whole = WHOLE.replace(b"PORT", str(server.port).encode())
+    try:
+        with ExitStack() as held:
+            for _ in range(3):
+                held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=WITHIN_S))
+            assert verdict_of_answer(sent(server.port, whole)) == "503 too_busy"
+            for _ in range(2):
+                held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=WITHIN_S))
+            assert verdict_of_answer(sent(server.port, whole)) == "cut"
+        # Who was there before goes on, and there is room again when they have gone.
+        client = server.client()
+        assert any(client.get("/healthz").status_code == 200 for _ in range(1000))
+    finally:
+        server.stop()

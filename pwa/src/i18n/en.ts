@@ -303,6 +303,7 @@ export const en = {
     method_not_allowed: 'The server does not do this. Reload Domovoi and try again.',
     forbidden_origin: 'This address may not be used. Open Domovoi at its own address.',
     too_many_tries: 'Too many tries. Wait a few minutes, then try again.',
+    too_busy: 'Too many connections at once. Trying again in a moment.',
     setup_code_wrong: 'That is not the setup code. It is in the server’s log and in the file setup-code.',
     invitation_wrong: 'This invitation is wrong, used or too old. Ask for a new one.',
     password_too_short: 'Too short: take at least 8 characters. Three plain words do well.',
