@@ -178,14 +178,14 @@ def request_for(prompt: Prompt, spelling: Spelling) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         "return_progress": True,
     }
-    # llama.cpp counts the token itself among the likely ones, and takes 0 for "none asked".
-    alternatives = None if prompt.logprobs is None else max(prompt.logprobs, 1)
+    if prompt.logprobs is not None:
+        # Its own name for them: with OpenAI's, it refuses tools. It counts the token itself among the likely ones, and
+        # takes 0 for "none asked".
+        request["n_probs"] = max(prompt.logprobs, 1)
     if prompt.text is not None:
         request["prompt"] = prompt.text
         if prompt.schema is not None:
             request["json_schema"] = _raw("schema", prompt.schema)
-        if alternatives is not None:
-            request["logprobs"] = alternatives
         return request
     request["messages"] = [_message(message, spelling) for message in prompt.messages]
     if prompt.tools is not None:
@@ -193,8 +193,6 @@ def request_for(prompt: Prompt, spelling: Spelling) -> dict[str, Any]:
     if prompt.schema is not None:
         schema = {"schema": _raw("schema", prompt.schema)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if alternatives is not None:
-        request |= {"logprobs": True, "top_logprobs": alternatives}
     return request
 
 

@@ -245,6 +245,20 @@ async def test_tokens_come_with_their_probabilities(loaded: Loaded) -> None:
     assert [token.alternatives for piece in pieces for token in piece.tokens] == [[]] * len(tokens)
 
 
+@pytest.mark.parametrize("has_to_call", [False, True])
+async def test_tokens_come_with_their_probabilities_beside_tools(loaded: Loaded, *, has_to_call: bool) -> None:
+    if has_to_call and loaded.engine.name == "scripted":
+        pytest.skip("it makes its calls of no tokens")
+    schema = msgspec.json.encode(CALL).decode() if has_to_call else None
+    sampling = Sampling(max_tokens=600 if has_to_call else 8, seed=1)
+    events = await _all(loaded.engine, Prompt(HELLO, sampling, tools=TOOLS, schema=schema, logprobs=1))
+    pieces = [event for event in events if isinstance(event, Piece)]
+    said = b"".join(token.data for piece in pieces for token in piece.tokens).decode(errors="replace")
+    # Around what is held to a schema, llama.cpp takes white space away.
+    assert said.strip() == "".join(piece.text for piece in pieces).strip()
+    assert not has_to_call or {"get_weather", "Paris"} <= set(said.split('"'))
+
+
 async def test_an_answer_is_held_to_a_schema(loaded: Loaded) -> None:
     member = {"enum": ["yes", "no"]}
     schema = {

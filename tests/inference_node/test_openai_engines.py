@@ -88,6 +88,23 @@ async def _ask(client: openai.AsyncOpenAI) -> None:
     assert json.loads(dog.choices[0].message.content).keys() == {"size"}
     thing = await chat(**long, response_format={"type": "json_object"}, stop=["}"])
     assert thing.choices[0].message.content.lstrip().startswith("{")
+    await _ask_with_tools(chat, options, long)
+
+    # Raw text, in the older shape.
+    text = (await client.completions.create(model=model, prompt="Once upon a", max_tokens=2, logprobs=1)).choices[0]
+    assert text.logprobs is not None
+    assert "".join(text.logprobs.tokens or ()) == text.text
+
+    # What the model can't do has a name, and it goes on answering.
+    with pytest.raises(openai.UnprocessableEntityError):
+        await client.embeddings.create(model=model, input="house")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 2000}]})
+    assert refused.value.code == "context_length_exceeded"
+    assert (await chat(**{**options, "max_tokens": 1})).usage.completion_tokens == 1
+
+
+async def _ask_with_tools(chat: Any, options: Any, long: Any) -> None:
     called = (await chat(**long, tools=[WEATHER], tool_choice="required")).choices[0]
     (call,) = called.message.tool_calls
     assert call.function.name == "get_weather"
@@ -106,22 +123,16 @@ async def _ask(client: openai.AsyncOpenAI) -> None:
     free = (await chat(**options, tools=[WEATHER])).choices[0]
     assert free.message.content
     assert free.finish_reason == "length"
+    # Tools, tokens and a stream at once.
+    seen: Any = {**options, "tools": [WEATHER], "logprobs": True, "top_logprobs": 2}
+    chunks = [chunk.choices[0] async for chunk in await chat(**seen, stream=True)]
+    tokens = [token for chunk in chunks if chunk.logprobs for token in chunk.logprobs.content]
+    assert b"".join(bytes(token.bytes) for token in tokens).decode() == free.message.content
+    assert "".join(chunk.delta.content or "" for chunk in chunks) == free.message.content
+    assert tokens == (await chat(**seen)).choices[0].logprobs.content
     told = [
         *QUESTION,
         {"role": "assistant", "tool_calls": [call.model_dump()]},
         {"role": "tool", "tool_call_id": call.id, "content": "rain"},
     ]
     assert (await chat(**{**options, "messages": told, "max_tokens": 2}, tools=[WEATHER])).choices[0].message.content
-
-    # Raw text, in the older shape.
-    text = (await client.completions.create(model=model, prompt="Once upon a", max_tokens=2, logprobs=1)).choices[0]
-    assert text.logprobs is not None
-    assert "".join(text.logprobs.tokens or ()) == text.text
-
-    # What the model can't do has a name, and it goes on answering.
-    with pytest.raises(openai.UnprocessableEntityError):
-        await client.embeddings.create(model=model, input="house")
-    with pytest.raises(openai.BadRequestError) as refused:
-        await chat(**{**options, "messages": [{"role": "user", "content": "word " * 2000}]})
-    assert refused.value.code == "context_length_exceeded"
-    assert (await chat(**{**options, "max_tokens": 1})).usage.completion_tokens == 1
