@@ -161,12 +161,15 @@ class Keeper:
         if ready.is_lost:
             return
         ready.is_lost = True
-        if self._ready.get(ready.model.path) is ready:
-            del self._ready[ready.model.path]
+        if self._ready.get(ready.model.path) is not ready:
+            # Retired before it failed: what takes its place has nothing to do with that.
+            return
+        del self._ready[ready.model.path]
         self._loader.note_failure(ready.model, error)
         self._retire(ready)
-        self._wanted.add(self._name_of(ready.model))
-        self._news.set()
+        if not ready.is_leaving:
+            self._wanted.add(self._name_of(ready.model))
+            self._news.set()
         self._tell()
 
     # Loading and unloading by hand.
@@ -195,10 +198,9 @@ class Keeper:
 
     async def close(self) -> None:
         """End all engines."""
-        await _cancel(*(bringing.task for bringing in self._bringing.values()), *self._unloading)
-        await asyncio.gather(*(ready.engine.unload() for ready in self._ready.values()), return_exceptions=True)
+        await _cancel(*(bringing.task for bringing in self._bringing.values()), *self._unloading, *self._retiring)
         self._ready.clear()
-        await _cancel(*self._retiring)
+        await self._loader.close()
 
     # In the background.
 
@@ -312,7 +314,7 @@ class Keeper:
         if self._ready.get(ready.model.path) is ready:
             del self._ready[ready.model.path]
             log.info("model unloaded", extra={"model": ready.model.name, "reason": reason})
-            await ready.engine.unload()
+            await self._loader.unload(ready.engine)
 
     def _retire(self, ready: Ready) -> None:
         """Unload an engine that gets no new users, when the last of those it has is gone."""
@@ -321,7 +323,7 @@ class Keeper:
             try:
                 await ready.idle.wait()
             finally:
-                await ready.engine.unload()
+                await self._loader.unload(ready.engine)
 
         _keep(self._retiring, unload(), f"retire {ready.model.name}")
 

@@ -70,6 +70,8 @@ class Loader:
         self.limits = limits
         self.memory_free = memory_free
         self._ladders: dict[Path, Ladder] = {}
+        # Made, and not known to be gone: whoever was to end them may be cancelled meanwhile.
+        self._made: set[Engine] = set()
 
     def ladder(self, model: ModelFile) -> Ladder:
         """Return the model's ladder, at the step where it stands."""
@@ -112,6 +114,15 @@ class Loader:
                 if crashes >= MOST_STARTS:
                     raise DomovoiError(Code.ENGINE_UNAVAILABLE) from error
 
+    async def unload(self, engine: Engine) -> None:
+        """End an engine."""
+        await engine.unload()
+        self._made.discard(engine)
+
+    async def close(self) -> None:
+        """End all engines, also those whose end was cut short."""
+        await asyncio.gather(*(self.unload(engine) for engine in self._made), return_exceptions=True)
+
     async def _start(self, model: ModelFile, ladder: Ladder, make_room: Callable[[int], Awaitable[None]]) -> Ready:
         limits = self.limits
         # Others may stay in memory for as long as this model fits with a single slot.
@@ -123,11 +134,12 @@ class Loader:
         for step in ladder.fitted(ways.fitting(model.header, free, ladder.options)):
             self.board.step(step)
         engine = self._make_engine(ladder.engine)
+        self._made.add(engine)
         try:
             loaded = await self._loaded(engine, model, structs.replace(ladder.options, memory=free))
             await probe.probe(engine, loaded, limits.probe)
         except BaseException:
-            await engine.unload()
+            await self.unload(engine)
             raise
         seconds = time.monotonic() - begun_s
         metrics.load_seconds.labels(engine.name).observe(seconds)

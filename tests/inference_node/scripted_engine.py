@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+# Of the event loop, from the wish that a process ends to its end.
+TURNS_TO_END = 20
+
 Line = str | ToolCallPiece | DomovoiError | None
 
 
@@ -53,6 +56,8 @@ class Script:
         # All that were made, with the names that they were asked for by.
         self.engines: list[tuple[str, ScriptedEngine]] = []
         self.load_failures: list[DomovoiError] = []
+        # Models of which there ever were two processes at once.
+        self.doubled: list[Path] = []
         # Cleared, it keeps what is being loaded on its way.
         self.may_load = asyncio.Event()
         self.may_load.set()
@@ -107,6 +112,8 @@ class ScriptedEngine:
         self.script = script
         self.is_loaded = False
         self.is_dead = False
+        # Whose process there is, from the moment it is started until it is seen to be gone.
+        self.process_of: Path | None = None
         # What each owner has been asked, as (owner, first message or text).
         self.seen: set[tuple[str, str]] = set()
 
@@ -117,6 +124,9 @@ class ScriptedEngine:
     ) -> AsyncGenerator[LoadProgress | LoadedModel, None]:
         self.script.loads.append(model)
         self.script.options.append(options)
+        if any(engine.process_of == model for _, engine in self.script.engines):
+            self.script.doubled.append(model)
+        self.process_of = model
         if self.script.load_failures:
             raise self.script.load_failures.pop(0)
         content = model.read_bytes()  # noqa: ASYNC240  # a few bytes, but for the contract's model
@@ -142,6 +152,10 @@ class ScriptedEngine:
 
     async def unload(self) -> None:
         self.is_loaded = False
+        # A process takes a while to end.
+        for _ in range(TURNS_TO_END):
+            await asyncio.sleep(0)
+        self.process_of = None
 
 
 class ScriptedGeneration:

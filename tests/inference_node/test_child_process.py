@@ -103,6 +103,18 @@ async def test_a_generation_that_does_not_stop_costs_the_process(engine: ChildEn
     assert not engine.pulse().is_alive
 
 
+async def test_an_end_that_was_cut_short_can_be_made_up_for(engine: ChildEngine) -> None:
+    process = process_of(engine)
+    process.suspend()
+    ending = asyncio.create_task(engine.unload())
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait({ending})
+    assert ending.cancelled()
+    await engine.unload()
+    assert not process.is_running()
+
+
 async def test_want_of_memory_and_other_failures_of_one_answer_leave_the_process(engine: ChildEngine) -> None:
     assert (await failure_of(engine, "exhaust")).code == Code.OUT_OF_MEMORY
     assert (await failure_of(engine, "refuse")).detail == "It can't."

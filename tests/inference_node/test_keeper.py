@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from inference_node.loading.ready import Ready
+
 WITHIN_S = 20.0
 # What an engine for the small test models takes: next to nothing beside its own code.
 ONE_MODEL = 120 * 1024**2
@@ -60,7 +62,8 @@ async def household(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         await keeper.close()
-        assert not any(engine.is_loaded for _, engine in script.engines)
+        assert not any(engine.process_of for _, engine in script.engines)
+        assert script.doubled == []
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -266,3 +269,37 @@ async def test_loading_can_be_seen(tmp_path: Path) -> None:
         assert [status.state for status in seen if status.state != "ready"][:2] == ["waiting", "loading"]
         assert all(status.done <= status.total for status in seen)
         assert home.keeper.statuses()[0].engine == "scripted"
+
+
+def _by_hand(home: Household, used: Ready) -> None:
+    home.keeper.release(used)
+    home.keeper.unload("A")
+
+
+def _lost(home: Household, used: Ready) -> None:
+    home.keeper.lost(used, DomovoiError(Code.ENGINE_FAILED))
+    home.keeper.release(used)
+
+
+def _better(home: Household, used: Ready) -> None:
+    """It had stepped down, and is to be loaded the best way."""
+    home.keeper.release(used)
+    home.loader.note_failure(used.model, DomovoiError(Code.OUT_OF_MEMORY))
+    home.keeper.load("A")
+
+
+def _another(home: Household, used: Ready) -> None:
+    """There is no room beside it."""
+    home.keeper.release(used)
+    home.keeper.load("B")
+
+
+@pytest.mark.parametrize("way", [_by_hand, _lost, _better, _another])
+@pytest.mark.parametrize("turns", range(40))
+async def test_closed_at_any_moment_no_engine_is_left(
+    tmp_path: Path, way: Callable[[Household, Ready], None], turns: int
+) -> None:
+    async with household(tmp_path, memory=int(1.5 * ONE_MODEL), run=True) as home:
+        way(home, await home.keeper.acquire("A"))
+        for _ in range(turns):
+            await asyncio.sleep(0)

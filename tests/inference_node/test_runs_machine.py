@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import shutil
-import statistics
 import tempfile
 from contextlib import aclosing
 from pathlib import Path
@@ -28,7 +26,7 @@ from inference_node.loading.loader import Loader, LoadLimits
 from inference_node.log import replica
 from inference_node.log.database import Database
 from inference_node.models.models import ModelStore
-from inference_node.runs import run_table, runs
+from inference_node.runs import run_table
 from inference_node.runs.run import Asked
 from inference_node.runs.runs import Runs
 from inference_node.runs.turns import Turns
@@ -83,6 +81,10 @@ class RunsMachine(RuleBasedStateMachine):
 
     def memory_free(self) -> int:
         return MEMORY
+
+    def processes(self) -> int:
+        """How many engines have a process that is not known to be gone."""
+        raise NotImplementedError
 
     async def _open(self) -> None:
         models = self.folder / "models"
@@ -205,6 +207,7 @@ class RunsMachine(RuleBasedStateMachine):
         await self.runs.close()
         await self.keeper.close()
         await self.database.close()
+        assert self.processes() == 0, "an engine outlives its keeper"
 
     def teardown(self) -> None:
         try:
@@ -222,6 +225,13 @@ class ScriptedMachine(RunsMachine):
 
     def memory_free(self) -> int:
         return MEMORY - ONE_MODEL * sum(engine.is_loaded for _, engine in self.script.engines)
+
+    def processes(self) -> int:
+        return sum(engine.process_of is not None for _, engine in self.script.engines)
+
+    @invariant()
+    def no_model_has_two_processes(self) -> None:
+        assert self.script.doubled == []
 
     async def _open(self) -> None:
         self.script = Script(slots=SLOTS)
@@ -262,12 +272,31 @@ class ScriptedMachine(RunsMachine):
         self.script.finish()
 
 
-class TalkerMachine(RunsMachine):
+class ProcessMachine(RunsMachine):
+    """Engines in real processes."""
+
+    def __init__(self) -> None:
+        self.made: list[ChildEngine] = []
+        super().__init__()
+
+    def make_engine(self, name: str) -> Engine:
+        made = self.make_child()
+        self.made.append(made)
+        return made
+
+    def make_child(self) -> ChildEngine:
+        raise NotImplementedError
+
+    def processes(self) -> int:
+        return sum(made.process_id is not None for made in self.made)
+
+
+class TalkerMachine(ProcessMachine):
     """Real processes that do what prompts say."""
 
     tasks = st.sampled_from(["1", "20", "wait", "crash", "exhaust", "refuse", "hang"])
 
-    def make_engine(self, name: str) -> Engine:
+    def make_child(self) -> ChildEngine:
         return ChildEngine("talker", TIMES, MODULE)
 
     @rule()
@@ -287,20 +316,17 @@ class TalkerMachine(RunsMachine):
             run.stop()
 
 
-class EngineMachine(RunsMachine):
+class EngineMachine(ProcessMachine):
     """A real engine with a model without sense: starts, stops, other models, and kills."""
 
     engine = "llama_cpp"
     model: Path
     tasks = st.sampled_from(["Hello?", "Tell me a story."])
 
-    def make_engine(self, name: str) -> Engine:
-        made = ChildEngine(self.engine)
-        self.made.append(made)
-        return made
+    def make_child(self) -> ChildEngine:
+        return ChildEngine(self.engine)
 
     async def _open(self) -> None:
-        self.made: list[ChildEngine] = []
         await super()._open()
         for name in ("A", "B", "C"):
             path = self.folder / "models" / f"{name}.gguf"
@@ -347,40 +373,6 @@ def test_real_engines_in_any_order(engine: str, tiny_model: Path) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@pytest.mark.skipif(not SLOW, reason="takes a minute")
-def test_a_thousand_answers_leave_no_memory_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "REPLAY_KEPT_S", 0)
-    machine = ScriptedMachine()
-    machine.script.held = False
-    process = psutil.Process()
-
-    async def answers(count: int) -> int:
-        for n in range(count):
-            account = ACCOUNTS[n % 2]
-            asked = Asked(account, new_id(), new_id(), "AB"[n % 2], Sampling(), [ChatMessage("user", "Hello?")])
-            await machine.runs.start(asked)
-            run = machine.runs.find(account, asked.answer)
-            assert run is not None
-            assert [frame async for frame in run.replay.follow(0)]
-            assert run.state == "done"
-        machine.script.prompts.clear()
-        gc.collect()
-        return int(process.memory_info().rss)
-
-    async def keep_few_pages() -> None:
-        # SQLite fills its cache up to 2 MB before it gives pages back; that is no leak, and would look like one.
-        async with machine.database.transaction() as connection:
-            await connection.execute("PRAGMA cache_size = -200")
-
-    machine.within(keep_few_pages())
-    machine.within(answers(300))
-    sizes = [machine.within(answers(100)) for _ in range(10)]
-    machine.teardown()
-    # Bytes an answer, between the medians of both halves. What is kept by mistake is more than its text.
-    slope = (statistics.median(sizes[5:]) - statistics.median(sizes[:5])) / 500
-    assert slope < 512, sizes
 
 
 TestScripted = ScriptedMachine.TestCase
