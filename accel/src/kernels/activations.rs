@@ -192,6 +192,7 @@ pub(super) fn quantize<S: Simd>(s: S, values: &[f32; BLOCK], block: &mut Block) 
     s.store_bytes(ints[1], &mut codes[1]);
     let halves = [s.sum_ints(ints[0]), s.sum_ints(ints[1])];
     block.scale = largest / 127.0;
-    block.sum = block.scale * (halves[0] + halves[1]) as f32;
+    // What is not finite becomes any number here. It has no answer, and must not become a panic either.
+    block.sum = block.scale * halves[0].wrapping_add(halves[1]) as f32;
     block.halves = halves.map(|half| half as i16);
 }
