@@ -161,7 +161,7 @@ impl Engine {
             voice: Box::new(Scoring::new(forced, scores.clone())),
             speculate: false,
         })?;
-        while reader.next(Duration::MAX)?.is_none_or(|events| !events.is_empty()) {}
+        while reader.next(Duration::MAX, Duration::ZERO)?.is_none_or(|events| !events.is_empty()) {}
         Ok(scores.take())
     }
 

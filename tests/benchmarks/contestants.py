@@ -58,7 +58,7 @@ class Native:
         generation = self._engine.start(msgspec.json.encode(asked))
         pieces_s: list[float] = []
         said = ""
-        while (data := generation.next(60.0)) != b"[]":
+        while (data := generation.next(60.0, 0.0)) != b"[]":
             for event in msgspec.json.decode(data or b"[]"):
                 if event["type"] == "piece":
                     pieces_s.append(time.perf_counter() - began)

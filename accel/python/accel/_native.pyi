@@ -48,9 +48,10 @@ class Engine:
 class Generation:
     """One answer as it is made."""
 
-    def next(self, timeout_s: float) -> bytes | None:
+    def next(self, timeout_s: float, apart_s: float = ...) -> bytes | None:
         """Return what came since the last call, a JSON array of events, or wait for it; None when nothing came.
 
+        Text comes at least `apart_s` seconds, by default a sixtieth, after the text before it; the end does not wait.
         After the end the array is empty. Raises what made the answer fail, after the events before that.
         """
 

@@ -63,11 +63,21 @@ struct Unread {
     /// Tokens that no piece has counted yet.
     uncounted: usize,
     end: Option<Result<()>>,
+    /// When the reader last got text.
+    said: Option<Instant>,
+    /// Whether the reader waits for a moment, and not for what comes: nothing but the end wakes it.
+    is_resting: bool,
 }
 
 impl Outbox {
     fn unread(&self) -> MutexGuard<'_, Unread> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, unread: &Unread) {
+        if !unread.is_resting || unread.end.is_some() {
+            self.changed.notify_one();
+        }
     }
 }
 
@@ -97,7 +107,7 @@ impl Writer {
             Some(last @ Event::Reading { .. }) => *last = Event::Reading { done, total },
             _ => unread.events.push_back(Event::Reading { done, total }),
         }
-        self.0.changed.notify_one();
+        self.0.tell(&unread);
     }
 
     /// Takes the text of a token, or what is left at the end. Tokens that show nothing count with the next text.
@@ -115,7 +125,7 @@ impl Writer {
         } else {
             unread.events.push_back(Event::Piece { text, count: more, tokens: record.into_iter().collect() });
         }
-        self.0.changed.notify_one();
+        self.0.tell(&unread);
     }
 
     pub fn finish(self, finished: Finished) {
@@ -132,7 +142,7 @@ impl Writer {
             unread.events.extend(event);
             unread.end = Some(end);
         }
-        self.0.changed.notify_one();
+        self.0.tell(&unread);
     }
 }
 
@@ -146,25 +156,40 @@ impl Reader {
     /// Returns what came since the last call, or waits for something at most `timeout`; `None` when nothing came.
     /// After the end there is always nothing more: an empty list.
     ///
+    /// Text comes at least `apart` after the text before it: until then it grows together, and wakes nobody for each
+    /// token. The end does not wait.
+    ///
     /// # Errors
     /// What made the answer fail, once everything before it has been read.
-    pub fn next(&self, timeout: Duration) -> Result<Option<Vec<Event>>> {
-        let deadline = Instant::now().checked_add(timeout);
+    pub fn next(&self, timeout: Duration, apart: Duration) -> Result<Option<Vec<Event>>> {
+        let mut now = Instant::now();
+        let deadline = now.checked_add(timeout);
         let mut unread = self.0.unread();
+        let rested = unread.said.and_then(|said| said.checked_add(apart));
         loop {
-            if !unread.events.is_empty() {
-                return Ok(Some(unread.events.drain(..).collect()));
+            let rest = match (&unread.end, rested) {
+                (None, Some(rested)) => rested.saturating_duration_since(now),
+                _ => Duration::ZERO,
+            };
+            if rest.is_zero() && !unread.events.is_empty() {
+                let events: Vec<_> = unread.events.drain(..).collect();
+                if events.iter().any(|event| matches!(event, Event::Piece { .. })) {
+                    unread.said = Some(now);
+                }
+                return Ok(Some(events));
             }
             if let Some(end) = &unread.end {
                 return end.clone().map(|()| Some(Vec::new()));
             }
-            let left =
-                deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(now));
             if left.is_zero() {
                 return Ok(None);
             }
-            let waited = self.0.changed.wait_timeout(unread, left);
-            unread = waited.unwrap_or_else(PoisonError::into_inner).0;
+            unread.is_resting = !rest.is_zero();
+            let wait = if unread.is_resting { left.min(rest) } else { left };
+            unread = self.0.changed.wait_timeout(unread, wait).unwrap_or_else(PoisonError::into_inner).0;
+            unread.is_resting = false;
+            now = Instant::now();
         }
     }
 

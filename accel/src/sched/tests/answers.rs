@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
 
 use super::fake::{CONTEXT, Counting, PAGE_BYTES};
 use super::{Bench, LONG, PLENTY, job, read, shown, text};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::sched::machine::Machine;
-use crate::sched::{Job, Limits, Next, Reason, Voice};
+use crate::sched::outbox::outbox;
+use crate::sched::{Event, Job, Limits, Next, Reason, Voice};
 
 #[test]
 fn an_answer_ends_by_its_end_token_or_its_most_tokens() {
@@ -61,8 +64,8 @@ fn one_that_fails_fails_alone_after_what_it_said() {
     let failing = bench.add(Job { voice: Box::new(Failing(0)), ..job("a", text(1, 10), 50) });
     let other = bench.add(job("a", text(2, 10), 50));
     bench.run();
-    assert_eq!(shown(&failing.next(LONG).unwrap().unwrap()), "xx");
-    assert_eq!(failing.next(LONG), Err(Error::BadRequest("no token fits".into())));
+    assert_eq!(shown(&failing.next(LONG, Duration::ZERO).unwrap().unwrap()), "xx");
+    assert_eq!(failing.next(LONG, Duration::ZERO), Err(Error::BadRequest("no token fits".into())));
     read(&other);
 }
 
@@ -84,8 +87,8 @@ fn alone_and_out_of_memory_it_fails_by_name() {
     bench.watch.out_of_memory_at.store(2, Relaxed);
     let reader = bench.add(job("a", text(1, 60), 40));
     bench.run();
-    reader.next(LONG).unwrap();
-    assert_eq!(reader.next(LONG), Err(Error::OutOfMemory("asked to".into())));
+    reader.next(LONG, Duration::ZERO).unwrap();
+    assert_eq!(reader.next(LONG, Duration::ZERO), Err(Error::OutOfMemory("asked to".into())));
     bench.answer(job("a", text(1, 60), 40));
 }
 
@@ -101,4 +104,24 @@ fn the_bound_shortens_the_context() {
     assert!(bench.watch.most_bytes.load(Relaxed) <= bound);
     let nothing = Machine::new(decoder, Limits { cache_bytes: PAGE_BYTES, generations: 4 });
     assert!(matches!(nothing, Err(Error::OutOfMemory(_))));
+}
+
+#[test]
+fn text_comes_apart_and_the_end_does_not_wait() {
+    let (writer, reader) = outbox();
+    let piece = |text: &str, count| Event::Piece { text: text.into(), count, tokens: Vec::new() };
+    writer.reading(3, 3);
+    assert_eq!(reader.next(LONG, LONG), Ok(Some(vec![Event::Reading { done: 3, total: 3 }])));
+    writer.piece("a".into(), 1, None);
+    assert_eq!(reader.next(LONG, LONG), Ok(Some(vec![piece("a", 1)])), "nothing was said before it");
+    writer.piece("b".into(), 1, None);
+    assert_eq!(reader.next(Duration::ZERO, LONG), Ok(None), "too soon");
+    writer.piece("c".into(), 1, None);
+    assert_eq!(reader.next(LONG, Duration::ZERO), Ok(Some(vec![piece("bc", 2)])));
+    let resting = thread::spawn(move || (reader.next(LONG, LONG), reader.next(LONG, LONG)));
+    writer.piece("d".into(), 1, None);
+    writer.fail(Error::Failed("asked to".into()));
+    let (last, end) = resting.join().expect("no panic");
+    assert_eq!(last, Ok(Some(vec![piece("d", 1)])));
+    assert_eq!(end, Err(Error::Failed("asked to".into())));
 }

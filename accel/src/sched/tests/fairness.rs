@@ -14,11 +14,12 @@ fn a_long_prompt_does_not_stall_who_speaks() {
     }
     let reader = bench.add(job("b", text(2, 390), 5));
     let mut steps = 0;
-    while !matches!(reader.next(Duration::ZERO), Ok(Some(events)) if !shown(&events).is_empty()) {
-        drop(speaker.next(Duration::ZERO));
+    while !matches!(reader.next(Duration::ZERO, Duration::ZERO), Ok(Some(events)) if !shown(&events).is_empty())
+    {
+        drop(speaker.next(Duration::ZERO, Duration::ZERO));
         bench.machine.step().unwrap();
         let spoken = speaker
-            .next(Duration::ZERO)
+            .next(Duration::ZERO, Duration::ZERO)
             .unwrap()
             .map_or(0, |events| shown(&events).split_whitespace().count());
         assert_eq!(spoken, 1, "each step carries it on");
@@ -44,12 +45,13 @@ fn owners_take_turns() {
     let mut bench = Bench::new(Limits { generations: 2, ..PLENTY }, false);
     let greedy: Vec<_> = (0..10).map(|seed| bench.add(job("a", text(seed, 10), 20))).collect();
     let modest = bench.add(job("b", text(20, 10), 20));
-    while !matches!(modest.next(Duration::ZERO), Ok(Some(events)) if !shown(&events).is_empty()) {
+    while !matches!(modest.next(Duration::ZERO, Duration::ZERO), Ok(Some(events)) if !shown(&events).is_empty())
+    {
         bench.machine.step().unwrap();
     }
     let ended = greedy.iter().filter(|reader| {
         reader
-            .next(Duration::ZERO)
+            .next(Duration::ZERO, Duration::ZERO)
             .unwrap()
             .is_some_and(|events| matches!(events.last(), Some(Event::Finished(_))))
     });
@@ -61,13 +63,19 @@ fn who_waits_hears_that_others_get_on() {
     let mut bench = Bench::new(Limits { generations: 1, ..PLENTY }, true);
     let speaker = bench.add(Job { speculate: false, ..job("a", text(5, 20), 350) });
     let waiter = bench.add(job("a", text(4, 20), 5));
-    assert_eq!(waiter.next(Duration::ZERO), Ok(Some(vec![Event::Reading { done: 0, total: 20 }])));
+    assert_eq!(
+        waiter.next(Duration::ZERO, Duration::ZERO),
+        Ok(Some(vec![Event::Reading { done: 0, total: 20 }]))
+    );
     while bench.watch.now() < Duration::from_secs(1) {
-        assert_eq!(waiter.next(Duration::ZERO), Ok(None));
+        assert_eq!(waiter.next(Duration::ZERO, Duration::ZERO), Ok(None));
         bench.machine.step().unwrap();
     }
     bench.machine.step().unwrap();
-    assert_eq!(waiter.next(Duration::ZERO), Ok(Some(vec![Event::Reading { done: 0, total: 20 }])));
+    assert_eq!(
+        waiter.next(Duration::ZERO, Duration::ZERO),
+        Ok(Some(vec![Event::Reading { done: 0, total: 20 }]))
+    );
     drop(speaker);
 }
 
@@ -91,7 +99,7 @@ fn a_stalled_reader_costs_two_events() {
     let mut bench = Bench::new(PLENTY, true);
     let reader = bench.add(job("a", text(3, 100), 200));
     bench.run();
-    let events = reader.next(LONG).unwrap().unwrap();
+    let events = reader.next(LONG, Duration::ZERO).unwrap().unwrap();
     assert!(matches!(
         events[..],
         [Event::Reading { done: 100, total: 100 }, Event::Piece { .. }, Event::Finished(_)]

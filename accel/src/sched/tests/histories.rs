@@ -77,7 +77,7 @@ struct Asked {
 impl Asked {
     fn read(&mut self) {
         if let Some(reader) = &self.reader {
-            self.events.extend(reader.next(Duration::ZERO).unwrap().unwrap_or_default());
+            self.events.extend(reader.next(Duration::ZERO, Duration::ZERO).unwrap().unwrap_or_default());
         }
     }
 }
@@ -111,7 +111,7 @@ proptest! {
         for asked in &mut all {
             asked.read();
             let Some(reader) = &asked.reader else { continue };
-            prop_assert_eq!(reader.next(Duration::ZERO), Ok(Some(Vec::new())));
+            prop_assert_eq!(reader.next(Duration::ZERO, Duration::ZERO), Ok(Some(Vec::new())));
             let ends = asked.events.iter().filter(|event| matches!(event, Event::Finished(_))).count();
             prop_assert_eq!(ends, 1);
             let Some(&Event::Finished(finished)) = asked.events.last() else { panic!("it did not end last") };

@@ -85,7 +85,7 @@ fn shown(events: &[Event]) -> String {
 fn read(reader: &Reader) -> (String, Finished) {
     let mut events = Vec::new();
     loop {
-        match reader.next(LONG).unwrap() {
+        match reader.next(LONG, Duration::ZERO).unwrap() {
             Some(more) if more.is_empty() => break,
             Some(more) => events.extend(more),
             None => panic!("nothing came"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::fake::{CONTEXT, Counting, WORDS, Watch};
 use super::{Bench, LONG, PLENTY, job, read, text};
@@ -35,7 +36,7 @@ fn a_panic_is_heard_by_every_open_answer_and_the_engine_is_dead() {
         (0..5).filter_map(|seed| scheduler.submit(job("a", text(seed, 300), 350)).ok()).collect();
     for reader in &readers {
         let error = loop {
-            match reader.next(LONG) {
+            match reader.next(LONG, Duration::ZERO) {
                 Ok(Some(events)) => assert!(!events.iter().any(|event| matches!(event, Event::Finished(_)))),
                 Ok(None) => panic!("nothing came"),
                 Err(error) => break error,
