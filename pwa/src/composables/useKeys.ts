@@ -2,7 +2,7 @@ import { computed, shallowRef, watch, type Ref } from 'vue'
 import { ProblemError } from '../protocol/errors'
 import type { ApiKey } from '../protocol/generated'
 import { useDomovoi } from '../stores/domovoi'
-import { baseOf } from '../sync/router'
+import { baseOf } from '../sync/ways'
 import { useSituation } from './situation'
 import type { Id, KeysView } from './types'
 

@@ -1,6 +1,6 @@
 /** One IndexedDB database for each account on this device. The screen renders from it and from nothing else. */
 import Dexie, { type DBCore, type EntityTable, type Table } from 'dexie'
-import type { Node, Push } from '../protocol/generated'
+import type { Candidate, Node, Push } from '../protocol/generated'
 import { ProblemError } from '../protocol/errors'
 import { Snapshots } from './conversations'
 import type { OwnKey } from './deviceKey'
@@ -137,11 +137,16 @@ export interface NodeToken {
 }
 
 /** Single values, by key. */
+/** A node, with the addresses that it published last: it may answer there while the server knows nothing of it. */
+export interface KnownNode extends Node {
+  candidates: readonly Candidate[]
+}
+
 export interface MetaValues {
   device: DeviceIdentity
   ownLog: OwnLog
   sync: SyncState
-  nodes: Node[]
+  nodes: KnownNode[]
   summaryVersion: number
   nodeTokens: Record<string, NodeToken>
   /** The key of this browser's last login; null where it could make none. */

@@ -2,7 +2,7 @@
 import { toHex } from '../protocol/bytes'
 import type { Node, PathMessage, Request } from '../protocol/generated'
 import { isRunnable, pathTo, type Messages } from '../protocol/messages'
-import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
+import type { AccountDatabase, KnownNode, PendingRecord, SummaryRecord } from './database'
 import { loadConversation, type Conversation } from './conversations'
 import { readOwnLog } from './log'
 import { waitingIn } from './outboxRows'
@@ -68,16 +68,30 @@ export async function readPending(db: AccountDatabase): Promise<{ device: string
   return { device: (await db.getMeta('device'))?.id ?? '', pending: await db.pending.toArray() }
 }
 
-export async function readNodes(db: AccountDatabase): Promise<Node[] | null> {
-  return (await db.getMeta('nodes')) ?? null
+export async function readNodes(db: AccountDatabase): Promise<KnownNode[] | null> {
+  const nodes = await db.getMeta('nodes')
+  // Those of an earlier version have none.
+  return nodes?.map((node) => ({ ...node, candidates: (node as Partial<KnownNode>).candidates ?? [] })) ?? null
+}
+
+/** Keeps what the server tells of the account's nodes; of one that it has no status of, the addresses stay. */
+export async function storeNodes(db: AccountDatabase, nodes: readonly Node[]): Promise<void> {
+  await db.metaTransaction(async () => {
+    const known = new Map((await readNodes(db))?.map((node) => [node.node_id, node.candidates]))
+    const stored = nodes.map((node) => ({
+      ...node,
+      candidates: node.status?.candidates ?? known.get(node.node_id) ?? [],
+    }))
+    await db.putMeta('nodes', stored)
+  })
 }
 
 /** Returns the account's nodes; right after the first login it waits a moment for the first list. */
-export async function knownNodes(db: AccountDatabase): Promise<readonly Node[]> {
+export async function knownNodes(db: AccountDatabase): Promise<readonly KnownNode[]> {
   const list = await readNodes(db)
   if (list !== null) return list
   return new Promise((resolve) => {
-    const finish = (nodes: Node[]) => {
+    const finish = (nodes: KnownNode[]) => {
       clearTimeout(timer)
       stop()
       resolve(nodes)

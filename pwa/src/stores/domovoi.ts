@@ -10,14 +10,17 @@ import {
 } from '../local/database'
 import { Engine } from '../sync/engine'
 import type { Fetch } from '../sync/http'
+import { LocalNetwork } from '../sync/localNetwork'
 import { openAccount, Session } from '../sync/session'
 import { Tabs } from '../sync/tabs'
+import { atHome, type LocalNetworkPermission, type PageAddress } from '../sync/ways'
 
 export interface DomovoiOptions {
   fetcher: Fetch
   /** Origin of the server; '' for the page's own. */
   origin: string
-  pageHost: string
+  page: PageAddress
+  permissions: Permissions | undefined
   storage: Storage
   locks: LockManager | undefined
   environment: Environment
@@ -33,6 +36,10 @@ export interface Domovoi {
   engine: Readonly<ShallowRef<Engine | null>>
   /** Another window of the app is in the way of this one's data. */
   trouble: Readonly<ShallowRef<DatabaseTrouble | null>>
+  /** What the browser lets this page do on the network at home. */
+  permission: LocalNetwork['permission']
+  /** Has the browser ask the person, by a call to an address at home: only inside a click. */
+  askLocalNetwork(base: string): Promise<LocalNetworkPermission>
   /** Resolves once the account in use is open. */
   opened(): Promise<void>
   /** There is something worth keeping now: asks the browser to, once. What it says, the settings show. */
@@ -47,7 +54,8 @@ const KEY: InjectionKey<Domovoi> = Symbol('domovoi')
 
 /** Builds everything and opens the account in use, if there is one. Nothing waits for a network. */
 export function createDomovoi(options: DomovoiOptions): Domovoi {
-  const { fetcher, origin, pageHost, isVisible } = options
+  const { origin, page, isVisible } = options
+  const fetcher: Fetch = async (input, init) => options.fetcher(input, atHome(input as string, init))
   const trouble = shallowRef<DatabaseTrouble | null>(null)
   const environment: Environment = {
     ...options.environment,
@@ -59,6 +67,8 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
   const tabs = new Tabs(options.locks)
   const session = new Session({ fetcher, origin, registry, environment, tabs })
   const engine = shallowRef<Engine | null>(null)
+  const localNetwork = new LocalNetwork(page, options.permissions)
+  void localNetwork.watch()
 
   const close = () => {
     engine.value?.stop()
@@ -71,7 +81,16 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
       db.close()
       return
     }
-    const opened = new Engine({ db, session, tabs, fetcher, origin, pageHost, isVisible })
+    const opened = new Engine({
+      db,
+      session,
+      tabs,
+      fetcher,
+      origin,
+      page,
+      permission: () => localNetwork.permission.value,
+      isVisible,
+    })
     engine.value = opened
     await opened.run()
   }
@@ -111,7 +130,9 @@ export function createDomovoi(options: DomovoiOptions): Domovoi {
     registry.forget(accountId)
     await new AccountDatabase(accountId, environment).delete()
   }
-  return { session, registry, engine, trouble, opened, keepData, close, forget }
+  const askLocalNetwork = async (base: string) => localNetwork.ask(options.fetcher, base)
+  const { permission } = localNetwork
+  return { session, registry, engine, trouble, permission, askLocalNetwork, opened, keepData, close, forget }
 }
 
 /** Gives the app its Domovoi and lets the page's own events wake it. */
@@ -119,7 +140,9 @@ export function installDomovoi(app: App): Domovoi {
   const domovoi = createDomovoi({
     fetcher: (input, init) => fetch(input, init),
     origin: '',
-    pageHost: location.hostname,
+    page: { protocol: location.protocol, host: location.hostname },
+    // Missing on plain http origins other than localhost, whatever the types say.
+    permissions: (navigator as { permissions?: Permissions }).permissions,
     storage: localStorage,
     // Missing on plain http origins other than localhost, whatever the types say.
     locks: (navigator as { locks?: LockManager }).locks,
@@ -131,7 +154,9 @@ export function installDomovoi(app: App): Domovoi {
   const wake = () => {
     domovoi.engine.value?.tryNow()
   }
-  addEventListener('online', wake)
+  addEventListener('online', () => {
+    domovoi.engine.value?.networkChanged()
+  })
   addEventListener('pageshow', (event) => {
     if (event.persisted) wake()
   })

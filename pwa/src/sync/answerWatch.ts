@@ -8,10 +8,12 @@ import { hasCode, ProblemError } from '../protocol/errors'
 import { applyEvent, newLiveAnswer, type LiveAnswer } from './liveAnswer'
 import type { NodeClient } from './nodeClient'
 import type { Route, Router } from './router'
-import { Backoff, isRunning, sleep } from './wait'
+import { Backoff, Doubts, isRunning, sleep } from './wait'
 
 const FIRST_RETRY_MS = 250
 const GREATEST_RETRY_MS = 5_000
+/** An answer that says nothing for this long has its route asked whether it lives. */
+const DOUBT_AFTER_MS = 3_000
 
 export interface WatchOptions {
   db: AccountDatabase
@@ -74,24 +76,26 @@ async function start(
 
 /** Follows the events on one route. Returns true at the end of the run, false when streams are to be resumed. */
 async function follow(
-  { db, nodes, live: all, streams }: WatchOptions,
+  { db, router, nodes, live: all, streams }: WatchOptions,
   answer: PendingRecord,
   route: Route,
   signal: AbortSignal,
 ): Promise<boolean> {
   const live = liveAnswer(all, answer, route)
-  const cut = streams()
-  for await (const { number, event } of nodes.events(
-    route,
-    answer.id,
-    live.lastEvent,
-    AbortSignal.any([signal, cut]),
-  )) {
-    if (event.kind === 'started') await noteArrival(db, answer, route)
-    if (!applyEvent(live, number, event)) throw new ProblemError('offline', 'events are missing')
-    if (event.kind !== 'ended') continue
-    await applyAside(db, event.changes)
-    return true
+  const cut = AbortSignal.any([streams(), router.lifeOf(route)])
+  const inner = AbortSignal.any([signal, cut])
+  const doubts = new Doubts(DOUBT_AFTER_MS, async () => router.doubt(route, inner))
+  try {
+    for await (const { number, event } of nodes.events(route, answer.id, live.lastEvent, inner)) {
+      doubts.rest()
+      if (event.kind === 'started') await noteArrival(db, answer, route)
+      if (!applyEvent(live, number, event)) throw new ProblemError('offline', 'events are missing')
+      if (event.kind !== 'ended') continue
+      await applyAside(db, event.changes)
+      return true
+    }
+  } finally {
+    doubts.end()
   }
   if (isRunning(signal) && isRunning(cut)) throw new ProblemError('offline', 'the stream ended before the run')
   return false

@@ -9,11 +9,13 @@ import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
 import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
+import { healthProbe } from './probe'
 import { Router, type Route } from './router'
 import { Server } from './server'
 import type { Session } from './session'
 import { SharedState, type Tabs } from './tabs'
 import { isRunning } from './wait'
+import type { LocalNetworkPermission, PageAddress } from './ways'
 
 export interface EngineOptions {
   db: AccountDatabase
@@ -22,7 +24,9 @@ export interface EngineOptions {
   fetcher: Fetch
   /** Origin of the server; '' for the page's own. */
   origin: string
-  pageHost: string
+  page: PageAddress
+  /** What the browser lets the page do on the network at home; reactive. */
+  permission: () => LocalNetworkPermission
   isVisible: () => boolean
 }
 
@@ -39,7 +43,7 @@ export class Engine {
   private isLeading = false
 
   constructor(private readonly options: EngineOptions) {
-    const { db, session, fetcher, origin, pageHost, isVisible } = options
+    const { db, session, fetcher, origin, page, permission, isVisible } = options
     const server = new Server(session, fetcher, origin)
     this.db = db
     this.server = server
@@ -47,7 +51,15 @@ export class Engine {
       this.connection.restart()
     })
     this.connection = new Link({ db, server, session, shared: this.shared })
-    this.router = new Router({ fetcher, server, pageHost, isVisible })
+    this.router = new Router({
+      server,
+      probe: healthProbe(fetcher, server),
+      page,
+      isSealed: false,
+      permission,
+      isVisible,
+      now: db.environment.now,
+    })
     this.nodes = new NodeClient(db, server, fetcher)
     this.answers = new Answers({
       db,
@@ -87,8 +99,14 @@ export class Engine {
   /** Tries everything now: connection, routes, streams. */
   tryNow(): void {
     this.shared.wake()
-    this.router.probeNow()
+    this.router.tryAgain()
     this.answers.resume()
+  }
+
+  /** The device may be on another network: does the same, and trusts nothing that it knew of routes. */
+  networkChanged(): void {
+    this.router.startAfresh()
+    this.tryNow()
   }
 
   private prepare(route: Route): void {
@@ -137,6 +155,10 @@ export class Engine {
         if (answers && this.link.connection === 'down') this.shared.wake()
       },
     )
+    const place = watch([() => this.link.address, this.options.permission], ([address], [before]) => {
+      // The first one only tells where the device has been all the time.
+      if (address === before || before !== null) this.router.startAfresh()
+    })
     const login = watch(
       () => this.options.session.state.ended,
       (ended) => {
@@ -147,7 +169,7 @@ export class Engine {
       this.shared.askAgain()
     })
     return () => {
-      for (const stop of [thaws, nodes, routes, link, server, login]) stop()
+      for (const stop of [thaws, nodes, routes, link, server, place, login]) stop()
     }
   }
 }

@@ -2,9 +2,10 @@
 import type { AccountDatabase } from '../local/database'
 import { needsBootstrap, noteServer, readDevice, readSync } from '../local/log'
 import { watchOutbox } from '../local/outbox'
+import { storeNodes } from '../local/reads'
 import { decodeLogNews } from '../protocol/codec'
 import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
-import type { Hello, Node, Nodes } from '../protocol/generated'
+import type { Hello, Nodes } from '../protocol/generated'
 import { Puller } from './puller'
 import { Pusher } from './pusher'
 import type { Server } from './server'
@@ -14,8 +15,10 @@ import { Backoff, Bell, isRunning, once } from './wait'
 
 const FIRST_RETRY_MS = 1_000
 const GREATEST_RETRY_MS = 15_000
-/** What was refused is tried again after this long, or as soon as something else is written. */
+/** A login that has ended is tried again after this long. */
 const POLL_MS = 60_000
+/** What was refused is tried again after this long, or as soon as something else is written. */
+const FLUSH_EVERY_MS = 30_000
 const ENDS_CONNECTION: readonly FailureCode[] = [
   'offline',
   'login_ended',
@@ -33,9 +36,17 @@ export interface LinkState {
   nextTryAt: number | null
   /** What keeps sync from going on, as an error code. */
   problem: string | null
+  /** Where the server sees this device at. */
+  address: string | null
 }
 
-export const FIRST_LINK_STATE: LinkState = { connection: 'connecting', pushing: null, nextTryAt: null, problem: null }
+export const FIRST_LINK_STATE: LinkState = {
+  connection: 'connecting',
+  pushing: null,
+  nextTryAt: null,
+  problem: null,
+  address: null,
+}
 
 export interface LinkOptions {
   db: AccountDatabase
@@ -137,14 +148,16 @@ export class Link {
     early.catch(() => undefined)
     for await (const { event, data } of server.events(signal)) {
       if (event === 'hello') {
-        await noteServer(db, (JSON.parse(data) as Hello).server_ms, false)
+        const greeting = JSON.parse(data) as Hello
+        await noteServer(db, greeting.server_ms, false)
+        this.options.shared.update({ address: greeting.address ?? null })
         onHello()
         const read = early.then(() => this.puller.pull(signal, onPage))
-        await Promise.all([server.nodes(signal).then((nodes) => this.storeNodes(nodes)), read])
+        await Promise.all([server.nodes(signal).then((nodes) => storeNodes(db, nodes)), read])
       } else if (event === 'log') {
         await this.puller.take(decodeLogNews(data), () => this.pusher.landed(), signal)
       } else if (event === 'presence') {
-        await this.storeNodes((JSON.parse(data) as Nodes).nodes)
+        await storeNodes(db, (JSON.parse(data) as Nodes).nodes)
       }
     }
   }
@@ -166,7 +179,7 @@ export class Link {
   private async drainForever(signal: AbortSignal): Promise<void> {
     const { shared } = this.options
     while (isRunning(signal)) {
-      await this.outbox.wait(POLL_MS, signal)
+      await this.outbox.wait(FLUSH_EVERY_MS, signal)
       if (shared.state.connection === 'up' && isRunning(signal)) shared.update({ problem: await this.drain(signal) })
     }
   }
@@ -180,9 +193,5 @@ export class Link {
       if (!(error instanceof ProblemError) || ENDS_CONNECTION.includes(error.code)) throw error
       return error.code
     }
-  }
-
-  private async storeNodes(nodes: Node[]): Promise<void> {
-    await this.options.db.putMeta('nodes', nodes)
   }
 }

@@ -71,3 +71,36 @@ export function once(work: () => void): () => void {
     isDone = true
   }
 }
+
+/** Asks whether something lives, each time it has said nothing for `ms`: a link that goes down breaks no stream. */
+export class Doubts {
+  private timer: ReturnType<typeof setTimeout> | undefined
+  private isOver = false
+
+  constructor(
+    private readonly ms: number,
+    private readonly ask: () => Promise<void>,
+  ) {
+    this.rest()
+  }
+
+  /** It has said something. */
+  rest(): void {
+    clearTimeout(this.timer)
+    this.timer = setTimeout(() => {
+      this.ask().then(
+        () => {
+          if (!this.isOver) this.rest()
+        },
+        (error: unknown) => {
+          console.error(error)
+        },
+      )
+    }, this.ms)
+  }
+
+  end(): void {
+    this.isOver = true
+    clearTimeout(this.timer)
+  }
+}

@@ -8,7 +8,7 @@ export interface SigningKey {
 }
 
 export async function makeSigningKey(): Promise<SigningKey> {
-  const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify']))
+  const pair = await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])
   const raw = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey))
   return { raw, privateKey: pair.privateKey }
 }

@@ -65,7 +65,8 @@ export class Browser {
     const domovoi = createDomovoi({
       fetcher: this.fetch,
       origin: '',
-      pageHost: 'localhost',
+      page: { protocol: 'http:', host: 'localhost' },
+      permissions: undefined,
       storage: this.storage,
       locks: undefined,
       environment: this.environment,

@@ -1,56 +1,71 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { Candidate, Node } from '../../src/protocol/generated'
+import type { KnownNode } from '../../src/local/database'
+import type { Candidate } from '../../src/protocol/generated'
 import { ProblemError } from '../../src/protocol/errors'
-import { Router, type RouterOptions } from '../../src/sync/router'
 import { goneNodes, preferredNode } from '../../src/sync/nodes'
+import { healthProbe } from '../../src/sync/probe'
+import { Router, type RouterOptions } from '../../src/sync/router'
+import type { LocalNetworkPermission } from '../../src/sync/ways'
 import { problem } from './fakeServer'
 import { eventually } from './house'
 
 const NODE = 'ab'.repeat(16)
+const OTHER = 'cd'.repeat(16)
+const HERE: Candidate = { scheme: 'http', host: 'localhost', port: 8461, kind: 'loopback' }
+const LAN: Candidate = { scheme: 'http', host: '192.168.1.34', port: 8461, kind: 'lan' }
+const DIRECT = 'http://localhost:8461'
+const AT_HOME = 'http://192.168.1.34:8461'
+const RELAY = `/relay/${NODE}`
 
-function node(candidates: Candidate[], awake = true, id = NODE): Node {
-  return {
-    node_id: id,
-    name: 'PC',
-    awake,
-    since_ms: 0,
-    level: 'use',
-    status: { name: 'PC', engine_state: 'ready', candidates },
-  }
+function node(candidates: Candidate[], awake = true, id = NODE): KnownNode {
+  const status = { name: 'PC', engine_state: 'ready', candidates }
+  return { node_id: id, name: 'PC', awake, since_ms: 0, level: 'use', status, candidates }
 }
 
 interface Setup {
   pageHost?: string
   isVisible?: () => boolean
+  isSealed?: boolean
+  permission?: () => LocalNetworkPermission
   /** Addresses that answer. */
   living: Set<string>
-  answer?: () => Response
+  /** Addresses where somebody else answers. */
+  strangers?: Set<string>
 }
 
-function started({ pageHost = 'localhost', isVisible = () => true, living, answer = () => new Response(null) }: Setup) {
+function started({ living, strangers = new Set(), ...setup }: Setup) {
   const asked: string[] = []
+  const clock = { now: 0 }
   const server = {
     origin: '',
     ping: () => (living.has('server') ? Promise.resolve(5) : Promise.reject(new ProblemError('offline'))),
-    authorization: () => Promise.resolve({ Authorization: 'Bearer sync' }),
   } as unknown as RouterOptions['server']
-  const fetcher: RouterOptions['fetcher'] = (input) => {
-    const base = (input as string).replace('/healthz', '')
-    asked.push(base)
-    return living.has(base) ? Promise.resolve(answer()) : Promise.reject(new TypeError('refused'))
-  }
-  const router = new Router({ fetcher, server, pageHost, isVisible })
+  const router = new Router({
+    server,
+    probe: ({ base }) => {
+      asked.push(base)
+      if (strangers.has(base)) return Promise.resolve('stranger')
+      return living.has(base) ? Promise.resolve('open') : Promise.reject(new ProblemError('offline'))
+    },
+    page: { protocol: 'http:', host: setup.pageHost ?? 'localhost' },
+    isSealed: setup.isSealed ?? true,
+    permission: setup.permission ?? (() => 'unneeded'),
+    isVisible: setup.isVisible ?? (() => true),
+    now: () => clock.now,
+  })
   const stopping = new AbortController()
   void router.run(stopping.signal)
   onTestFinished(() => {
     stopping.abort()
   })
-  return { router, asked }
+  return { router, asked, clock }
 }
 
-const HERE: Candidate = { scheme: 'http', host: 'localhost', port: 8461, kind: 'loopback' }
-const DIRECT = 'http://localhost:8461'
-const RELAY = `/relay/${NODE}`
+async function until(router: Router, kind: 'direct' | 'relay'): Promise<void> {
+  await eventually(() => {
+    expect(router.best(NODE)?.kind).toBe(kind)
+  })
+}
 
 describe('routes to a node', () => {
   it('takes Direct from the PC’s own browser', async () => {
@@ -62,49 +77,128 @@ describe('routes to a node', () => {
     })
   })
 
-  it.each([
-    ['a page from elsewhere', 'domovoi.example', HERE],
-    ['an address that is not loopback', 'localhost', { ...HERE, host: '192.168.1.20', kind: 'lan' as const }],
-  ])('never sends a call in the clear beyond loopback: %s', async (_name, pageHost, candidate) => {
-    const address = `http://${candidate.host}:8461`
-    const { router, asked } = started({ pageHost, living: new Set([RELAY, address]) })
-    router.setNodes([node([candidate])])
-    await eventually(() => {
-      expect(router.best(NODE)?.kind).toBe('relay')
-    })
-    expect(asked).not.toContain(address)
+  it('never sends a call in the clear beyond loopback', async () => {
+    const { router, asked } = started({ isSealed: false, living: new Set([RELAY, AT_HOME]) })
+    router.setNodes([node([LAN])])
+    await until(router, 'relay')
+    expect(asked).not.toContain(AT_HOME)
   })
 
-  it('goes over to Relay when Direct breaks, and back when it answers again', async () => {
+  it.each<[LocalNetworkPermission, string]>([
+    ['prompt', 'unasked'],
+    ['denied', 'denied'],
+    ['unsupported', 'silent'],
+  ])('tells what came of each way, with the permission %s', async (permission, outcome) => {
+    const { router } = started({ permission: () => permission, living: new Set([RELAY]), pageHost: 'home.example' })
+    router.setNodes([node([LAN])])
+    await until(router, 'relay')
+    await eventually(() => {
+      const attempts = router.state.attempts.get(NODE)?.map(({ route, outcome }) => [route.base, outcome])
+      expect(attempts?.sort()).toEqual(
+        [
+          [RELAY, 'open'],
+          [AT_HOME, outcome],
+        ].sort(),
+      )
+    })
+  })
+
+  it('goes over to Relay when Direct breaks, and back after its rest when it stays better', async () => {
     const living = new Set([DIRECT, RELAY])
-    const { router } = started({ living })
+    const { router, clock } = started({ living })
     router.setNodes([node([HERE])])
+    await until(router, 'direct')
     await eventually(() => {
-      expect(router.best(NODE)?.kind).toBe('direct')
+      expect(router.state.probed).not.toBeNull()
     })
+    const direct = { kind: 'direct' as const, nodeId: NODE, base: DIRECT }
     living.delete(DIRECT)
-    router.reportFailure({ kind: 'direct', nodeId: NODE, base: DIRECT })
-    await eventually(() => {
-      expect(router.best(NODE)?.kind).toBe('relay')
-    })
+    const life = router.lifeOf(direct)
+    router.reportFailure(direct)
+    expect(life.aborted).toBe(false)
+    router.reportFailure(direct)
+    // Who still waits on it hears of its death at once.
+    expect(life.aborted).toBe(true)
+    await until(router, 'relay')
     living.add(DIRECT)
-    // Its failures count against it until ten probes have pushed them out.
     await eventually(() => {
+      // Its failures count against it until ten probes have pushed them out.
+      clock.now += 30_000
       router.probeNow()
       expect(router.best(NODE)?.kind).toBe('direct')
     })
   })
 
-  it.each(['engine_unavailable', 'engine_loading', 'out_of_memory'])(
-    'a node with %s is reached all the same',
-    async (code) => {
-      const { router } = started({ living: new Set([RELAY]), answer: () => problem(503, code) })
-      router.setNodes([node([])])
-      await eventually(() => {
-        expect(router.best(NODE)?.kind).toBe('relay')
-      })
-    },
-  )
+  it('D7: leaves a dead address alone, until somebody looks or the network is another one', async () => {
+    const { router, asked } = started({ living: new Set([RELAY]) })
+    router.setNodes([node([HERE])])
+    const tries = () => asked.filter((base) => base === DIRECT).length
+    await eventually(() => {
+      expect(tries()).toBe(1)
+      expect(router.state.probed).not.toBeNull()
+    })
+    router.probeNow()
+    await eventually(() => {
+      expect(router.state.attempts.get(NODE)?.[0]).toMatchObject({ outcome: 'resting' })
+    })
+    expect(tries()).toBe(1)
+    router.tryAgain()
+    await eventually(() => {
+      expect(tries()).toBe(2)
+    })
+    router.startAfresh()
+    await eventually(() => {
+      expect(tries()).toBe(3)
+    })
+  })
+
+  it('takes the best at once on another network, without waiting for wins', async () => {
+    const living = new Set([RELAY])
+    const { router } = started({ living })
+    router.setNodes([node([])])
+    await until(router, 'relay')
+    living.add(DIRECT)
+    router.setNodes([node([HERE])])
+    await until(router, 'direct')
+    living.delete(DIRECT)
+    router.startAfresh()
+    await until(router, 'relay')
+  })
+
+  it('D5: a stranger at the address is no way to the node', async () => {
+    const { router } = started({ living: new Set([RELAY]), strangers: new Set([AT_HOME]) })
+    router.setNodes([node([LAN])])
+    await until(router, 'relay')
+    await eventually(() => {
+      expect(router.state.attempts.get(NODE)?.[0]).toMatchObject({ outcome: 'stranger' })
+    })
+  })
+
+  it('D5: two PCs that are found at one address are told apart', async () => {
+    const { router } = started({ living: new Set([RELAY, DIRECT, `/relay/${OTHER}`]) })
+    router.setNodes([node([HERE]), node([], true, OTHER)])
+    await until(router, 'direct')
+    await eventually(() => {
+      expect(router.best(OTHER)?.kind).toBe('relay')
+    })
+  })
+
+  it('D8: a route that is doubted and says nothing twice is dead', async () => {
+    const living = new Set([DIRECT, RELAY])
+    const { router } = started({ living })
+    router.setNodes([node([HERE])])
+    await until(router, 'direct')
+    await eventually(() => {
+      expect(router.state.probed).not.toBeNull()
+    })
+    const direct = { kind: 'direct' as const, nodeId: NODE, base: DIRECT }
+    const { signal } = new AbortController()
+    await router.doubt(direct, signal)
+    expect(router.best(NODE)?.kind).toBe('direct')
+    living.delete(DIRECT)
+    await router.doubt(direct, signal)
+    expect(router.best(NODE)?.kind).toBe('relay')
+  })
 
   it('a hidden page probes only when something asks', async () => {
     const { router, asked } = started({ isVisible: () => false, living: new Set([RELAY]) })
@@ -120,6 +214,16 @@ describe('routes to a node', () => {
     })
   })
 })
+
+it.each(['engine_unavailable', 'engine_loading', 'out_of_memory'])(
+  'a node with %s is reached all the same',
+  async (code) => {
+    const server = { authorization: () => Promise.resolve({}) } as unknown as RouterOptions['server']
+    const probe = healthProbe(() => Promise.resolve(problem(503, code)), server)
+    const route = { kind: 'relay' as const, nodeId: NODE, base: RELAY }
+    await expect(probe(route, new AbortController().signal)).resolves.toBe('open')
+  },
+)
 
 describe('choosing a node', () => {
   const [asleep, awake, reachable] = [node([], false, '01'), node([], true, '02'), node([], false, '03')]
