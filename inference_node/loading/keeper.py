@@ -71,6 +71,8 @@ class Keeper:
         self._news = asyncio.Event()
         self._news.set()
         self._missing: Code | None = None
+        # What the folder of models offered when it was looked at last.
+        self._offered = [model.name for model in store.list()]
         self._told = EngineState("starting")
 
     # What others see.
@@ -240,7 +242,16 @@ class Keeper:
             await asyncio.gather(*(self._probe(ready) for ready in list(self._ready.values())))
         if self._loader.memory_free() < self._loader.limits.low_memory:
             await self._unload_idle()
+        self._watch_folder()
         self._tell()
+
+    def _watch_folder(self) -> None:
+        """Tell of models that were put into the folder or taken out of it, though nobody asks."""
+        offered = [model.name for model in self.store.list()]
+        if offered != self._offered:
+            self._offered = offered
+            log.info("models changed", extra={"models": offered})
+            self._board.on_change()
 
     async def _probe(self, ready: Ready) -> None:
         ready.take()

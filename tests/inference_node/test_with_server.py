@@ -61,6 +61,11 @@ async def test_T6_the_server_knows_how_the_node_is(asking: Asking, joined_node: 
     script.finish()
     script.finish()
     await until(lambda: bool(status()["queue"] == 0))
+    # A file that is dropped into the folder, and taken out of it, while nobody asks.
+    dropped = joined_node.add_scripted_model("Dropped.gguf")
+    await until(lambda: "Dropped" in status()["models"])
+    dropped.unlink()
+    await until(lambda: "Dropped" not in status()["models"])
 
 
 async def relayed(joined_node: RunningNode, asking: Asking, method: str, path: str, **more: Any) -> httpx.Response:
