@@ -28,6 +28,7 @@ from inference_node.loading import calibration
 from inference_node.loading.calibration import Calibrations
 from inference_node.loading.keeper import Keeper
 from inference_node.loading.loader import Loader, LoadLimits
+from inference_node.loading.self_calibration import SelfCalibration
 from inference_node.log.claims import Claims
 from inference_node.log.database import Database
 from inference_node.log.leases import Leases
@@ -121,6 +122,8 @@ class _Node:
         turns = Turns(self._on_status)
         loader.board.on_change = self._on_status
         self._keeper = Keeper(store, loader, settings.model, turns.resize)
+        calibrations = Calibrations(settings.calibrations)
+        self._self_calibration = SelfCalibration(self._keeper, turns, loader, calibrations, settings.model)
         self._runs = Runs(database, self._keeper, turns, self._on_written)
         node_id = bytes.fromhex(identity.node_id)
         self._claims = Claims(database, self._runs, node_id)
@@ -173,7 +176,10 @@ class _Node:
         server = _Server(configuration, self._runs)
         background = [
             asyncio.create_task(part.run(), name=type(part).__name__)
-            for part in (self._keeper, self._claims, self._leases, self._syncing, self._tunnel, self._network)
+            for part in (
+                *(self._keeper, self._self_calibration, self._claims),
+                *(self._leases, self._syncing, self._tunnel, self._network),
+            )
         ]
         try:
             if ready is not None:

@@ -64,8 +64,8 @@ class Loader:
         limits: LoadLimits = LoadLimits(),  # noqa: B008  # frozen
         memory_free: Callable[[], int] = ways.memory_free,
     ) -> None:
-        self._make_engine = make_engine
-        self._engines = engines
+        self.make_engine = make_engine
+        self.engines = engines
         self.board = Board()
         self.limits = limits
         self.memory_free = memory_free
@@ -77,7 +77,7 @@ class Loader:
         """Return the model's ladder, at the step where it stands."""
         ladder = self._ladders.get(model.path)
         if ladder is None:
-            ladder = self._ladders[model.path] = Ladder(model.name, self._engines, self.limits.options)
+            ladder = self._ladders[model.path] = Ladder(model.name, self.engines, self.limits.options)
         return ladder
 
     def forget(self, model: ModelFile) -> bool:
@@ -133,7 +133,7 @@ class Loader:
         free = self.memory_free()
         for step in ladder.fitted(ways.fitting(model.header, free, ladder.options)):
             self.board.step(step)
-        engine = self._make_engine(ladder.engine)
+        engine = self.make_engine(ladder.engine)
         self._made.add(engine)
         try:
             loaded = await self._loaded(engine, model, structs.replace(ladder.options, memory=free))
