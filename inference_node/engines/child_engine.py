@@ -77,6 +77,7 @@ class ChildEngine:
         self._begun = 0
         self._ponged_s = 0.0
         self._fault: str | None = None
+        self._is_ending = False
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -147,6 +148,7 @@ class ChildEngine:
         process = self._process
         if process is None:
             return
+        self._is_ending = True
         if process.stdin is not None:
             process.stdin.close()
         for make_end in (process.terminate, process.kill):
@@ -201,7 +203,8 @@ class ChildEngine:
         watching.cancel()
         self._process = None
         code = Code.OUT_OF_MEMORY if self._fault is None and _kernel_kills() > kills else Code.ENGINE_FAILED
-        if self._tasks or exit_code:
+        # What is told to end and takes its time is told to by a signal, and that is no failure.
+        if self._fault or (not self._is_ending and (self._tasks or exit_code)):
             fault = self._fault or "it ended"
             log.error(
                 "engine failed", extra={"engine": self.name, "fault": fault, "exit_code": exit_code, "code": code}

@@ -295,11 +295,11 @@ def _another(home: Household, used: Ready) -> None:
 
 
 @pytest.mark.parametrize("way", [_by_hand, _lost, _better, _another])
-@pytest.mark.parametrize("turns", range(40))
-async def test_closed_at_any_moment_no_engine_is_left(
-    tmp_path: Path, way: Callable[[Household, Ready], None], turns: int
-) -> None:
-    async with household(tmp_path, memory=int(1.5 * ONE_MODEL), run=True) as home:
-        way(home, await home.keeper.acquire("A"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
+async def test_closed_at_any_moment_no_engine_is_left(tmp_path: Path, way: Callable[[Household, Ready], None]) -> None:
+    for turns in range(60):
+        folder = tmp_path / f"{turns}"
+        folder.mkdir()
+        async with household(folder, memory=int(1.5 * ONE_MODEL), run=True) as home:
+            way(home, await home.keeper.acquire("A"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
