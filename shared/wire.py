@@ -111,7 +111,11 @@ class NodeSession(Struct, frozen=True):
 
 
 class Device(Struct, frozen=True):
-    """A row of GET /api/v1/devices. Times are in milliseconds since 1970."""
+    """A row of GET /api/v1/devices. Times are in milliseconds since 1970.
+
+    `login_ms` is its last login with the password, 0 for a PC, and `login_address` from where that was; `address` is
+    where the device was seen last.
+    """
 
     device_id: str
     name: str
@@ -119,6 +123,9 @@ class Device(Struct, frozen=True):
     created_ms: int
     last_seen_ms: int
     current: bool
+    login_ms: int = 0
+    login_address: str | None = None
+    address: str | None = None
 
 
 class Devices(Struct, frozen=True):
@@ -268,12 +275,22 @@ class Lease(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True):
-    """First event of GET /api/v1/events. `address` is where the server sees the device at."""
+    """First event of GET /api/v1/events. `address` is where the server sees the device at.
+
+    `login_ms` is the newest login of the account's devices.
+    """
 
     epoch: U32
     head: Sequence
     server_ms: int
     address: str = ""
+    login_ms: int = 0
+
+
+class DevicesNews(Struct, frozen=True):
+    """The account's devices are others than before, or have other names. `login_ms` is their newest login."""
+
+    login_ms: int
 
 
 class LogNews(Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import uvicorn
 
 from inference_node.endpoints.guard import Guard
-from shared.bounded_http import BoundedHttp
+from shared.bounded_http import SAFE_HEADERS, BoundedHttp
 
 if TYPE_CHECKING:
     import ssl
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # After its address is gone, a door's open requests have this long to finish, seconds.
 GRACE_S = 1
+# Of apps on the network at home, at each address.
+MOST_CONNECTIONS = 200
 DEFAULT_PORT = {False: 80, True: 443}
 
 
@@ -79,6 +81,8 @@ class Listeners:
         configuration = uvicorn.Config(
             Guard(self._application, _spellings(place), self._origins),
             http=BoundedHttp,
+            limit_concurrency=MOST_CONNECTIONS,
+            headers=[*SAFE_HEADERS.items()],
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,5 +1,6 @@
 /** The composables as the drawings need them: `?scene=` in the address picks what they say. */
 import { computed, readonly, ref, watch, type Ref } from 'vue'
+import type { LoginsView } from '../src/composables/loginTypes'
 import type {
   Actions,
   DevicesView,
@@ -45,6 +46,7 @@ export function useSession(): SessionView & SessionActions {
     username: computed(() => 'Vera'),
     ended: computed(() => scene.status.problem === 'login_ended'),
     trouble: computed(() => null),
+    canVerify: computed(() => true),
     register: refuse,
     login: refuse,
     changePassword: refuse,
@@ -87,13 +89,18 @@ export function useDevices(): DevicesView {
   const seenAt = Date.now()
   return {
     devices: computed(() => [
-      { id: 'a'.repeat(16), name: 'Phone', isPc: false, seenAt, isCurrent: true },
-      { id: 'b'.repeat(16), name: 'Study PC', isPc: true, seenAt, isCurrent: false },
+      { id: 'a'.repeat(16), name: 'Phone', isPc: false, seenAt, address: '192.168.1.20', isCurrent: true },
+      { id: 'b'.repeat(16), name: 'Study PC', isPc: true, seenAt, address: '192.168.1.7', isCurrent: false },
     ]),
     problem: computed(() => null),
     rename: nothing,
     disconnect: nothing,
   }
+}
+
+export function useLogins(): LoginsView {
+  const nothing = () => Promise.resolve()
+  return { notices: computed(() => []), wasMine: nothing, wasNotMine: nothing }
 }
 
 export function useBin() {

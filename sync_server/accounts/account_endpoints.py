@@ -9,16 +9,26 @@ from starlette.responses import Response
 from shared.errors import Code, DomovoiError
 from shared.limits import DEVICE_ID_BYTES, REFRESH_IDLE_S
 from shared.tokens import SYNC_AUDIENCE
-from shared.wire import Device, DeviceRename, Devices, Login, PasswordChange, Registration, Session, TokenRequest
+from shared.wire import (
+    Device,
+    DeviceRename,
+    Devices,
+    DevicesNews,
+    Login,
+    PasswordChange,
+    Registration,
+    Session,
+    TokenRequest,
+)
 from sync_server import clock
 from sync_server.accounts.authentication import authenticated
 from sync_server.accounts.caller import address_of
-from sync_server.accounts.devices import key_thumbprint, list_devices, rename_device, revoke_device
+from sync_server.accounts.devices import key_thumbprint, list_devices, newest_login, rename_device, revoke_device
 from sync_server.accounts.names import checked_device_name
 from sync_server.content import answer, path_id, read_struct
 from sync_server.nodes.nodes import find_by_device, nodes_of
 from sync_server.nodes.unpairing import unpair
-from sync_server.services import services_of
+from sync_server.services import Services, services_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +46,9 @@ async def register(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     """Log in with name and password."""
-    signed_in = await services_of(request).accounts.login(await read_struct(request, Login), address_of(request))
+    services = services_of(request)
+    signed_in = await services.accounts.login(await read_struct(request, Login), address_of(request))
+    await devices_changed(services, signed_in.account_id)
     return _session(request, signed_in)
 
 
@@ -61,6 +73,7 @@ async def change_password(request: Request) -> Response:
     for device_id in await services.accounts.change_password(caller, change, address_of(request)):
         services.streams.close_device(caller.account_id, device_id)
     services.tunnels.revocations_changed()
+    await devices_changed(services, caller.account_id)
     return Response(status_code=204)
 
 
@@ -93,9 +106,9 @@ async def rename(request: Request) -> Response:
     caller = await authenticated(request)
     device_id = path_id(request, "device_id", DEVICE_ID_BYTES)
     name = checked_device_name((await read_struct(request, DeviceRename)).name)
-    device: Device = await rename_device(
-        services_of(request).database, caller.account_id, device_id, name, caller.device_id
-    )
+    services = services_of(request)
+    device: Device = await rename_device(services.database, caller.account_id, device_id, name, caller.device_id)
+    await devices_changed(services, caller.account_id)
     return answer(request, device)
 
 
@@ -111,7 +124,13 @@ async def revoke(request: Request) -> Response:
     await revoke_device(services.database, caller.account_id, device_id)
     services.streams.close_device(caller.account_id, device_id)
     services.tunnels.revocations_changed()
+    await devices_changed(services, caller.account_id)
     return Response(status_code=204)
+
+
+async def devices_changed(services: Services, account_id: bytes) -> None:
+    """Tell the account's open streams that its devices are others than before, and of the newest login."""
+    services.hub.publish(account_id, DevicesNews(await newest_login(services.database, account_id)))
 
 
 def _session(request: Request, signed_in: SignedIn) -> Response:

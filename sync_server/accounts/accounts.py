@@ -13,7 +13,7 @@ from shared.identifiers import from_hex, uuid7
 from shared.limits import DEFAULT_QUOTA_BYTES, DEVICE_ID_BYTES
 from sync_server import clock
 from sync_server.accounts import invitations
-from sync_server.accounts.devices import create_device, find_device, keep_key, revoke_other_browsers
+from sync_server.accounts.devices import create_device, find_device, keep_key, note_login, revoke_other_browsers
 from sync_server.accounts.names import checked_device_name, checked_username, folded
 from sync_server.accounts.passwords import Passwords, check_strength
 from sync_server.accounts.setup_code import SetupCode, is_claimed
@@ -43,9 +43,10 @@ class SignedIn(NamedTuple):
 class _NewLogin:
     """What a browser says of itself. Raises DomovoiError bad_request."""
 
-    def __init__(self, name: str, earlier: str | None, key: DeviceKey | None) -> None:
+    def __init__(self, name: str, earlier: str | None, key: DeviceKey | None, address: str) -> None:
         self.name = checked_device_name(name)
         self.earlier = earlier
+        self.address = address
         try:
             self.key_thumbprint = None if key is None else thumbprint(key)
         except ValueError as error:
@@ -73,7 +74,7 @@ class Accounts:
         throttled = ("register", address)
         self._throttle.check(throttled)
         try:
-            signed_in = await self._register(registration)
+            signed_in = await self._register(registration, address)
         except DomovoiError as error:
             if error.code in {Code.SETUP_CODE_WRONG, Code.INVITATION_WRONG}:
                 self._throttle.failed(throttled)
@@ -81,12 +82,12 @@ class Accounts:
         self._throttle.succeeded(throttled)
         return signed_in
 
-    async def _register(self, registration: Registration) -> SignedIn:
+    async def _register(self, registration: Registration, address: str) -> SignedIn:
         is_first = not await is_claimed(self._database)
         if is_first:
             self._setup_code.check(registration.setup_code)
         username = checked_username(registration.username)
-        device = _NewLogin(registration.device_name, None, registration.device_key)
+        device = _NewLogin(registration.device_name, None, registration.device_key, address)
         check_strength(registration.password, username)
         password_hash = await self._passwords.hash(registration.password)
 
@@ -110,7 +111,7 @@ class Accounts:
         Raises DomovoiError login_wrong for an unknown name and for a wrong password, after the same time;
         too_many_tries.
         """
-        device = _NewLogin(login.device_name, login.device_id, login.device_key)
+        device = _NewLogin(login.device_name, login.device_id, login.device_key, address)
         throttled = (folded(login.username), address)
         self._throttle.check(throttled)
         row = await self._database.one(select(account).where(account.c.username_folded == folded(login.username)))
@@ -172,6 +173,7 @@ class Accounts:
         if device_id is None:
             device_id = await create_device(connection, account_id, "app", device.name)
         await keep_key(connection, account_id, device_id, device.key_thumbprint)
+        await note_login(connection, account_id, device_id, device.address)
         token = await self._refresh_tokens.begin(connection, account_id, device_id)
         return SignedIn(account_id, device_id, row["username"], row["is_owner"], token)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
 from shared.limits import ACCOUNT_ID_BYTES, DEVICE_ID_BYTES
-from sync_server.accounts.caller import Caller
+from sync_server.accounts.caller import Caller, address_of
 from sync_server.accounts.devices import check_device
 from sync_server.services import services_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def authenticated(request: Request) -> Caller:
     """Return the caller. Raises DomovoiError token_missing, token_invalid, token_expired, device_revoked."""
     caller = bearer(request)
-    await check_device(services_of(request).database, caller.account_id, caller.device_id)
+    await check_device(services_of(request).database, caller.account_id, caller.device_id, address_of(request))
     return caller
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
 from shared.canonical import FIRST_HASH
 from shared.errors import Code, DomovoiError
@@ -13,7 +13,7 @@ from shared.limits import DEVICE_ID_BYTES
 from shared.wire import Device
 from sync_server import clock
 from sync_server.accounts.revocations import revoke_tokens
-from sync_server.store.tables import device
+from sync_server.store.tables import MAX_ADDRESS_CHARACTERS, device
 
 if TYPE_CHECKING:
     from sync_server.store.database import Connection, Database, Row
@@ -47,14 +47,29 @@ async def find_device(database: Database | Connection, account_id: bytes, device
     return await database.one(select(device).where(_is(account_id, device_id)))
 
 
-async def check_device(database: Database, account_id: bytes, device_id: bytes) -> None:
-    """Note that the device was seen. Raises DomovoiError device_revoked when it may no longer call."""
+async def check_device(database: Database, account_id: bytes, device_id: bytes, address: str) -> None:
+    """Note that the device was seen, and where. Raises DomovoiError device_revoked when it may no longer call."""
     row = await find_device(database, account_id, device_id)
     if row is None or row["revoked_ms"] is not None:
         raise DomovoiError(Code.DEVICE_REVOKED)
     now_ms = clock.now_ms()
     if now_ms - row["last_seen_ms"] > SEEN_EVERY_MS:
-        await database.run(device.update().where(_is(account_id, device_id)).values(last_seen_ms=now_ms))
+        seen = {"last_seen_ms": now_ms, "address": address[:MAX_ADDRESS_CHARACTERS]}
+        await database.run(device.update().where(_is(account_id, device_id)).values(**seen))
+
+
+async def note_login(connection: Connection, account_id: bytes, device_id: bytes, address: str) -> None:
+    """Remember that somebody has just logged in with the password, and from where."""
+    now_ms, address = clock.now_ms(), address[:MAX_ADDRESS_CHARACTERS]
+    values = {"login_ms": now_ms, "login_address": address, "last_seen_ms": now_ms, "address": address}
+    await connection.run(device.update().where(_is(account_id, device_id)).values(**values))
+
+
+async def newest_login(database: Database, account_id: bytes) -> int:
+    """Return when one of the account's devices has last logged in, in milliseconds since 1970."""
+    is_living = (device.c.account_id == account_id) & device.c.revoked_ms.is_(None)
+    row = await database.one(select(func.max(device.c.login_ms).label("login_ms")).where(is_living))
+    return 0 if row is None or row["login_ms"] is None else int(row["login_ms"])
 
 
 async def key_thumbprint(database: Database, account_id: bytes, device_id: bytes) -> bytes | None:
@@ -134,4 +149,7 @@ def _as_device(row: Row, current: bytes) -> Device:
         created_ms=row["created_ms"],
         last_seen_ms=row["last_seen_ms"],
         current=row["device_id"] == current,
+        login_ms=row["login_ms"],
+        login_address=row["login_address"],
+        address=row["address"],
     )

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shared.wire import LogNews, Nodes
+from shared.wire import DevicesNews, LogNews, Nodes
 
-News = LogNews | Nodes
+News = LogNews | Nodes | DevicesNews
 Listener = Callable[[News], None]
 
 # With at most 16 kB inline each, a stream that is not read holds half a megabyte.
@@ -53,13 +53,16 @@ class Mailbox:
     def __init__(self) -> None:
         self._log: deque[LogNews] = deque()
         self._presence: Nodes | None = None
+        self._devices: DevicesNews | None = None
         self._changed = asyncio.Event()
         self._is_closed = False
 
     def put(self, news: News) -> None:
-        """Add news. Only the latest presence is kept."""
+        """Add news. Only the latest presence is kept, and of devices too."""
         if isinstance(news, Nodes):
             self._presence = news
+        elif isinstance(news, DevicesNews):
+            self._devices = news
         elif len(self._log) < MAX_WAITING:
             self._log.append(news)
         else:
@@ -77,9 +80,8 @@ class Mailbox:
         self._changed.clear()
         news: list[News] = [*self._log]
         self._log.clear()
-        if self._presence is not None:
-            news.append(self._presence)
-            self._presence = None
+        news += [latest for latest in (self._presence, self._devices) if latest is not None]
+        self._presence = self._devices = None
         return news
 
     def close(self) -> None:

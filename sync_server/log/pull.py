@@ -11,6 +11,7 @@ from shared.errors import Code, DomovoiError
 from shared.limits import MAX_PULL_BYTES
 from shared.wire import Hello, Pulled
 from sync_server import clock
+from sync_server.accounts.devices import newest_login
 from sync_server.store.prepared import Prepared
 from sync_server.store.tables import account, cell
 
@@ -42,9 +43,10 @@ async def _pull(connection: Connection, account_id: bytes, since: int, limit: in
 
 
 async def hello(database: Database, account_id: bytes) -> Hello:
-    """Return where the account's log stands."""
+    """Return where the account's log stands, and who has logged in last."""
     books = await read_books(database, account_id)
-    return Hello(books["epoch"], books["head"], clock.now_ms())
+    login_ms = await newest_login(database, account_id)
+    return Hello(books["epoch"], books["head"], clock.now_ms(), login_ms=login_ms)
 
 
 async def read_books(database: Database | Connection, account_id: bytes) -> Row:

@@ -20,7 +20,7 @@ from shared.limits import (
     MAX_PUSH_BYTES,
     MAX_SEQUENCE,
 )
-from shared.wire import Hello, LeaseRequest, LogNews, Push
+from shared.wire import DevicesNews, Hello, LeaseRequest, LogNews, Nodes, Push
 from sync_server.accounts.authentication import authenticated, bearer
 from sync_server.accounts.caller import address_of
 from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
@@ -146,10 +146,13 @@ class EventStream:
         yield _event("hello", greeting)
         while (news := await mailbox.take()) is not None:
             for item in news:
-                if isinstance(item, LogNews):
-                    yield _event("log", item)
-                else:
-                    yield _event("presence", self._services.tunnels.as_seen_from(item, self._address))
+                match item:
+                    case LogNews():
+                        yield _event("log", item)
+                    case DevicesNews():
+                        yield _event("devices", item)
+                    case Nodes():
+                        yield _event("presence", self._services.tunnels.as_seen_from(item, self._address))
 
 
 def _event(name: str, body: Hello | News) -> ServerSentEvent:

@@ -26,6 +26,9 @@ from shared.limits import (
 
 metadata = MetaData()
 
+# IPv6 with an IPv4 part, and room for a zone.
+MAX_ADDRESS_CHARACTERS = 64
+
 AccountId = BINARY(ACCOUNT_ID_BYTES)
 DeviceId = BINARY(DEVICE_ID_BYTES)
 NodeId = BINARY(NODE_ID_BYTES)
@@ -71,6 +74,11 @@ device = Table(
     Column("acked_seq", BigInteger, nullable=False, server_default="0"),
     # RFC 7638, of the key that the browser made at its last login (rule K11).
     Column("key_thumbprint", Hash),
+    # The last login with the password, which the account's other devices are told of; 0 for a PC.
+    Column("login_ms", BigInteger, nullable=False, server_default="0"),
+    Column("login_address", String(MAX_ADDRESS_CHARACTERS)),
+    # Where it was seen last.
+    Column("address", String(MAX_ADDRESS_CHARACTERS)),
     PrimaryKey("account_id", "device_id"),
 )
 

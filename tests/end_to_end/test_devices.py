@@ -45,14 +45,29 @@ def test_a_lost_device_is_disconnected(household: Household, open_profile: Calla
     lost.page.get_by_label("Your name").fill("Vera")
     lost.page.get_by_label("Password", exact=True).fill(PASSWORD)
     lost.page.get_by_role("button", name="Log in").click()
-    expect(mine.page.get_by_role("link", name="First question").first).to_be_visible()
+    # The other device is told of that login too, whatever page it shows.
+    login = mine.page.locator("[data-login]")
+    expect(login).to_contain_text("from 127.0.0.1", timeout=RECONNECT_WITHIN_MS)
+    mine.screenshot("login-notice")
+    login.get_by_role("button", name="That was me").click()
+    expect(login).to_have_count(0)
     mine.goto("/chats")
     mine.open_conversation("First question")
     expect(mine.questions.last).to_contain_text("Written without a login", timeout=RECONNECT_WITHIN_MS)
 
-    # Another password disconnects every other browser, too.
+    # Who logs in while it is away is told when it is there again; that was somebody else, who knows the password.
+    mine.close()
+    thief = open_profile("thief")
+    thief.log_in()
+    expect(thief.page.get_by_role("link", name="First question").first).to_be_visible()
     mine.goto("/settings")
-    mine.page.get_by_role("button", name="Change password").click()
+    login, devices = mine.page.locator("[data-login]"), mine.page.locator("[data-device]")
+    expect(login).to_be_visible(timeout=RECONNECT_WITHIN_MS)
+    login.get_by_role("button", name="That was not me").click()
+    expect(login).to_have_count(0)
+    gone = thief.page.get_by_role("button", name="This device was disconnected.")
+    expect(gone).to_be_visible(timeout=RECONNECT_WITHIN_MS)
+    # The password is asked for at once. Another one disconnects every other browser, too.
     dialog = mine.page.get_by_role("dialog")
     dialog.get_by_label("Password now").fill(PASSWORD)
     dialog.get_by_label("New password").fill("four other plain words")

@@ -50,9 +50,9 @@ class NodeThread:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _start(self, data: Path, server_url: str) -> RunningNode:
-        script = Script(context=10_000)
-        script.can_embed = True
-        node = RunningNode(data, make_engine=script.make_engine, server_url=server_url)
+        self.script = Script(context=10_000)
+        self.script.can_embed = True
+        node = RunningNode(data, make_engine=self.script.make_engine, server_url=server_url)
         node.add_scripted_model()
         enrol(node.settings.data, node.identity)
         await node.start()

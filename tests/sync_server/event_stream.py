@@ -35,6 +35,10 @@ class EventStream:
                 return event.data
         raise AssertionError(f"the stream ended before {name}")
 
+    def first(self) -> Event:
+        """Return the next event, whatever it is."""
+        return next(self._events)
+
     def rest(self) -> list[Event]:
         """Return what comes until the server closes the stream."""
         return list(self._events)

@@ -197,6 +197,8 @@ export interface DeviceView {
   isPc: boolean
   /** Milliseconds since 1970. */
   seenAt: number
+  /** From where it was seen last; null where that was not noted. */
+  address: string | null
   /** It is this one. */
   isCurrent: boolean
 }
@@ -307,6 +309,8 @@ export interface SessionView {
   ended: ComputedRef<boolean>
   /** Another window of the app is in the way of this one's data. */
   trouble: ComputedRef<'blocked' | 'superseded' | null>
+  /** This browser can check who has signed its tokens. */
+  canVerify: ComputedRef<boolean>
 }
 
 export interface RegisterForm {

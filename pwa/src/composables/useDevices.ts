@@ -24,15 +24,15 @@ export function useDevices(): DevicesView {
     }
   }
   watch(
-    () => [engine.value?.link.connection, session.state.passwordChanges],
+    () => [engine.value?.link.connection, engine.value?.link.devicesChanges, session.state.passwordChanges],
     () => void refresh(),
     { immediate: true },
   )
   return {
     devices: computed(
       () =>
-        devices.value?.map(({ device_id: id, name, kind, last_seen_ms: seenAt, current: isCurrent }): DeviceView => ({
-          ...{ id, name, isPc: kind === 'node', seenAt, isCurrent },
+        devices.value?.map(({ device_id: id, name, kind, last_seen_ms: seenAt, address, current }): DeviceView => ({
+          ...{ id, name, isPc: kind === 'node', seenAt, address: address ?? null, isCurrent: current },
         })) ?? null,
     ),
     problem: computed(() => problem.value),

@@ -14,6 +14,7 @@ export function useSession(): SessionView & SessionActions {
     username: computed(() => session.state.account?.username ?? ''),
     ended: computed(() => session.state.ended || ENDED.includes(engine.value?.link.problem ?? '')),
     trouble: computed(() => domovoi.trouble.value),
+    canVerify: computed(() => session.state.canVerify),
     async register({ username, password, deviceName, setupCode, invitation }) {
       await session.register({
         username,

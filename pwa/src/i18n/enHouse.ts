@@ -76,6 +76,16 @@ export const enHouse = {
     disconnectPc: 'It answers you no more, and reads nothing of yours from now on.',
     disconnected: '{name} is disconnected.',
     keep: 'Keep it',
+    unverified:
+      'This browser can’t check who has signed what it is shown, so it takes the server’s word. Over https a newer browser checks.',
+  },
+  logins: {
+    title: 'Another login',
+    text: '“{name}” logged in to your account: {when}.',
+    textFrom: '“{name}” logged in to your account: {when}, from {address}.',
+    mine: 'That was me',
+    notMine: 'That was not me',
+    ended: '“{name}” is disconnected. Now change your password.',
   },
   people: {
     title: 'People',

@@ -136,6 +136,22 @@ export interface NodeToken {
   fromServer?: string
 }
 
+/** Somebody has logged in on another device. */
+export interface LoginNotice {
+  deviceId: string
+  name: string
+  /** Milliseconds since 1970, by the server's clock. */
+  at: number
+  address: string | null
+}
+
+/** What this device knows of logins: those since `fromMs`, of which those in `seen` were judged, by device. */
+export interface LoginBook {
+  fromMs: number
+  seen: Record<string, number>
+  open: LoginNotice[]
+}
+
 /** Single values, by key. */
 /** A node, with the addresses that it published last: it may answer there while the server knows nothing of it. */
 export interface KnownNode extends Node {
@@ -153,6 +169,7 @@ export interface MetaValues {
   deviceKey: OwnKey | null
   /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */
   unreadFrom: number
+  logins: LoginBook
   /** When this device's cells were last compared with the server's, ms since 1970 (L20). */
   comparedAt: number
 }

@@ -90,6 +90,9 @@ export interface Device {
   created_ms: number
   last_seen_ms: number
   current: boolean
+  login_ms?: number
+  login_address?: string | null
+  address?: string | null
 }
 
 /** A public key as RFC 7517 has it: Ed25519 with `x`, or P-256 with `x` and `y`, in base64url. */
@@ -108,6 +111,11 @@ export interface DeviceRename {
 /** GET /api/v1/devices. */
 export interface Devices {
   devices: Device[]
+}
+
+/** The account's devices are others than before, or have other names. `login_ms` is their newest login. */
+export interface DevicesNews {
+  login_ms: number
 }
 
 /** GET /api/v1/sync/digest: of the account's `count` cells at `head`, the XOR of their hashes (rule L20). */
@@ -147,6 +155,7 @@ export interface Hello {
   head: number
   server_ms: number
   address?: string
+  login_ms?: number
 }
 
 /** A push counts only while this lease is nobody else's (rule Q10). */

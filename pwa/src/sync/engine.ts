@@ -7,6 +7,7 @@ import { watchQuery } from '../local/watchQuery'
 import { Answers } from './answers'
 import type { Fetch } from './http'
 import { FIRST_LINK_STATE, Link, type LinkState } from './link'
+import { Logins } from './logins'
 import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
 import { healthProbe } from './probe'
@@ -35,6 +36,7 @@ export class Engine {
   readonly router: Router
   readonly answers: Answers
   readonly server: Server
+  readonly logins: Logins
   readonly link: LinkState = shallowReactive({ ...FIRST_LINK_STATE })
   private readonly shared: SharedState<LinkState>
   private readonly connection: Link
@@ -47,10 +49,11 @@ export class Engine {
     const server = new Server(session, fetcher, origin)
     this.db = db
     this.server = server
+    this.logins = new Logins(db, server)
     this.shared = new SharedState(`domovoi-link-${db.accountId}`, this.link, () => {
       this.connection.restart()
     })
-    this.connection = new Link({ db, server, session, shared: this.shared })
+    this.connection = new Link({ db, server, session, logins: this.logins, shared: this.shared })
     this.router = new Router({
       server,
       probe: healthProbe(fetcher, server),

@@ -5,7 +5,8 @@ import { watchOutbox } from '../local/outbox'
 import { storeNodes } from '../local/reads'
 import { decodeLogNews } from '../protocol/codec'
 import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
-import type { Hello, Nodes } from '../protocol/generated'
+import type { DevicesNews, Hello, Nodes } from '../protocol/generated'
+import type { Logins } from './logins'
 import { Puller } from './puller'
 import { Pusher } from './pusher'
 import type { Server } from './server'
@@ -38,6 +39,8 @@ export interface LinkState {
   problem: string | null
   /** Where the server sees this device at. */
   address: string | null
+  /** How often the account's devices were others than before, as far as was heard. */
+  devicesChanges: number
 }
 
 export const FIRST_LINK_STATE: LinkState = {
@@ -46,12 +49,14 @@ export const FIRST_LINK_STATE: LinkState = {
   nextTryAt: null,
   problem: null,
   address: null,
+  devicesChanges: 0,
 }
 
 export interface LinkOptions {
   db: AccountDatabase
   server: Server
   session: Session
+  logins: Logins
   shared: SharedState<LinkState>
 }
 
@@ -152,14 +157,26 @@ export class Link {
         await noteServer(db, greeting.server_ms, false)
         this.options.shared.update({ address: greeting.address ?? null })
         onHello()
+        this.hearOfLogins(greeting.login_ms ?? 0)
         const read = early.then(() => this.puller.pull(signal, onPage))
         await Promise.all([server.nodes(signal).then((nodes) => storeNodes(db, nodes)), read])
       } else if (event === 'log') {
         await this.puller.take(decodeLogNews(data), () => this.pusher.landed(), signal)
       } else if (event === 'presence') {
         await storeNodes(db, (JSON.parse(data) as Nodes).nodes)
+      } else if (event === 'devices') {
+        const { shared } = this.options
+        shared.update({ devicesChanges: shared.state.devicesChanges + 1 })
+        this.hearOfLogins((JSON.parse(data) as DevicesNews).login_ms)
       }
     }
+  }
+
+  /** Nothing waits for it: what can't be asked now is asked with the next greeting. */
+  private hearOfLogins(newestMs: number): void {
+    this.options.logins.hear(newestMs).catch((error: unknown) => {
+      if (!(error instanceof ProblemError)) console.error(error)
+    })
   }
 
   /**

@@ -155,6 +155,9 @@ export class Session {
     try {
       await adoptDevice(db, session.device_id)
       await keepKey(db, key)
+      if ((await db.getMeta('logins')) === undefined) {
+        await db.putMeta('logins', { fromMs: session.server_ms, seen: {}, open: [] })
+      }
       await noteServer(db, session.server_ms, false)
     } finally {
       db.close()

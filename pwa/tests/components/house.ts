@@ -18,6 +18,7 @@ import type {
   StepDown,
   ThreadMessage,
 } from '@/composables/types'
+import type { LoginNoticeView } from '@/composables/loginTypes'
 
 export const status = ref<Status>(homeStatus())
 export const conversations = ref<ConversationSummary[]>([])
@@ -27,6 +28,8 @@ export const ended = ref(false)
 export const trouble = ref<'blocked' | 'superseded' | null>(null)
 export const draft = ref('')
 export const devices = ref<DeviceView[] | null>([])
+export const logins = ref<LoginNoticeView[]>([])
+export const canVerify = ref(true)
 export const invitations = ref<InvitationView[] | null>(null)
 export const bin = ref<DeletedConversation[] | null>([])
 
@@ -63,6 +66,8 @@ export const asked = {
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   renameDevice: vi.fn<(device: DeviceView, name: string) => Promise<void>>(() => Promise.resolve()),
   disconnect: vi.fn<(device: DeviceView) => Promise<void>>(() => Promise.resolve()),
+  wasMine: vi.fn<(notice: LoginNoticeView) => Promise<void>>(() => Promise.resolve()),
+  wasNotMine: vi.fn<(notice: LoginNoticeView) => Promise<void>>(() => Promise.resolve()),
   invite: vi.fn(() => Promise.resolve('K0RA-7T4M')),
   takeInvitationBack: vi.fn<(invitation: InvitationView) => Promise<void>>(() => Promise.resolve()),
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
@@ -91,6 +96,8 @@ export function rearrange(): void {
   bin.value = []
   invitations.value = null
   devices.value = []
+  logins.value = []
+  canVerify.value = true
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
   Object.assign(pairing, { stage: 'password', pc: null })
@@ -135,6 +142,11 @@ export const composables = {
     rename: asked.renameDevice,
     disconnect: asked.disconnect,
   }),
+  useLogins: () => ({
+    notices: computed(() => logins.value),
+    wasMine: asked.wasMine,
+    wasNotMine: asked.wasNotMine,
+  }),
   useInvitations: () => ({
     invitations: computed(() => invitations.value),
     invite: asked.invite,
@@ -162,6 +174,7 @@ export const composables = {
     username: computed(() => 'Vera'),
     ended: computed(() => ended.value),
     trouble: computed(() => trouble.value),
+    canVerify: computed(() => canVerify.value),
     register: asked.register,
     login: asked.login,
     changePassword: asked.changePassword,
