@@ -41,10 +41,7 @@ def test_a_lost_device_is_disconnected(household: Household, open_profile: Calla
     lost.write("Written without a login")
     expect(lost.questions.last).to_contain_text("Queued")
     told.click()
-    lost.page.get_by_role("dialog").get_by_role("button", name="Log in again").click()
-    lost.page.get_by_label("Your name").fill("Vera")
-    lost.page.get_by_label("Password", exact=True).fill(PASSWORD)
-    lost.page.get_by_role("button", name="Log in").click()
+    log_in_again(lost)
     # The other device is told of that login too, whatever page it shows.
     login = mine.page.locator("[data-login]")
     expect(login).to_contain_text("from 127.0.0.1", timeout=RECONNECT_WITHIN_MS)
@@ -76,3 +73,11 @@ def test_a_lost_device_is_disconnected(household: Household, open_profile: Calla
     expect(mine.page.get_by_text("The password is changed.")).to_be_visible()
     expect(devices).to_have_count(2)
     expect(told).to_be_visible(timeout=RECONNECT_WITHIN_MS)
+
+
+def log_in_again(profile: Profile) -> None:
+    """Go on from what is said of a login that ended."""
+    profile.page.get_by_role("dialog").get_by_role("button", name="Log in again").click()
+    profile.page.get_by_label("Your name").fill("Vera")
+    profile.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    profile.page.get_by_role("button", name="Log in").click()

@@ -118,18 +118,18 @@ class SimulatedServer:
 
     async def pull(self, token: str, since: int, epoch: int | None) -> Pulled:
         device_id = self._device(token)
-        await check_device(self.store, ACCOUNT, device_id)
+        await check_device(self.store, ACCOUNT, device_id, "")
         pulled = await pull(self.store, ACCOUNT, since, PAGE, epoch)
         if since:
             await acknowledge(self.store, ACCOUNT, device_id, since)
         return pulled
 
     async def bootstrap(self, token: str, after: str | None, scope: bytes | None) -> Bootstrapped:
-        await check_device(self.store, ACCOUNT, self._device(token))
+        await check_device(self.store, ACCOUNT, self._device(token), "")
         return await bootstrap(self.store, ACCOUNT, after, PAGE, scope)
 
     async def digest(self, token: str) -> Digest:
-        await check_device(self.store, ACCOUNT, self._device(token))
+        await check_device(self.store, ACCOUNT, self._device(token), "")
         return await digest_of(self.store, ACCOUNT)
 
     async def lease(self, token: str, wish: LeaseRequest) -> Lease:

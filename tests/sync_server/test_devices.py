@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sync_server import clock
@@ -49,7 +51,8 @@ def test_another_login_is_told_at_once_with_time_and_address(device: Device) -> 
         greeting = events.next("hello")
         phone = device.sibling()
         news = events.next("devices")
-    row = next(row for row in listed(device) if row["device_id"] == phone.session.device_id)
+    rows: list[dict[str, Any]] = device.request("GET", "/api/v1/devices").json()["devices"]
+    row = next(row for row in rows if row["device_id"] == phone.session.device_id)
     assert greeting["login_ms"] < news["login_ms"] == row["login_ms"] <= phone.session.server_ms
     assert row["login_address"] == row["address"] == phone.http.headers["x-forwarded-for"]
 

@@ -120,7 +120,7 @@ async def do_everything(database: Database, writer: Writer, folder: Path) -> Non
     """Run every statement that works on an account's data."""
     account_id, device_id = writer.place[1:]
     scope = bytes(16)
-    await check_device(database, account_id, device_id)
+    await check_device(database, account_id, device_id, "127.0.0.1")
     await list_devices(database, account_id, device_id)
     await pull(database, account_id, 500, 50, 1)
     await acknowledge(database, account_id, device_id, 500)
