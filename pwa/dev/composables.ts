@@ -1,6 +1,7 @@
 /** The composables as the drawings need them: `?scene=` in the address picks what they say. */
 import { computed, readonly, ref, watch, type Ref } from 'vue'
 import type { LoginsView } from '../src/composables/loginTypes'
+import type { LocalAccessView, SeveralNodes } from '../src/composables/networkTypes'
 import type {
   Actions,
   DevicesView,
@@ -107,6 +108,19 @@ export function useBin() {
   return computed(() => chats.slice(0, 2))
 }
 
+export function useLocalAccess(): LocalAccessView {
+  return { obstacle: computed(() => null), ask: () => Promise.resolve(true) }
+}
+
+export function useSeveralNodes(): SeveralNodes {
+  return {
+    main: computed(() => null),
+    elsewhere: () => null,
+    hasModel: () => true,
+    choose: () => Promise.resolve({ node: null, instead: null }),
+  }
+}
+
 export function useActions(): Actions {
   const nothing = () => Promise.resolve()
   const undo = () => Promise.resolve(nothing)
@@ -119,6 +133,7 @@ export function useActions(): Actions {
     chooseBranch: nothing,
     rename: nothing,
     pin: nothing,
+    letOnLocalNetwork: nothing,
     removeConversation: (id) => {
       const kept = conversations.value
       conversations.value = kept.filter((chat) => chat.id !== id)

@@ -26,6 +26,12 @@ const home: Status = {
   nodeName: 'Study PC',
   nodeAwake: true,
   nodeSince: now - 360 * MINUTE,
+  isCompatible: false,
+  ways: [
+    { kind: 'lan', address: '192.168.1.34:8461', outcome: 'open', ms: 4, isInUse: true },
+    { kind: 'relay', address: '', outcome: 'open', ms: 61, isInUse: false },
+    { kind: 'vpn', address: '100.101.7.19:8461', outcome: 'silent', ms: 1500, isInUse: false },
+  ],
   model: 'Qwen3-8B',
   engine: 'llama.cpp',
   models: ['Qwen3-8B', 'Gemma 3 4B', 'SmolLM2 135M Instruct'],

@@ -4,6 +4,7 @@
  */
 import type { ComputedRef, Ref } from 'vue'
 
+import type { WayView } from './networkTypes'
 import type { ApiKey, CatalogueOffer, ModelStatus, NewApiKey, StepDown } from '../protocol/generated'
 
 export type { ApiKey, CatalogueOffer, NewApiKey, StepDown }
@@ -100,6 +101,10 @@ export interface Status {
   nodeName: string | null
   nodeAwake: boolean
   nodeSince: number | null
+  /** The PC reaches its server by long polling: something there blocks WebSockets. */
+  isCompatible: boolean
+  /** What came of each way to the PC. */
+  ways: WayView[]
   model: string | null
   engine: string | null
   /** Names of the models that the node can answer with. */
@@ -138,6 +143,8 @@ export interface NodeView {
   steps: StepDown[]
   /** This account may change what is on it, not only ask it. */
   isManaged: boolean
+  /** It answers on the network at home; null where it has not said. */
+  isOnLocalNetwork: boolean | null
 }
 
 /** What a model on a PC is or does; `idle` is on the disk and not in memory. */
@@ -273,13 +280,15 @@ export interface SendOptions {
   model?: string | null
   /** The longest answer, in tokens; omitted: as the node does. */
   longest?: number
+  /** The PC to ask; omitted: as the person has settled it. */
+  node?: Id
 }
 
 export interface Actions {
   /** Writes message and request in one transaction; resolves with the conversation once both are durable. */
   send(options: SendOptions): Promise<Id>
-  /** A sibling of the answer, asked again. */
-  regenerate(answer: Id): Promise<void>
+  /** A sibling of the answer, asked again; of that PC, if one is named. */
+  regenerate(answer: Id, node?: Id): Promise<void>
   /** A sibling of the person's message with other text, and a new answer. */
   edit(message: Id, text: string): Promise<void>
   /** A message that still waits on this device: taken back; resolves with its text for the composer. */
@@ -295,6 +304,8 @@ export interface Actions {
   /** Ends a conversation for ever, on every device. */
   purgeConversation(conversation: Id): Promise<void>
   removeMessage(message: Id): Promise<() => Promise<void>>
+  /** Lets a PC answer on the network at home, or no more. */
+  letOnLocalNetwork(node: Id, isOn: boolean): Promise<void>
   /** Unpairs a PC; everything that was written stays. */
   removeNode(node: Id): Promise<void>
   /** Tries the network now. */

@@ -1,37 +1,38 @@
 import * as local from '../local/actions'
-import { knownNodes } from '../local/reads'
 import { ProblemError } from '../protocol/errors'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
-import { preferredNode } from '../sync/nodes'
-import { useSituation } from './situation'
+import { useSeveralNodes } from './useSeveralNodes'
 import type { Actions } from './types'
 
 /** What a person can do. Each writes in one transaction; the network follows by itself. */
 export function useActions(): Actions {
   const domovoi = useDomovoi()
-  const { nodes } = useSituation()
+  const several = useSeveralNodes()
   const current = (): Engine => {
     if (domovoi.engine.value === null) throw new ProblemError('token_missing', 'No account is open.')
     return domovoi.engine.value
   }
   const node = async (): Promise<string> => {
-    const { db, router } = current()
-    const chosen = preferredNode(nodes.value ?? (await knownNodes(db)), router.state.best)
+    current()
+    const chosen = (await several.choose()).node
     if (chosen === null) throw new ProblemError('node_unknown')
-    return chosen.node_id
+    return chosen.id
   }
   return {
-    async send({ conversation, text, parent, model = null, longest }) {
+    async send({ conversation, text, parent, model = null, longest, node: asked }) {
       const follows = parent === undefined ? {} : { parent }
       const sampling = longest === undefined ? {} : { max_tokens: longest }
-      const draft = { conversation, text, model, sampling, node: await node(), ...follows }
+      const to = asked ?? (await node())
+      // The chosen model is one of the chosen PC's; another one answers with its own.
+      const known = model !== null && several.hasModel(to, model) ? model : null
+      const draft = { conversation, text, model: known, sampling, node: to, ...follows }
       const sent = await local.send(current().db, draft)
       domovoi.keepData()
       return sent.conversation
     },
-    async regenerate(answer) {
-      await local.regenerate(current().db, answer, await node())
+    async regenerate(answer, asked) {
+      await local.regenerate(current().db, answer, asked ?? (await node()))
     },
     async edit(message, text) {
       await local.edit(current().db, message, text, await node())
@@ -45,6 +46,9 @@ export function useActions(): Actions {
     restoreConversation: async (conversation) => local.restoreConversation(current().db, conversation),
     purgeConversation: async (conversation) => local.purgeConversation(current().db, conversation),
     removeMessage: async (message) => local.removeMessage(current().db, message),
+    async letOnLocalNetwork(id, isOn) {
+      await current().nodeApi(id).letOnLocalNetwork(isOn)
+    },
     removeNode: async (id) => current().server.unpairNode(id),
     async tryNow() {
       current().tryNow()

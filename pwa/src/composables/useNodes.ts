@@ -29,6 +29,7 @@ export function useNodes(): ComputedRef<NodeView[] | null> {
         tokensPerSecond: status?.tokens_per_second ?? null,
         steps: status?.steps ?? [],
         isManaged: node.level === 'manage',
+        isOnLocalNetwork: status?.local_network ?? null,
       }
     })
     return all?.sort((left, right) => Number(right.id === first?.node_id) - Number(left.id === first?.node_id)) ?? null

@@ -4,8 +4,10 @@ import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
 import type { LiveAnswer } from '../sync/liveAnswer'
 import { preferredNode } from '../sync/nodes'
+import type { Attempt } from '../sync/router'
 import { isWaitingHere } from './summaryView'
 import { useSituation } from './situation'
+import type { WayView } from './networkTypes'
 import type { RouteKind, Status, StatusKind } from './types'
 
 /** Where an answer would come from now, and what waits. */
@@ -40,6 +42,8 @@ const UNCONNECTED: Connection = {
   nodeName: null,
   nodeAwake: false,
   nodeSince: null,
+  isCompatible: false,
+  ways: [],
   model: null,
   engine: null,
   models: [],
@@ -67,6 +71,8 @@ function describeConnection({ link, router }: Engine, nodes: readonly Node[] | n
     nodeName: node?.name ?? null,
     nodeAwake: best !== undefined || (isServerUp && (node?.awake ?? false)),
     nodeSince: node?.since_ms ?? null,
+    isCompatible: route === 'relay' && node?.transport === 'polling',
+    ways: viewWays(router.state.attempts.get(node?.node_id ?? '') ?? [], best?.route.base),
     model: node?.status?.model ?? null,
     engine: node?.status?.engine ?? null,
     models: node?.status?.models ?? [],
@@ -74,6 +80,16 @@ function describeConnection({ link, router }: Engine, nodes: readonly Node[] | n
     steps: node?.status?.steps ?? [],
     nextTryAt: isServerUp ? null : link.nextTryAt,
   }
+}
+
+function viewWays(attempts: readonly Attempt[], inUse: string | undefined): WayView[] {
+  return attempts.map(({ route, candidate, outcome, ms }) => ({
+    kind: candidate?.kind ?? 'relay',
+    address: candidate === null ? '' : `${candidate.host}:${String(candidate.port)}`,
+    outcome,
+    ms,
+    isInUse: route.base === inUse,
+  }))
 }
 
 function kindOf(

@@ -1,5 +1,6 @@
 /** English: the words every other language must have too. Plural forms are separated by bars, as Intl orders them. */
 import { enHouse } from './enHouse'
+import { enNetwork } from './enNetwork'
 
 export const en = {
   app: { name: 'Domovoi', main: 'Main', skip: 'Go to the content' },
@@ -141,7 +142,10 @@ export const en = {
     direct: 'Direct',
     relayMs: 'Relay · {ms} ms',
     relay: 'Relay',
+    compatible: 'Relay (compatibility)',
+    compatibleMs: 'Relay (compatibility) · {ms} ms',
     asleep: 'PC asleep',
+    asleepSince: 'PC asleep since {time}',
     offline: 'Offline',
     server_down: 'Server doesn’t answer',
     no_node: 'No PC paired',
@@ -229,6 +233,7 @@ export const en = {
   },
   deviceNames: { phone: 'Phone', tablet: 'Tablet', computer: 'Computer', named: '{name}, {system}' },
   ...enHouse,
+  ...enNetwork,
   trouble: {
     blocked: 'Domovoi waits: another window holds the older data. Close it, and this one goes on.',
     superseded: 'Another window runs a newer Domovoi. Reload this one.',

@@ -1,5 +1,6 @@
 import type { Messages } from './en'
 import { ruHouse } from './ruHouse'
+import { ruNetwork } from './ruNetwork'
 
 /** Русский. Формы числа: одна, несколько, много, прочее. */
 export const ru: Messages = {
@@ -143,7 +144,10 @@ export const ru: Messages = {
     direct: 'Напрямую',
     relayMs: 'Через сервер · {ms} мс',
     relay: 'Через сервер',
+    compatible: 'Через сервер (совместимость)',
+    compatibleMs: 'Через сервер (совместимость) · {ms} мс',
     asleep: 'Компьютер спит',
+    asleepSince: 'Компьютер спит с {time}',
     offline: 'Не в сети',
     server_down: 'Сервер не отвечает',
     no_node: 'Компьютер не связан',
@@ -230,6 +234,7 @@ export const ru: Messages = {
   },
   deviceNames: { phone: 'Телефон', tablet: 'Планшет', computer: 'Компьютер', named: '{name}, {system}' },
   ...ruHouse,
+  ...ruNetwork,
   trouble: {
     blocked: 'Domovoi ждёт: прежние данные открыты в другом окне. Закройте его, и это продолжит.',
     superseded: 'В другом окне открыт более новый Domovoi. Перезагрузите это окно.',

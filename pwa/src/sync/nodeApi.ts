@@ -52,6 +52,11 @@ export class NodeApi {
     return (await this.post('/v1/library/unload', { model })) as NodeStatus
   }
 
+  /** Lets the PC answer on the network at home, or no more. */
+  async letOnLocalNetwork(isOn: boolean): Promise<NodeStatus> {
+    return (await this.post('/v1/local-network', { is_on: isOn })) as NodeStatus
+  }
+
   async keys(): Promise<ApiKey[]> {
     return ((await this.ask('/v1/keys')) as ApiKeys).keys
   }

@@ -1,6 +1,7 @@
 /** A house that tests can arrange: the composables as components see them, and what was asked of them. */
 import { computed, reactive, ref, type Ref } from 'vue'
 import { vi } from 'vitest'
+import type { LocalObstacle, NodeName } from '@/composables/networkTypes'
 import type {
   AnswerView,
   ApiKey,
@@ -45,6 +46,16 @@ export const keys = reactive({ list: [] as ApiKey[] })
 /** How far a pairing is, and which PC has come. */
 export const pairing = reactive<{ stage: PairingStage; pc: PairingPc | null }>({ stage: 'password', pc: null })
 
+/** What is in the way of calls at home, and whether the PC answers there. */
+export const network = reactive({ obstacle: null as LocalObstacle | null, isOn: false })
+
+/** The PC that was chosen, and who else is there. */
+export const several = reactive({
+  main: null as (NodeName & { isThere: boolean }) | null,
+  elsewhere: null as NodeName | null,
+  instead: null as NodeName | null,
+})
+
 export const asked = {
   load: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
   unload: vi.fn<(model: ModelView) => Promise<void>>(() => Promise.resolve()),
@@ -73,6 +84,11 @@ export const asked = {
   restoreConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   purgeConversation: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   removeMessage: vi.fn(() => Promise.resolve(asked.undo)),
+  letOnLocalNetwork: vi.fn<(id: Id, isOn: boolean) => Promise<void>>((_id, isOn) => {
+    network.isOn = isOn
+    return Promise.resolve()
+  }),
+  askLocalAccess: vi.fn(() => Promise.resolve(true)),
   removeNode: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   beginPairing: vi.fn<(password: string) => Promise<void>>(() => paired('waiting')),
   confirmPairing: vi.fn<() => Promise<void>>(() => paired('paired')),
@@ -100,6 +116,8 @@ export function rearrange(): void {
   canVerify.value = true
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
+  Object.assign(several, { main: null, elsewhere: null, instead: null })
+  Object.assign(network, { obstacle: null, isOn: false })
   Object.assign(pairing, { stage: 'password', pc: null })
   for (const question of Object.values(asked)) question.mockClear()
 }
@@ -108,6 +126,13 @@ export function rearrange(): void {
 export const composables = {
   useStatus: () => computed(() => status.value),
   useNow: () => ref(Date.now()),
+  useSeveralNodes: () => ({
+    main: computed(() => several.main),
+    elsewhere: () => several.elsewhere,
+    hasModel: () => true,
+    choose: () => Promise.resolve({ node: several.main, instead: several.instead }),
+  }),
+  useLocalAccess: () => ({ obstacle: computed(() => network.obstacle), ask: asked.askLocalAccess }),
   useNodes: () => computed(() => [homeNode()]),
   useLibrary: () => ({
     models: computed(() => library.models),
@@ -190,7 +215,16 @@ function paired(stage: PairingStage): Promise<void> {
 export function homeStatus(): Status {
   return {
     ...{ kind: 'direct', latencyMs: 4, serverMs: 18, nodeMs: 4, nodeId: 'f'.repeat(32), nodeName: 'Study PC' },
-    ...{ nodeAwake: true, nodeSince: null, model: 'Qwen3-8B', engine: 'llama.cpp', queued: 0, unsynced: 0 },
+    ...{
+      nodeAwake: true,
+      nodeSince: null,
+      isCompatible: false,
+      ways: [],
+      model: 'Qwen3-8B',
+      engine: 'llama.cpp',
+      queued: 0,
+      unsynced: 0,
+    },
     ...{ models: ['Qwen3-8B'], loaded: [], steps: [] },
     ...{ inStepAt: Date.now(), nextTryAt: null, problem: null },
   }
@@ -229,6 +263,7 @@ function homeNode(): NodeView {
       tokensPerSecond: 61,
       steps: [],
       isManaged: library.isManaged,
+      isOnLocalNetwork: network.isOn,
     },
   }
 }

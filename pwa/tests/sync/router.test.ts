@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { KnownNode } from '../../src/local/database'
 import type { Candidate } from '../../src/protocol/generated'
 import { ProblemError } from '../../src/protocol/errors'
-import { goneNodes, preferredNode } from '../../src/sync/nodes'
+import { chooseNode, goneNodes, preferredNode } from '../../src/sync/nodes'
 import { healthProbe } from '../../src/sync/probe'
 import { Router, type RouterOptions } from '../../src/sync/router'
 import type { LocalNetworkPermission } from '../../src/sync/ways'
@@ -240,5 +240,28 @@ describe('choosing a node', () => {
     expect(goneNodes([asleep, awake], new Map(), 59_999)).toEqual(new Set())
     expect(goneNodes([asleep, awake], new Map(), 60_000)).toEqual(new Set(['01']))
     expect(goneNodes([reachable], new Map([['03', route]]), 60_000)).toEqual(new Set())
+  })
+})
+
+describe('D9: whom a question goes to', () => {
+  const [big, small] = [node([], false, '01'), node([], true, '02')]
+  const reachable = (id: string) =>
+    new Map([[id, { route: { kind: 'relay' as const, nodeId: id, base: RELAY }, roundTripMs: 1 }]])
+  const ids = ({ node: to, instead }: ReturnType<typeof chooseNode>) => [to?.node_id, instead?.node_id]
+
+  it.each([
+    ['nobody was chosen', '', 'ask', reachable('02'), ['02', undefined]],
+    ['the chosen one is there', '01', 'ask', reachable('01'), ['01', undefined]],
+    ['it sleeps, and is waited for', '01', 'wait', reachable('02'), ['01', undefined]],
+    ['it sleeps, and another may', '01', 'another', reachable('02'), ['02', undefined]],
+    ['it sleeps, and the person says', '01', 'ask', reachable('02'), ['01', '02']],
+    ['it sleeps, and so do all', '01', 'ask', new Map(), ['01', undefined]],
+    ['it was removed', '03', 'wait', reachable('02'), ['02', undefined]],
+  ] as const)('%s', (_name, main, policy, best, expected) => {
+    expect(ids(chooseNode([big, small], best, main, policy))).toEqual(expected)
+  })
+
+  it('one that the server knows to be awake is asked by way of the log', () => {
+    expect(ids(chooseNode([big, small], reachable('01'), '02', 'another'))).toEqual(['02', undefined])
   })
 })

@@ -1,17 +1,37 @@
 /** What is being written, and what the messages above can ask of it: edit this, take that back. */
-import { computed, inject, provide, ref, watch, type InjectionKey, type Ref, type WritableComputedRef } from 'vue'
+import {
+  computed,
+  inject,
+  provide,
+  ref,
+  shallowRef,
+  watch,
+  type InjectionKey,
+  type Ref,
+  type ShallowRef,
+  type WritableComputedRef,
+} from 'vue'
 import { useRouter } from 'vue-router'
-import { useActions, useDraft, type Id, type ThreadMessage } from '@/composables'
+import { useActions, useDraft, useSeveralNodes, type Id, type NodeName, type ThreadMessage } from '@/composables'
 import { chosenModel, longestAnswer } from '@/interface/preferences'
 import { notice, offerUndo } from '@/interface/toasts'
 import { useAttempt } from '@/interface/useAttempt'
 import { useWords } from '@/interface/useWords'
+
+/** The PC that was chosen sleeps, and another one could answer now. */
+export interface AsleepQuestion {
+  node: NodeName
+  other: NodeName
+  settle: (node: Id | null) => void
+}
 
 export interface Composer {
   text: WritableComputedRef<string>
   editing: Readonly<Ref<ThreadMessage | null>>
   /** Counts up whenever the field shall take the focus. */
   focusWish: Readonly<Ref<number>>
+  /** Which PC shall answer, while nobody has said. */
+  question: Readonly<ShallowRef<AsleepQuestion | null>>
   send: () => Promise<void>
   stop: () => Promise<void>
   /** Puts a text to begin with into the field. */
@@ -54,14 +74,33 @@ export function provideComposer(
   const focus = () => {
     focusWish.value += 1
   }
+  const several = useSeveralNodes()
+  /** The person is asked which PC shall answer; settled by what they say, null where they turned away. */
+  const question = shallowRef<AsleepQuestion | null>(null)
+  const askWhich = async (): Promise<{ node?: Id } | null> => {
+    const { node, instead } = await several.choose()
+    if (node === null || instead === null) return {}
+    return new Promise((resolve) => {
+      question.value = {
+        node,
+        other: instead,
+        settle: (id) => {
+          question.value = null
+          resolve(id === null ? null : { node: id })
+        },
+      }
+    })
+  }
   const how = () => ({
     ...(chosenModel.value === '' ? {} : { model: chosenModel.value }),
     ...(longestAnswer.value > 0 ? { longest: longestAnswer.value } : {}),
   })
   const sendNew = async () => {
     let id: Id | null = null
+    const which = await askWhich()
+    if (which === null) return
     await draft.hand(async (words) => {
-      id = await actions.send({ conversation: conversation.value, text: words.trim(), ...how() })
+      id = await actions.send({ conversation: conversation.value, text: words.trim(), ...how(), ...which })
     })
     if (conversation.value === null) await router.replace(`/chats/${String(id)}`)
   }
@@ -78,6 +117,7 @@ export function provideComposer(
     text,
     editing,
     focusWish,
+    question,
     send: () =>
       attempt(async () => {
         const words = text.value.trim()

@@ -21,11 +21,15 @@ export function useStatusWords(now: () => number = Date.now): StatusWords {
   const status = useStatus()
   const { ended } = useSession()
   const line = computed(() => {
-    const { kind, latencyMs } = status.value
+    const { kind, latencyMs, nodeSince, isCompatible } = status.value
     // Nothing goes on until somebody logs in, whichever way is open.
     if (ended.value) return t('status.ended')
-    const isMeasured = (kind === 'direct' || kind === 'relay') && latencyMs !== null
-    return isMeasured ? t(`status.${kind}Ms`, { ms: format.value.number(latencyMs) }) : t(`status.${kind}`)
+    if (kind === 'asleep' && nodeSince !== null) {
+      return t('status.asleepSince', { time: format.value.stamp(nodeSince, now()) })
+    }
+    if (kind !== 'direct' && kind !== 'relay') return t(`status.${kind}`)
+    const way = isCompatible ? 'compatible' : kind
+    return latencyMs === null ? t(`status.${way}`) : t(`status.${way}Ms`, { ms: format.value.number(latencyMs) })
   })
   const full = computed(() => {
     const { queued, kind } = status.value

@@ -11,6 +11,7 @@ export function useMessageActions() {
   const attempt = useAttempt()
   return {
     answerAgain: (answer: Id) => attempt(() => actions.regenerate(answer)),
+    askOf: (answer: Id, node: Id) => attempt(() => actions.regenerate(answer, node)),
     choose: (message: Id) => attempt(() => actions.chooseBranch(message)),
     tryNow: () => attempt(() => actions.tryNow()),
     remove: (message: ThreadMessage) =>

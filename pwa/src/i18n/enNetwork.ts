@@ -1,0 +1,57 @@
+/** English words of the ways to a PC, and of several PCs. */
+export const enNetwork = {
+  ways: {
+    title: 'Ways there',
+    kind: {
+      relay: 'By way of the server',
+      name: 'By its name',
+      lan: 'Network at home',
+      vpn: 'VPN',
+      virtual: 'Virtual network',
+      loopback: 'This PC itself',
+    },
+    open: '{ms} ms',
+    inUse: '{ms} ms, in use',
+    silent: 'nobody answers',
+    stranger: 'somebody else answers there',
+    resting: 'left alone for a while',
+    unasked: 'not asked yet',
+    denied: 'blocked in this browser',
+    forbidden: 'this browser never lets a page call it',
+  },
+  local: {
+    offer: 'Answers could come straight from {node}: it seems to be in the same network as this device.',
+    why: 'The browser asks whether Domovoi may reach devices on your local network. It calls {node} and nothing else, and every call is sealed.',
+    allow: 'Allow direct answers',
+    allowed: 'Answers come straight from {node} now.',
+    denied: 'Local access blocked — how to allow',
+    deniedHow:
+      'Tap the sign at the left of the address, open the settings of this site and allow “Local network”. Then come back; nothing has to be reloaded. Until then answers come by way of your server.',
+    forbidden: 'This browser keeps pages from the local network',
+    forbiddenHow:
+      'Safari and Firefox let no page with a certificate call a PC by its address. Answers come by way of your server, just as they are. Chrome and Edge ask you instead, and a certificate for the PC opens the straight way in every browser.',
+    switch: 'Answer on the home network',
+    switchHint: 'Phones at home are answered directly, even while the server is away. Calls are sealed.',
+    on: '{node} answers on the home network.',
+    off: '{node} answers on this PC and through the server alone.',
+  },
+  several: {
+    main: 'PC that answers',
+    whichever: 'whichever answers',
+    asleep: 'When it is asleep',
+    policy: {
+      wait: 'wait for it',
+      another: 'let another answer now',
+      ask: 'ask me',
+    },
+    title: '{node} is asleep',
+    text: '{other} can answer now, with {model}. Or the question waits until {node} wakes.',
+    textPlain: '{other} can answer now. Or the question waits until {node} wakes.',
+    wait: 'Wait for {node}',
+    now: 'Let {other} answer now',
+    again: 'Ask {node} too',
+    instead: 'Let {other} answer instead',
+  },
+}
+
+export type NetworkMessages = typeof enNetwork
