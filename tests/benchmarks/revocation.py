@@ -96,6 +96,10 @@ def measure(household: Household, runs: int) -> dict[str, list[float]]:
         assert owner.request("DELETE", f"/api/v1/devices/{phone.session.device_id}").status_code == 204
         for kind, listener in listeners.items():
             delays[kind].append((listener.wait() - clicked) * 1000)
+    headers = {"authorization": f"Bearer {household.own_token('loopback')}"}
+    stopped = household.http.post(f"{household.thread.url}/v1/answers/{answer}/stop", headers=headers)
+    assert stopped.status_code == 204
+    household.thread.script.held = False
     return delays
 
 

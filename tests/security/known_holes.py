@@ -20,6 +20,7 @@ HOLES = (
         "Algorithm confusion",
         "PyJWT CVE-2022-29217, python-jose CVE-2024-33663",
         (
+            "tests/security/test_known_holes.py::test_algorithm_confusion_a_public_key_is_no_secret",
             "tests/security/test_bad_tokens.py::test_every_token_of_the_table",
             "tests/shared/test_tokens.py::test_K1_a_key_confused_with_a_secret_is_refused",
         ),
@@ -28,6 +29,7 @@ HOLES = (
         "One token for two APIs",
         "LibreChat CVE-2026-33265",
         (
+            "tests/security/test_known_holes.py::test_one_token_for_two_apis_each_opens_its_own_alone",
             "tests/security/test_matrix.py::test_the_owners_tokens_open_their_own_doors_and_no_others",
             "tests/sync_server/test_authentication.py::test_K3_a_token_for_a_node_opens_nothing_here",
         ),
@@ -36,6 +38,7 @@ HOLES = (
         "A live stream after revocation",
         "Open WebUI CVE-2026-44553",
         (
+            "tests/security/test_known_holes.py::test_live_socket_after_revocation_every_stream_that_is_open_ends",
             "tests/sync_server/test_news.py::test_revoking_a_device_closes_its_streams",
             "tests/sync_server/test_relay.py::test_revoking_the_device_closes_its_calls",
             "tests/inference_node/test_revocation.py::test_K9_a_revoked_device_is_cut_off_in_mid_answer",
@@ -50,7 +53,8 @@ HOLES = (
         "DNS rebinding",
         "Ollama CVE-2024-28224",
         (
-            REQUESTS,
+            "tests/security/test_known_holes.py::test_dns_rebinding_a_name_that_leads_here_is_not_ours",
+            "tests/end_to_end/test_strange_pages.py::test_no_strange_page_gets_anything",
             "tests/sync_server/test_guard.py::test_only_our_own_host_names",
             "tests/inference_node/test_door.py::test_other_host_names_are_refused",
         ),
@@ -59,7 +63,8 @@ HOLES = (
         "Cross-site calls to a local API",
         "SillyTavern CVE-2025-59159",
         (
-            REQUESTS,
+            "tests/security/test_known_holes.py::test_cross_site_calls_to_a_local_api_change_nothing",
+            "tests/end_to_end/test_strange_pages.py::test_no_strange_page_gets_anything",
             "tests/sync_server/test_guard.py::test_other_origins_change_nothing",
             "tests/sync_server/test_tunnels.py::test_a_page_may_not_open_a_tunnel",
             "tests/inference_node/test_door.py::test_pages_of_other_origins_are_refused",
@@ -90,11 +95,11 @@ HOLES = (
     Hole(
         "Script in what a model writes",
         "Open WebUI CVE-2025-64496",
-        ("pwa/tests/markdown/sanitize.test.ts::holds nothing that runs or loads",),
+        ("pwa/tests/markdown/sanitize.test.ts::XSS through rendered output: holds nothing that runs or loads",),
     ),
     Hole(
         "Data carried away by an image's address",
         "Microsoft 365 Copilot CVE-2025-32711",
-        ("pwa/tests/markdown/sanitize.test.ts::shows pictures from elsewhere as links",),
+        ("pwa/tests/markdown/sanitize.test.ts::markdown exfiltration: shows pictures from elsewhere as links",),
     ),
 )

@@ -14,9 +14,13 @@ from inference_node.engines.engine import ChatMessage, EngineOptions, Finished, 
 from shared.errors import DomovoiError
 from shared.values import Sampling
 from tests.accel import tiny_models
+from tests.benchmarks.revocation import measure
 from tests.inference_node.gguf_file import write_gguf
 from tests.security.calling import verdict_of
 from tests.security.known_holes import HOLES, Hole
+from tests.security.raw_http import verdict_of_request
+from tests.security.test_bad_tokens import DOORS, TOKENS, forger, presented
+from tests.security.vectors import table
 from tests.structure.tracked import ROOT
 from tests.sync_server.running_server import RunningServer
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.security.household import Household
+    from tests.security.route_tables import Place
 
 MEBIBYTE = 1024 * 1024
 # Each would write a file, or show one, where a template is Python.
@@ -46,6 +51,51 @@ def test_the_tests_that_look_for_a_hole_are_there(hole: Hole) -> None:
     for test in hole.tests:
         file, _, name = test.partition("::")
         assert name in (ROOT / file).read_text("utf-8"), test
+
+
+@pytest.mark.parametrize("place", DOORS)
+def test_algorithm_confusion_a_public_key_is_no_secret(household: Household, place: Place) -> None:
+    confused = [vector for vector in TOKENS if vector.id.startswith(("alg-", "hs256-"))]
+    assert len(confused) > 10
+    tokens = {vector.id: forger(household, place).token(vector.input) for vector in confused}
+    verdicts = {name: presented(household, place, token).verdict for name, token in tokens.items()}
+    assert set(verdicts.values()) == {"401 token_invalid"}, verdicts
+    assert presented(household, place, forger(household, place).token({})).verdict == "200"
+
+
+def test_one_token_for_two_apis_each_opens_its_own_alone(household: Household) -> None:
+    for mine, others in (("server", "loopback"), ("loopback", "server"), ("server", "remote")):
+        token = household.own_token(mine)
+        assert presented(household, mine, token).verdict == "200"
+        assert presented(household, others, token).verdict == "401 token_invalid"
+
+
+def test_live_socket_after_revocation_every_stream_that_is_open_ends(household: Household) -> None:
+    # Raises AssertionError for one that goes on. How long each took is for the benchmark to say.
+    delays = measure(household, 1)
+    assert {kind: len(values) for kind, values in delays.items()} == {
+        "server": 1,
+        "node, direct": 1,
+        "node, relayed": 1,
+    }
+
+
+@pytest.mark.usefixtures("nothing_is_lost")
+def test_dns_rebinding_a_name_that_leads_here_is_not_ours(household: Household) -> None:
+    _try_all(household, "host-")
+
+
+@pytest.mark.usefixtures("nothing_is_lost")
+def test_cross_site_calls_to_a_local_api_change_nothing(household: Household) -> None:
+    _try_all(household, "origin-")
+
+
+def _try_all(household: Household, prefix: str) -> None:
+    strange = [vector for vector in table("http") if vector.id.startswith(prefix)]
+    assert len(strange) > 5
+    for vector in strange:
+        for place in vector.input.get("at", ["server", "loopback"]):
+            assert verdict_of_request(household, place, vector.input) == vector.verdict, vector.id
 
 
 def test_hard_coded_key_two_servers_have_no_secret_in_common(household: Household, tmp_path: Path) -> None:

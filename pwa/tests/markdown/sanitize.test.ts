@@ -53,7 +53,7 @@ const ATTACKS = [
 ]
 
 describe('what an answer may put on the page', () => {
-  it.each(ATTACKS)('holds nothing that runs or loads: %s', (attack) => {
+  it.each(ATTACKS)('XSS through rendered output: holds nothing that runs or loads: %s', (attack) => {
     const place = show(attack)
     expect(
       place.querySelector('script, style, iframe, img, svg, math, form, input, object, embed, template'),
@@ -81,7 +81,7 @@ describe('what an answer may put on the page', () => {
     expect(link?.querySelector('.sr')?.textContent).toContain('opens elsewhere')
   })
 
-  it('shows pictures from elsewhere as links, and one in a link as its words', () => {
+  it('markdown exfiltration: shows pictures from elsewhere as links, and one in a link as its words', () => {
     expect(show('![a cat](https://example.org/cat.png)').querySelector('a')?.textContent).toContain('a cat')
     const nested = show('[![a cat](https://example.org/cat.png)](https://example.org)')
     expect(nested.querySelectorAll('a')).toHaveLength(1)
