@@ -25,6 +25,8 @@ MAX_PULL_CHANGES = 1000
 # Pages of a bootstrap: large, because nobody waits for a single one of them.
 DEFAULT_BOOTSTRAP_CELLS = 4000
 MAX_BOOTSTRAP_CELLS = 10_000
+# A segment of a page ends with the entity in which its values reach this many bytes.
+SEGMENT_BYTES = 48 * 1024
 # A page of a pull is cut at this many bytes of values, whatever the count.
 MAX_PULL_BYTES = 4 * 1024 * 1024
 # News of the log carries the changes themselves while they are smaller than this.

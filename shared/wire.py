@@ -222,7 +222,8 @@ class Bootstrapped(Struct, frozen=True):
     """GET /api/v1/sync/bootstrap?after=&limit=, and /api/v1/sync/scopes/{scope}: a page of the account's cells.
 
     `head` is the head that the first page saw. `after` asks for the next page; without it this is the last, and
-    after the last page of a bootstrap the cursor becomes `head`.
+    after the last page of a bootstrap the cursor becomes `head`. With `packed=1` what conversations hold comes in
+    `segments` (rule L23).
     """
 
     epoch: U32
@@ -230,6 +231,7 @@ class Bootstrapped(Struct, frozen=True):
     changes: list[PulledChange]
     after: str | None
     server_ms: int
+    segments: list[bytes] = []
 
 
 class Digest(Struct, frozen=True):

@@ -57,8 +57,9 @@ async def compressed_answer(request: Request, body: Struct) -> Response:
     response = answer(request, body)
     if len(response.body) < COMPRESSED_FROM_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
         return response
-    # The fastest level, and beside the event loop: a page of 4 MiB takes 30 ms.
-    content = await asyncio.to_thread(gzip.compress, response.body, 1, mtime=0)
+    # Beside the event loop: a page of 4 MiB takes 50 ms. Level 1 takes half of that and 7 % more bytes, level 6 twice
+    # that for 3 % fewer.
+    content = await asyncio.to_thread(gzip.compress, response.body, 4, mtime=0)
     headers = {**_NOT_STORED, "vary": "accept, accept-encoding", "content-encoding": "gzip"}
     return Response(content, response.status_code, headers, response.media_type)
 

@@ -56,6 +56,7 @@ _BOOTSTRAP = (
     Parameter("after", "What the page before said.", "string"),
     Parameter("limit", "The most cells to return."),
 )
+_PACKED = Parameter("packed", "1: what conversations hold comes in segments.")
 
 _BYTES = "application/octet-stream"
 _PIECE = (
@@ -114,7 +115,12 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/sync/push", sync_endpoints.push_changes, wire.Push, wire.Pushed),
     Endpoint("GET", "/api/v1/sync/pull", sync_endpoints.pull_changes, None, wire.Pulled, query=_PULL),
     Endpoint(
-        "GET", "/api/v1/sync/bootstrap", sync_endpoints.bootstrap_account, None, wire.Bootstrapped, query=_BOOTSTRAP
+        "GET",
+        "/api/v1/sync/bootstrap",
+        sync_endpoints.bootstrap_account,
+        None,
+        wire.Bootstrapped,
+        query=(*_BOOTSTRAP, _PACKED),
     ),
     Endpoint(
         "GET", "/api/v1/sync/scopes/{scope}", sync_endpoints.bootstrap_scope, None, wire.Bootstrapped, query=_BOOTSTRAP

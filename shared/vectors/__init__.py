@@ -11,10 +11,11 @@ import random
 from typing import Any
 
 from shared import canonical, clock, messages, runs, values
-from shared.change import Change, ConversationField, EntityType, MessageField, cell_key
+from shared.change import Change, ConversationField, EntityType, MessageField, PulledChange, cell_key
 from shared.digest import digest
 from shared.identifiers import uuid7
 from shared.merge import merge
+from shared.segments import pack_segment
 
 SEED = 8460
 Vector = dict[str, Any]
@@ -34,6 +35,7 @@ def generated_vectors() -> dict[str, dict[str, Any]]:
             "vectors": _purge_vectors(),
         },
         "digest": {"comment": "L20: how many cells, and the XOR of their hashes", "vectors": _digest_vectors()},
+        "segments": {"comment": "L23: a segment and its cells", "vectors": _segment_vectors()},
         "values": {"comment": "V1-V3: MessagePack to value; null where unreadable", "vectors": _value_vectors()},
         "messages": {"comment": "M1-M6, Q3: fold, branch and runnable", "vectors": _message_vectors()},
         "events": {"comment": "S1: event ids; null where refused", "vectors": _event_vectors()},
@@ -187,6 +189,21 @@ def _digest_vectors() -> list[Vector]:
         folded = digest((cell.clk, cell.etype, cell.eid, cell.field) for cell in cells.values())
         result = {"count": folded[0], "digest": folded[1].hex()}
         vectors.append(_vector(f"digest-{n}", "tombstones do not count", [describe(c) for c in cells.values()], result))
+    return vectors
+
+
+def _segment_vectors() -> list[Vector]:
+    vectors = []
+    for n, entities in enumerate((1, 2, 5)):
+        rng = random.Random(SEED * 5 + n)
+        scope = rng.randbytes(16)
+        cells = [
+            (rng.randbytes(16), 3, eid, field, scope, 0, values.encode(rng.choice(_TEXTS)), rng.randrange(2**53))
+            for eid in (rng.randbytes(16) for _ in range(entities))
+            for field in range(1, rng.randrange(2, 5))
+        ]
+        result = [describe(PulledChange(*cell)) | {"seq": cell[7]} for cell in cells]
+        vectors.append(_vector(f"segment-{n}", "some entities", pack_segment(cells).hex(), result))
     return vectors
 
 

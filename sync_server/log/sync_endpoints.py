@@ -24,7 +24,7 @@ from shared.wire import DevicesNews, Hello, LeaseRequest, LogNews, Nodes, Push
 from sync_server.accounts.authentication import authenticated, bearer
 from sync_server.accounts.caller import address_of
 from sync_server.content import answer, compressed_answer, path_id, query_number, read_struct
-from sync_server.log.bootstrap import bootstrap
+from sync_server.log.bootstrap import bootstrap, bootstrap_packed
 from sync_server.log.digests import digest_of
 from sync_server.log.leases import lease_answer
 from sync_server.log.news import Mailbox, News
@@ -81,21 +81,23 @@ async def pull_changes(request: Request) -> Response:
 
 async def bootstrap_account(request: Request) -> Response:
     """Read the account's state, newest conversations first, for a device that has none of it."""
-    return await _bootstrap(request, None)
+    caller, after, limit = await _page_asked(request)
+    read = bootstrap_packed if query_number(request, "packed", 0, 0, 1) else bootstrap
+    return await compressed_answer(request, await read(services_of(request).database, caller.account_id, after, limit))
 
 
 async def bootstrap_scope(request: Request) -> Response:
     """Read the state of one conversation, ahead of the rest."""
-    return await _bootstrap(request, path_id(request, "scope"))
+    caller, after, limit = await _page_asked(request)
+    scope = path_id(request, "scope")
+    page = await bootstrap(services_of(request).database, caller.account_id, after, limit, scope)
+    return await compressed_answer(request, page)
 
 
-async def _bootstrap(request: Request, scope: bytes | None) -> Response:
+async def _page_asked(request: Request) -> tuple[Caller, str | None, int]:
     caller = await authenticated(request)
     limit = query_number(request, "limit", DEFAULT_BOOTSTRAP_CELLS, 1, MAX_BOOTSTRAP_CELLS)
-    after = request.query_params.get("after")
-    database = services_of(request).database
-    page = await bootstrap(database, caller.account_id, after, limit or DEFAULT_BOOTSTRAP_CELLS, scope)
-    return await compressed_answer(request, page)
+    return caller, request.query_params.get("after"), limit or DEFAULT_BOOTSTRAP_CELLS
 
 
 async def digest(request: Request) -> Response:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.change import CellKey, ConversationField, EntityType, MessageField, PulledChange, cell_key
-from shared.limits import MAX_PULL_BYTES, MAX_VALUE_BYTES
+from shared.limits import MAX_PULL_BYTES, MAX_VALUE_BYTES, SEGMENT_BYTES
+from shared.segments import unpack_segment
 from shared.wire import Bootstrapped
 from tests.sync_server.device import MESSAGEPACK, Device, code_of
 
@@ -31,12 +32,16 @@ def page(device: Device, path: str = BOOTSTRAP, **query: object) -> Bootstrapped
     return msgspec.msgpack.decode(response.content, type=Bootstrapped)
 
 
-def pages(device: Device, path: str = BOOTSTRAP, limit: int = 500) -> Iterator[Bootstrapped]:
-    got = page(device, path, limit=limit)
+def pages(device: Device, path: str = BOOTSTRAP, limit: int = 500, **query: object) -> Iterator[Bootstrapped]:
+    got = page(device, path, limit=limit, **query)
     yield got
     while got.after is not None:
-        got = page(device, path, limit=limit, after=got.after)
+        got = page(device, path, limit=limit, after=got.after, **query)
         yield got
+
+
+def cells_in(got: Bootstrapped) -> list[PulledChange]:
+    return [*got.changes, *(change for segment in got.segments for change in unpack_segment(segment))]
 
 
 def conversation_id(number: int) -> bytes:
@@ -107,11 +112,12 @@ def test_L16_bootstrap_and_pull_are_a_pull_from_the_beginning(
     write(data.draw(st.integers(0, 30)))
     cells: Cells = {}
     head = 0
-    for number, got in enumerate(pages(device, limit=data.draw(st.integers(2, 9)))):
+    packed = data.draw(st.integers(0, 1))
+    for number, got in enumerate(pages(device, limit=data.draw(st.integers(2, 9)), packed=packed)):
         head = got.head if number == 0 else head
         assert got.head == head
         # A page may be older than what a pull brought before it, so the greater clock wins.
-        for change in got.changes:
+        for change in cells_in(got):
             held = cells.get(cell_key(change))
             if held is None or held.clk < change.clk:
                 cells[cell_key(change)] = change
@@ -123,6 +129,21 @@ def test_L16_bootstrap_and_pull_are_a_pull_from_the_beginning(
 
 
 FIELDS = st.integers(1, 3)
+
+
+def test_L23_packed_pages_hold_the_same_cells_in_the_same_order(device: Device) -> None:
+    for number in range(3):
+        write_conversation(device, number, 40)
+    for _ in range(3):
+        device.write(bytes(SEGMENT_BYTES), etype=EntityType.MESSAGE)
+    plain = list(pages(device, limit=50))
+    packed = list(pages(device, limit=50, packed=1))
+    assert [cells_in(got) for got in packed] == [got.changes for got in plain]
+    assert [bool(got.changes) for got in packed] == [True, *(False for _ in packed[1:])]
+    segments = [unpack_segment(segment) for got in packed for segment in got.segments]
+    assert all(len({change.scope for change in segment}) == 1 for segment in segments)
+    # Each of the large ones ends its segment.
+    assert max(sum(len(change.value) for change in segment[:-1]) for segment in segments) < SEGMENT_BYTES
 
 
 def test_L17_one_conversation_alone(device: Device) -> None:

@@ -7,6 +7,7 @@ import { Tree, type Message } from '../protocol/messages'
 import { encodeText, encodeValue, isFinal, type Role } from '../protocol/values'
 import { loadConversation } from './conversations'
 import type { AccountDatabase } from './database'
+import { scopeOf } from './entities'
 import { write, type Draft } from './log'
 import { firstTitle } from './summaries'
 
@@ -154,12 +155,12 @@ async function findMessage(
   db: AccountDatabase,
   id: string,
 ): Promise<{ message: Message; conversation: string; tree: Tree }> {
-  const record = await db.entity.get([EntityType.MESSAGE, id])
-  if (record === undefined) throw new ProblemError('not_found')
-  const { messages } = await loadConversation(db, record.scope)
+  const conversation = await scopeOf(db, EntityType.MESSAGE, id)
+  if (conversation === null) throw new ProblemError('not_found')
+  const { messages } = await loadConversation(db, conversation)
   const message = messages.get(id)
   if (message === undefined) throw new ProblemError('not_found')
-  return { message, conversation: record.scope, tree: new Tree(messages) }
+  return { message, conversation, tree: new Tree(messages) }
 }
 
 async function shownLeaf(db: AccountDatabase, id: string | null): Promise<string | null> {

@@ -6,6 +6,7 @@ import { Snapshots } from './conversations'
 import type { OwnKey } from './deviceKey'
 import { OutlineWriter } from './outlines'
 import { joinRows } from './outboxRows'
+import type { SegmentKey } from './segments'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
 export interface EntityRecord {
@@ -16,6 +17,17 @@ export interface EntityRecord {
   revision: number
   /** MessagePack of the array of its cells. */
   cells: Uint8Array
+}
+
+/** Entities of a conversation as they came together: see `segments.ts`. */
+export interface SegmentRecord {
+  scope: string
+  /** The scope's revision in which it came. */
+  revision: number
+  /** The least and the greatest key of its entities. */
+  first: string
+  last: string
+  packed: Uint8Array
 }
 
 /**
@@ -203,12 +215,13 @@ export const browserEnvironment: Environment = {
 /** The data is of a newer version of the app than this window. */
 export class SupersededError extends Error {}
 
-const VERSION = 4
+const VERSION = 5
 /** Dexie counts in tenths of IndexedDB's versions. */
 const VERSION_FACTOR = 10
 
 export class AccountDatabase extends Dexie {
   declare readonly entity: Table<EntityRecord, [number, string]>
+  declare readonly segment: Table<SegmentRecord, SegmentKey>
   declare readonly outbox: EntityTable<OutboxRecord, 'dseq'>
   declare readonly summary: EntityTable<SummaryRecord, 'id'>
   declare readonly pending: EntityTable<PendingRecord, 'id'>
@@ -239,9 +252,10 @@ export class AccountDatabase extends Dexie {
       })
       .upgrade((transaction) => transaction.table('entity').toCollection().modify({ revision: 1 }))
     this.version(3).stores({ seen: 'conversation', outline: 'scope' })
-    this.version(VERSION)
+    this.version(4)
       .stores({ outbox: 'dseq, *scopes, *requests' })
       .upgrade((transaction) => joinRows(transaction.table<unknown, number>('outbox')))
+    this.version(VERSION).stores({ segment: '[scope+revision+first+last]' })
     this.use({ stack: 'dbcore', name: 'durability', create: withDurability })
     this.on('blocked', () => environment.onTrouble?.('blocked'))
     // Another tab has a newer version of the app: give way, so that its upgrade is not blocked.
@@ -276,14 +290,14 @@ export class AccountDatabase extends Dexie {
    * `device_full` where there is no room for it; nothing has changed then.
    */
   async logTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    const tables = [this.entity, this.outline, this.outbox, this.summary, this.pending, this.meta]
+    const tables = [this.entity, this.segment, this.outline, this.outbox, this.summary, this.pending, this.meta]
     // An async function of its own, because Dexie keeps the transaction over native awaits only inside one.
     return this.transaction('rw', tables, async () => work()).catch(tellFull)
   }
 
   /** The same without this device's own changes: for what can be pulled again. */
   async pullTransaction<Result>(work: () => Promise<Result>): Promise<Result> {
-    const tables = [this.entity, this.outline, this.summary, this.pending, this.meta]
+    const tables = [this.entity, this.segment, this.outline, this.summary, this.pending, this.meta]
     return this.transaction('rw', tables, async () => work()).catch(tellFull)
   }
 
@@ -298,7 +312,7 @@ export class AccountDatabase extends Dexie {
 
   /** Runs `work` in one transaction that reads what a conversation shows. */
   async threadReading<Result>(work: () => Promise<Result>): Promise<Result> {
-    const tables = [this.entity, this.outline, this.summary, this.outbox, this.arrival, this.meta]
+    const tables = [this.entity, this.segment, this.outline, this.summary, this.outbox, this.arrival, this.meta]
     return this.transaction('r', tables, async () => work())
   }
 }

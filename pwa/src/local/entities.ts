@@ -1,11 +1,13 @@
 /**
  * Entities with their cells. In IndexedDB the cells of one entity are a single byte string: a structured clone
  * of many small arrays takes longer than everything else, and a view on a large buffer drags all of it along.
+ * Many are in segments still: see `segments.ts`.
  */
 import { Decoder, Encoder } from '@msgpack/msgpack'
 import { toHex } from '../protocol/bytes'
 import type { StoredChange } from '../protocol/change'
 import type { AccountDatabase, EntityRecord } from './database'
+import { entitiesOf, keyOf, loadPacked, packedScope, segmentsSince } from './segments'
 
 /** Entities that are read and worked on without a pause: a few milliseconds. */
 const PAGE = 500
@@ -36,7 +38,8 @@ export function placeOf([, etype, eid, , scope]: StoredChange): Place {
 
 /** Returns the entities at these places, as stored or new and empty: one for each place, the same for equal ones. */
 export async function loadEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  return loadKnown(db, places, ({ isNew }) => isNew !== true)
+  const asked = [...distinct(places.filter(({ isNew }) => isNew !== true)).values()]
+  return filledIn(places, await loadStored(db, asked, asked))
 }
 
 /**
@@ -44,34 +47,53 @@ export async function loadEntities(db: AccountDatabase, places: readonly Place[]
  * takes as long as asking for one entity in vain.
  */
 export async function loadNewEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  const scopes = [...new Set(places.map(({ scope }) => scope))]
-  const keys = await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).primaryKeys()))
-  const known = new Set(keys.flat().map(([etype, eid]) => keyOf({ etype, eid })))
-  return loadKnown(db, places, (place) => known.has(keyOf(place)))
+  return filledIn(places, await loadKnown(db, places))
 }
 
-async function loadKnown(
-  db: AccountDatabase,
-  places: readonly Place[],
-  isKnown: (place: Place) => boolean,
-): Promise<Entity[]> {
-  const entities = new Map<string, Entity>()
-  const asked = new Map<string, Place>()
-  for (const place of places) {
+/** Returns what is stored of the entities at these places, most of which are new. */
+export async function loadKnown(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
+  const asked = distinct(places)
+  const scopes = [...new Set(places.map(({ scope }) => scope))]
+  const rows = await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).primaryKeys()))
+  const withRows = rows.flat().flatMap(([etype, eid]) => asked.get(keyOf({ etype, eid })) ?? [])
+  return loadStored(db, withRows, [...asked.values()])
+}
+
+function distinct(places: readonly Place[]): Map<string, Place> {
+  return new Map(places.map((place) => [keyOf(place), place]))
+}
+
+/** Returns one entity for each place: the stored one, or else a new one. */
+function filledIn(places: readonly Place[], stored: readonly Entity[]): Entity[] {
+  const entities = new Map(stored.map((entity) => [keyOf(entity), entity]))
+  return places.map((place) => {
     const { etype, eid, scope } = place
     const key = keyOf(place)
     // Each by name: a place may be more than that, and all that an entity has is stored.
-    if (!entities.has(key)) entities.set(key, { etype, eid, scope, revision: 0, fields: {} })
-    if (isKnown(place)) asked.set(key, place)
-  }
-  const keys = [...asked.values()].map(({ etype, eid }): [number, string] => [etype, eid])
-  const stored = keys.length === 0 ? [] : await db.entity.bulkGet(keys)
-  for (const record of stored) if (record !== undefined) entities.set(keyOf(record), unpack(record))
-  return places.map((place) => entities.get(keyOf(place)) ?? missing())
+    const entity = entities.get(key) ?? { etype, eid, scope, revision: 0, fields: {} }
+    entities.set(key, entity)
+    return entity
+  })
 }
 
-function keyOf({ etype, eid }: Pick<Place, 'etype' | 'eid'>): string {
-  return `${String(etype)}:${eid}`
+/** Returns the entities that have rows, of `rows`, and those of `places` that are in segments and have none. */
+async function loadStored(db: AccountDatabase, rows: readonly Place[], places: readonly Place[]): Promise<Entity[]> {
+  const keys = rows.map(({ etype, eid }): [number, string] => [etype, eid])
+  const [records, packed] = await Promise.all([
+    keys.length === 0 ? [] : db.entity.bulkGet(keys),
+    loadPacked(db, places),
+  ])
+  return withoutShadowed(
+    records.flatMap((record) => (record === undefined ? [] : [unpack(record)])),
+    packed,
+  )
+}
+
+/** Returns the entities with rows and those in segments that have none. */
+function withoutShadowed(rows: Entity[], packed: readonly Entity[]): Entity[] {
+  if (packed.length === 0) return rows
+  const keys = new Set(rows.map(keyOf))
+  return [...rows, ...packed.filter((entity) => !keys.has(keyOf(entity)))]
 }
 
 export async function saveEntities(db: AccountDatabase, entities: Iterable<Entity>): Promise<void> {
@@ -80,7 +102,11 @@ export async function saveEntities(db: AccountDatabase, entities: Iterable<Entit
 
 /** Returns the entities of a scope that were written after its `revision`. */
 export async function entitiesSince(db: AccountDatabase, scope: string, revision: number): Promise<Entity[]> {
-  return (await sinceRevision(db, scope, revision).toArray()).map(unpack)
+  const [rows, segments] = await Promise.all([
+    sinceRevision(db, scope, revision).toArray(),
+    segmentsSince(db, scope, revision).toArray(),
+  ])
+  return withoutShadowed(rows.map(unpack), segments.flatMap(entitiesOf))
 }
 
 function sinceRevision(db: AccountDatabase, scope: string, revision: number) {
@@ -90,26 +116,56 @@ function sinceRevision(db: AccountDatabase, scope: string, revision: number) {
 /** Removes what is stored of conversations. Their tombstones, if they are kept, are saved afterwards. */
 export async function removeScopes(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
   await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).delete()))
+  await removeSegments(db, scopes)
   await db.outline.bulkDelete([...scopes])
 }
 
-export async function allEntities(db: AccountDatabase): Promise<Entity[]> {
-  return (await db.entity.toArray()).map(unpack)
+/** Removes the segments of conversations, whose entities have rows or are gone. */
+export async function removeSegments(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
+  await Promise.all(scopes.map((scope) => segmentsSince(db, scope, 0).delete()))
 }
 
-/** Yields all entities in the order of keys, a page in a transaction of its own: others get their turn between two. */
+export async function allEntities(db: AccountDatabase): Promise<Entity[]> {
+  const [rows, segments] = await Promise.all([db.entity.toArray(), db.segment.toArray()])
+  return withoutShadowed(rows.map(unpack), segments.flatMap(entitiesOf))
+}
+
+/** Returns the conversations of which something is stored. */
+export async function allScopes(db: AccountDatabase): Promise<Set<string>> {
+  const scopes = new Set<string>()
+  await db.entity.each((record) => scopes.add(record.scope))
+  for (const [scope] of await db.segment.toCollection().primaryKeys()) scopes.add(scope)
+  return scopes
+}
+
+/** Yields all entities, a page in a transaction of its own: others get their turn between two. */
 export async function* entityPages(db: AccountDatabase): AsyncGenerator<Entity[]> {
   for (let page = await db.entity.limit(PAGE).toArray(); page.length > 0;) {
     yield page.map(unpack)
     const last = page.at(-1)
-    if (last === undefined || page.length < PAGE) return
+    if (last === undefined || page.length < PAGE) break
     page = await db.entity.where('[etype+eid]').above([last.etype, last.eid]).limit(PAGE).toArray()
   }
+  for (const key of await db.segment.toCollection().primaryKeys()) yield await unshadowed(db, key)
 }
 
-export async function loadEntity(db: AccountDatabase, etype: number, eid: string): Promise<Entity | null> {
-  const record = await db.entity.get([etype, eid])
-  return record === undefined ? null : unpack(record)
+/** Returns the entities of a segment that have no rows. */
+async function unshadowed(db: AccountDatabase, key: [string, number, string, string]): Promise<Entity[]> {
+  return db.transaction('r', [db.entity, db.segment], async () => {
+    const [scope, revision] = key
+    const [segment, rows] = await Promise.all([
+      db.segment.get(key),
+      sinceRevision(db, scope, revision - 1).primaryKeys(),
+    ])
+    if (segment === undefined) return []
+    const keys = new Set(rows.map(([etype, eid]) => keyOf({ etype, eid })))
+    return entitiesOf(segment).filter((entity) => !keys.has(keyOf(entity)))
+  })
+}
+
+/** Returns in which conversation an entity is, or null where it is not stored. */
+export async function scopeOf(db: AccountDatabase, etype: number, eid: string): Promise<string | null> {
+  return (await db.entity.get([etype, eid]))?.scope ?? packedScope(db, etype, eid)
 }
 
 function pack({ fields, ...entity }: Entity): EntityRecord {
@@ -119,8 +175,4 @@ function pack({ fields, ...entity }: Entity): EntityRecord {
 function unpack({ cells, ...entity }: EntityRecord): Entity {
   const stored = decoder.decode(cells) as StoredChange[]
   return { ...entity, fields: Object.fromEntries(stored.map((cell) => [cell[3], cell])) }
-}
-
-function missing(): never {
-  throw new Error('every place has its entity')
 }

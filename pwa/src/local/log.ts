@@ -2,7 +2,7 @@
 import { fromHex, toHex } from '../protocol/bytes'
 import { FIRST_HASH } from '../protocol/canonical'
 import type { StoredChange } from '../protocol/change'
-import { observe, tick, ZERO_CLOCK } from '../protocol/clock'
+import { later, observe, tick, ZERO_CLOCK } from '../protocol/clock'
 import { ProblemError } from '../protocol/errors'
 import {
   ConversationField,
@@ -19,15 +19,15 @@ import type { AccountDatabase, DeviceIdentity, OwnLog, Reread, SyncState } from 
 import {
   entitiesSince,
   loadEntities,
-  loadNewEntities,
   placeOf,
   removeScopes,
+  removeSegments,
   saveEntities,
   type Entity,
   type Place,
 } from './entities'
 import { packRows } from './outboxRows'
-import { renewSummary } from './summaries'
+import { renewSummary, snapshotBefore } from './summaries'
 import { whenCommitted } from './transactions'
 
 /** A change before it has a clock. */
@@ -136,35 +136,6 @@ export async function applyPage(db: AccountDatabase, page: LogPage): Promise<voi
   )
 }
 
-/** A page of the account's state, in the order of keys. */
-export interface BootstrapPage {
-  epoch: number
-  /** Where the page began; null for the first one. */
-  from: string | null
-  /** Where the next one begins; null after the last one. */
-  after: string | null
-  /** The head that the first page saw: what came later is pulled from there. */
-  head: number
-  changes: readonly PulledChange[]
-}
-
-/** Stores a page of the state and notes where to go on (L16). Returns false when another tab has been here. */
-export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): Promise<boolean> {
-  return db.pullTransaction(async () => {
-    const { bootstrap = null, cursor, reread } = await readSync(db)
-    if (reread || bootstrap !== page.from || cursor > 0) return false
-    const moved = (sync: SyncState) => ({
-      ...sync,
-      epoch: page.epoch,
-      bootstrap: page.after,
-      cursor: page.after === null ? page.head : 0,
-    })
-    await storeForeign(db, page.changes, moved, loadNewEntities)
-    if (page.after === null) await db.putMeta('comparedAt', db.environment.now())
-    return true
-  })
-}
-
 /** Says whether the account's state has not been read to its end yet. */
 export function needsBootstrap({ epoch, bootstrap, reread }: SyncState): boolean {
   return epoch === null || (bootstrap ?? reread ?? null) !== null
@@ -261,15 +232,19 @@ async function storeRead(
   { log, sync, held }: Standing,
   after: SyncState | null,
 ): Promise<void> {
-  const now = serverTime(db, sync)
-  // Copied, because a clock that came is a view on the whole page, and all of that would be stored with it.
-  const seen = (last: Uint8Array) =>
-    changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), last).slice()
   await Promise.all([
     storeCells(db, changes, held),
-    db.putMeta('ownLog', { ...log, clock: seen(log.clock), sharedClock: seen(log.sharedClock) }),
+    db.putMeta('ownLog', withSeen(log, changes, serverTime(db, sync))),
     ...(after === null ? [] : [db.putMeta('sync', after)]),
   ])
+}
+
+/** Returns the log after these changes have been seen (C2, C5). */
+export function withSeen(log: OwnLog, changes: readonly StoredChange[], now: number): OwnLog {
+  const firstSeen: Uint8Array = ZERO_CLOCK
+  const seen = changes.reduce((greatest, [clk]) => observe(greatest, clk, now, limits.MAX_CLOCK_AHEAD_MS), firstSeen)
+  // Copied, because a clock that came is a view on the whole page, and all of that would be stored with it.
+  return { ...log, clock: later(log.clock, seen).slice(), sharedClock: later(log.sharedClock, seen).slice() }
 }
 
 /** What changes are merged into: their entities, one for each, the revisions of their scopes, and which are over. */
@@ -281,9 +256,17 @@ interface Held {
 
 export async function loadHeld(db: AccountDatabase, places: readonly Place[], load = loadEntities): Promise<Held> {
   const scopes = [...new Set(places.map(({ scope }) => scope))]
-  const [entities, summaries] = await Promise.all([load(db, places), db.summary.bulkGet(scopes)])
+  const [entities, standing] = await Promise.all([load(db, places), readScopes(db, scopes)])
+  return { entities, ...standing }
+}
+
+/** Returns the revisions of conversations and which of them are over. */
+export async function readScopes(
+  db: AccountDatabase,
+  scopes: readonly string[],
+): Promise<Pick<Held, 'revisions' | 'purged'>> {
+  const summaries = await db.summary.bulkGet([...scopes])
   return {
-    entities,
     revisions: new Map(scopes.map((scope, index) => [scope, summaries[index]?.revision ?? 0])),
     purged: new Set(summaries.flatMap((summary) => (summary?.purged === true ? [summary.id] : []))),
   }
@@ -299,12 +282,9 @@ async function storeCells(
   const ended = new Map<string, Entity>()
   for (const [index, change] of changes.entries()) {
     const entity = entities[index]
-    const holder = entity?.fields[change[3]]
-    if (entity === undefined || !wins(change, holder)) continue
     const isEnd = isPurge(change)
-    if (!isEnd && (purged.has(entity.scope) || ended.has(entity.scope))) continue
-    if (holder !== undefined && isClone(change, holder)) reportClone(change)
-    entity.fields[change[3]] = change
+    if (entity === undefined || (!isEnd && (purged.has(entity.scope) || ended.has(entity.scope)))) continue
+    if (!mergeCell(entity, change)) continue
     touched.add(entity)
     if (isEnd) ended.set(entity.scope, entity)
   }
@@ -313,6 +293,15 @@ async function storeCells(
   await removeScopes(db, [...ended.keys()])
   const kept = [...touched].filter((entity) => (ended.get(entity.scope) ?? entity) === entity)
   await saveTouched(db, kept, revisions)
+}
+
+/** Merges a change into its cell; returns whether it won (L6). */
+export function mergeCell({ fields }: Entity, change: StoredChange): boolean {
+  const holder = fields[change[3]]
+  if (!wins(change, holder)) return false
+  if (holder !== undefined && isClone(change, holder)) reportClone(change)
+  fields[change[3]] = change
+  return true
 }
 
 /** What is kept of an entity whose conversation is over. */
@@ -330,6 +319,7 @@ export async function dropScopes(db: AccountDatabase, scopes: readonly string[])
       scopes.map((scope) => ({ etype: EntityType.CONVERSATION, eid: scope, scope })),
     )
     const emptied = await Promise.all(scopes.map((scope) => entitiesSince(db, scope, 0)))
+    await removeSegments(db, scopes)
     // Emptied, not removed, so that other tabs see it.
     await saveTouched(
       db,
@@ -339,24 +329,32 @@ export async function dropScopes(db: AccountDatabase, scopes: readonly string[])
   })
 }
 
-/** Saves entities under the next revision of their scopes, and renews what is worked out from those. */
+/**
+ * Saves entities under the next revision of their scopes, and renews what is worked out from those. `rows` are those
+ * that get rows of their own; the others are in a segment of that revision.
+ */
 export async function saveTouched(
   db: AccountDatabase,
   touched: readonly Entity[],
   revisions: ReadonlyMap<string, number>,
+  rows: Iterable<Entity> = touched,
 ): Promise<void> {
+  const writtenByScope = new Map<string, Entity[]>()
+  for (const entity of touched) {
+    const written = writtenByScope.get(entity.scope)
+    if (written === undefined) writtenByScope.set(entity.scope, [entity])
+    else written.push(entity)
+  }
+  // Read before anything is written: what has ended is told from what was pending.
+  const renewals = await Promise.all(
+    [...writtenByScope].map(async ([scope, written]) => {
+      return { scope, written, before: await snapshotBefore(db, scope, revisions.get(scope) ?? 0) }
+    }),
+  )
   for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
-  const scopes = new Set(touched.map(({ scope }) => scope))
   await Promise.all([
-    saveEntities(db, touched),
-    ...[...scopes].map((scope) =>
-      renewSummary(
-        db,
-        scope,
-        revisions.get(scope) ?? 0,
-        touched.filter((entity) => entity.scope === scope),
-      ),
-    ),
+    saveEntities(db, rows),
+    ...renewals.map(({ scope, written, before }) => renewSummary(db, scope, before, written)),
   ])
 }
 

@@ -6,25 +6,29 @@ import { Tree, type Message } from '../protocol/messages'
 import { isFinal } from '../protocol/values'
 import { advance, keepWhenCommitted, loadConversation, type Conversation, type Snapshot } from './conversations'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
-import type { Entity } from './entities'
+import { allScopes, type Entity } from './entities'
 
 /** Raised when the shape or meaning of a summary changes: the next start works all of them out again. */
 const SUMMARY_VERSION = 3
 const SNIPPET_CHARACTERS = 160
 const TITLE_CHARACTERS = 80
 
+/** Returns a conversation as of `revision`, which is its last one. Runs inside a log transaction. */
+export async function snapshotBefore(db: AccountDatabase, scope: string, revision: number): Promise<Snapshot> {
+  const kept = db.snapshots.get(scope)
+  return kept.revision === revision ? kept : loadConversation(db, scope)
+}
+
 /**
- * Works the summary and the pending requests of a scope out again after `written`. `revision` is the one that the
- * scope had before. Runs inside a log transaction.
+ * Works the summary and the pending requests of a scope out again after `written`; `before` is what it was. Runs inside
+ * a log transaction.
  */
 export async function renewSummary(
   db: AccountDatabase,
   scope: string,
-  revision: number,
+  before: Snapshot,
   written: readonly Entity[],
 ): Promise<void> {
-  const kept = db.snapshots.get(scope)
-  const before = kept.revision === revision ? kept : await loadConversation(db, scope)
   const now = keepWhenCommitted(db, scope, advance(before, scope, written))
   const isWhole = written.some(({ etype }) => etype === EntityType.CONVERSATION)
   const ids = isWhole ? [...before.messages.keys(), ...now.messages.keys()] : written.map(({ eid }) => eid)
@@ -42,8 +46,7 @@ export async function renewSummary(
 export async function rebuildSummaries(db: AccountDatabase): Promise<void> {
   if ((await db.getMeta('summaryVersion')) === SUMMARY_VERSION) return
   await db.logTransaction(async () => {
-    const scopes = new Set<string>()
-    await db.entity.each((record) => scopes.add(record.scope))
+    const scopes = await allScopes(db)
     await db.summary.clear()
     await db.pending.clear()
     for (const scope of scopes) {

@@ -52,6 +52,7 @@ export interface Bootstrapped {
   changes: PulledChange[]
   after: string | null
   server_ms: number
+  segments?: Uint8Array[]
 }
 
 /** One address of a node. */
@@ -732,6 +733,7 @@ export const limits = {
   MAX_PULL_CHANGES: 1000,
   DEFAULT_BOOTSTRAP_CELLS: 4000,
   MAX_BOOTSTRAP_CELLS: 10000,
+  SEGMENT_BYTES: 49152,
   MAX_PULL_BYTES: 4194304,
   MAX_INLINE_NEWS_BYTES: 16384,
   DEFAULT_QUOTA_BYTES: 4294967296,

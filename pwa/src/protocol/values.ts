@@ -3,6 +3,7 @@
  * A reader returns null for what this version does not understand (V3) and passes over unknown keys (V2).
  */
 import { Decoder, Encoder } from '@msgpack/msgpack'
+import { readUint } from './bytes'
 import { ProblemError } from './errors'
 import { ANSWER_STATES, limits, type Header, type Request, type Sampling, type State } from './generated'
 
@@ -12,7 +13,7 @@ type Members = Record<string, unknown>
 // Made once: a new one for every value costs more than its work. `encode` gives a copy, not a view.
 const decoder = new Decoder()
 const encoder = new Encoder({ ignoreUndefined: true })
-const utf8 = new TextEncoder()
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const FINAL_STATES: ReadonlySet<string> = new Set(['done', 'stopped', 'interrupted', 'failed'])
 /** The next request of a branch runs only after an answer that ended in one of these (Q3). */
@@ -56,20 +57,27 @@ function decodeMap(data: Uint8Array): Members | null {
     : null
 }
 
-/** The decoder lets malformed UTF-8 through, so the text is written again and must give the same bytes. */
+/** A string is read here and not by the decoder, which lets malformed UTF-8 through. */
 export function readText(data: Uint8Array): string | null {
-  const value = decode(data)
-  if (typeof value !== 'string') return null
-  const written = utf8.encode(value)
   const start = headBytes(data[0] ?? 0)
-  const isSame = data.length === start + written.length && written.every((byte, index) => data[start + index] === byte)
-  return isSame ? value : null
+  if (start === null || data.length !== start + textBytes(data, start)) return null
+  try {
+    return utf8.decode(data.subarray(start))
+  } catch (error) {
+    if (error instanceof TypeError) return null
+    throw error
+  }
 }
 
-/** How many bytes of a MessagePack string come before its text. */
-function headBytes(first: number): number {
-  const lengths: Record<number, number> = { 0xd9: 2, 0xda: 3, 0xdb: 5 }
-  return lengths[first] ?? 1
+/** How many bytes of a MessagePack string come before its text; null for anything else. */
+function headBytes(first: number): number | null {
+  if (first >= 0xa0 && first <= 0xbf) return 1
+  const heads: Record<number, number> = { 0xd9: 2, 0xda: 3, 0xdb: 5 }
+  return heads[first] ?? null
+}
+
+function textBytes(data: Uint8Array, head: number): number {
+  return head === 1 ? (data[0] ?? 0) - 0xa0 : readUint(data, 1, head - 1)
 }
 
 export function readFlag(data: Uint8Array): boolean | null {

@@ -1,18 +1,11 @@
 /** Reading the account: its state at first, then pages of the log, and news that fits (rules L12-L14, L16-L21). */
+import { applyBootstrap } from '../local/bootstrap'
 import type { AccountDatabase, SyncState } from '../local/database'
-import {
-  applyAside,
-  applyBootstrap,
-  applyNews,
-  applyPage,
-  beginAnew,
-  needsBootstrap,
-  noteServer,
-  readSync,
-} from '../local/log'
+import { applyAside, applyNews, applyPage, beginAnew, needsBootstrap, noteServer, readSync } from '../local/log'
 import { compare, isComparisonDue, Rereading } from '../local/rereading'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Bootstrapped, LogNews } from '../protocol/generated'
+import { cellsOf } from '../protocol/segments'
 import type { Server } from './server'
 
 export class Puller {
@@ -73,11 +66,11 @@ export class Puller {
   private async bootstrap(from: string | null, signal: AbortSignal, onPage: () => void): Promise<void> {
     let next: Promise<Bootstrapped> | null = this.server.bootstrap(from, signal)
     while (next !== null) {
-      const { epoch, head, after, changes }: Bootstrapped = await next
+      const { epoch, head, after, changes, segments = [] }: Bootstrapped = await next
       next = after === null ? null : this.server.bootstrap(after, signal)
       // It is awaited only after the page is stored, and would count as unhandled until then.
       next?.catch(() => undefined)
-      if (!(await applyBootstrap(this.db, { epoch, from, after, head, changes }))) return
+      if (!(await applyBootstrap(this.db, { epoch, from, after, head, changes, segments }))) return
       onPage()
       from = after
     }
@@ -92,7 +85,7 @@ export class Puller {
       const { epoch } = await readSync(this.db)
       // What is here is of another history than what comes: that is settled first (L21).
       if (epoch !== null && epoch !== page.epoch) throw new ProblemError('epoch_changed')
-      await rereading.take(page.changes, page.epoch)
+      await rereading.take(cellsOf(page), page.epoch)
       onPage()
     }
     await rereading.settle(page.head)

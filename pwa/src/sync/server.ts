@@ -56,8 +56,11 @@ export class Server {
   /** Reads a page of the account's state, or of one conversation's, from where the page before said. */
   async bootstrap(after: string | null, signal: AbortSignal, scope?: string): Promise<Bootstrapped> {
     const path = scope === undefined ? 'bootstrap' : `scopes/${scope}`
-    const query = after === null ? '' : `?${new URLSearchParams({ after }).toString()}`
-    return (await this.authorized(`/api/v1/sync/${path}${query}`, { signal })) as Bootstrapped
+    const query = new URLSearchParams({
+      ...(scope === undefined ? { packed: '1' } : {}),
+      ...(after === null ? {} : { after }),
+    })
+    return (await this.authorized(`/api/v1/sync/${path}?${query.toString()}`, { signal })) as Bootstrapped
   }
 
   /** Returns what the server's cells fold to (L20). */

@@ -42,6 +42,17 @@ const OLD_TABLES: Readonly<Record<number, Record<string, string>>> = {
     seen: 'conversation',
     outline: 'scope',
   },
+  4: {
+    entity: '[etype+eid], [scope+revision]',
+    outbox: 'dseq, *scopes, *requests',
+    summary: 'id',
+    pending: 'id, conversation',
+    arrival: 'id, conversation',
+    draft: 'conversation',
+    meta: 'key',
+    seen: 'conversation',
+    outline: 'scope',
+  },
 }
 
 /** A row of the outbox as it was until version 3: one for each change. */
@@ -67,12 +78,13 @@ async function oldDatabase(
       ({ key }) => key !== 'summaryVersion',
     )
     if (version === 1) for (const row of rows) delete row['revision']
-    await old.table(name).bulkPut(name === 'outbox' ? (await allWaiting(now)).map(oldOutboxRow) : rows)
+    const isOldOutbox = name === 'outbox' && version < 4
+    await old.table(name).bulkPut(isOldOutbox ? (await allWaiting(now)).map(oldOutboxRow) : rows)
   }
   onTestFinished(() => {
     old.close()
   })
-  return { old, conversation }
+  return { old, conversation, unsent: (await allWaiting(now)).map(oldOutboxRow) }
 }
 
 async function opened(accountId: string, environment: TestEnvironment) {
@@ -84,10 +96,9 @@ async function opened(accountId: string, environment: TestEnvironment) {
 }
 
 describe('an older database', () => {
-  it.each([1, 2, 3])('version %i opens with all that was in it, and goes on', async (version) => {
+  it.each([1, 2, 3, 4])('version %i opens with all that was in it, and goes on', async (version) => {
     const environment = new TestEnvironment()
-    const { old, conversation } = await oldDatabase(version, { environment, accountId: 'vera' })
-    const unsent: unknown[] = await old.table('outbox').toArray()
+    const { old, conversation, unsent } = await oldDatabase(version, { environment, accountId: 'vera' })
     old.close()
 
     const db = await opened('vera', environment)

@@ -2,6 +2,7 @@
 import { IDBFactory } from 'fake-indexeddb'
 import { onTestFinished } from 'vitest'
 import { AccountDatabase } from '../../src/local/database'
+import { allEntities, type Entity } from '../../src/local/entities'
 import { readSync } from '../../src/local/log'
 import { adoptDevice } from '../../src/local/outbox'
 
@@ -47,4 +48,9 @@ export async function openTestDatabase(options: TestDatabaseOptions = {}): Promi
 /** Tells the database which history of the server it follows. */
 export async function knowEpoch(db: AccountDatabase, epoch: number): Promise<void> {
   await db.putMeta('sync', { ...(await readSync(db)), epoch })
+}
+
+/** Returns what is stored of one entity. */
+export async function storedEntity(db: AccountDatabase, etype: number, eid: string): Promise<Entity | null> {
+  return (await allEntities(db)).find((entity) => entity.etype === etype && entity.eid === eid) ?? null
 }

@@ -2,13 +2,12 @@ import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { applyAside, applyPage, beginAnew, readOwnLog, readSync, write, type LogPage } from '../../src/local/log'
-import { loadEntity } from '../../src/local/entities'
 import { readSummaries } from '../../src/local/reads'
 import { fromHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
 import { ConversationField, EntityType, MessageField, type PulledChange } from '../../src/protocol/generated'
 import { encodeValue } from '../../src/protocol/values'
-import { openTestDatabase, OTHER_DEVICE, TestEnvironment } from './fixtures'
+import { openTestDatabase, OTHER_DEVICE, TestEnvironment, storedEntity } from './fixtures'
 
 const SCOPE = 'cc'.repeat(16)
 const FOREIGN = fromHex(OTHER_DEVICE)
@@ -109,7 +108,7 @@ describe('pulled changes', () => {
     const db = await openTestDatabase()
     const strange = pulled(5, SCOPE, 4711, 42, { any: ['thing'] }, 1)
     await applyPage(db, page([strange]))
-    expect((await loadEntity(db, 4711, SCOPE))?.fields[42]).toEqual(strange)
+    expect((await storedEntity(db, 4711, SCOPE))?.fields[42]).toEqual(strange)
   })
 })
 
@@ -139,6 +138,6 @@ it('S5: the changes of an ended run are stored without moving the cursor', async
     [clk, etype, eid, MessageField.BODY, scope, 0, encodeValue('Hello')],
     [clk, etype, eid, MessageField.STATE, scope, 0, encodeValue({ state: 'done' })],
   ])
-  expect(Object.keys((await loadEntity(db, EntityType.MESSAGE, answer))?.fields ?? {})).toHaveLength(2)
+  expect(Object.keys((await storedEntity(db, EntityType.MESSAGE, answer))?.fields ?? {})).toHaveLength(2)
   expect((await readSync(db)).cursor).toBe(0)
 })

@@ -15,6 +15,7 @@ import { hasRunOut, newer, verifyKeySet, type VerifiedKeys } from '../../src/pro
 import { merge } from '../../src/protocol/merge'
 import { fold, isRunnable, Tree } from '../../src/protocol/messages'
 import { verifyAccess } from '../../src/protocol/tokens'
+import { unpackSegment } from '../../src/protocol/segments'
 import { readFlag, readHeader, readId, readState, readText } from '../../src/protocol/values'
 
 interface JsonChange {
@@ -92,6 +93,10 @@ const runners: Record<string, (input: never) => unknown> = {
   digest(input: JsonChange[]) {
     const folded = new Digester().add(input.map(change))
     return { count: folded.count, digest: toHex(folded.digest) }
+  },
+  segments(input: string) {
+    const { entities } = unpackSegment(fromHex(input))
+    return entities.flatMap(({ cells }) => cells.map((cell) => ({ ...json(cell), seq: cell[7] })))
   },
   values({ kind, bytes }: { kind: string; bytes: string }) {
     const data = fromHex(bytes)

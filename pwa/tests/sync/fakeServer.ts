@@ -19,6 +19,7 @@ import { Digester } from '../../src/protocol/digest'
 import { isPurge, tombstoneKey, wins } from '../../src/protocol/merge'
 import { EventStreams } from './eventStreams'
 import { FakePairing } from './fakePairing'
+import { packSegment } from './packSegment'
 
 export const ACCOUNT = 'ac'.repeat(16)
 
@@ -244,7 +245,12 @@ export class FakeServer {
     this.bootstraps.push(query.get('after'))
     const after =
       rows.length > changes.length && end !== undefined ? `${String(this.epoch)}:${String(seen)}:${orderOf(end)}` : null
-    return reply({ epoch: this.epoch, head: seen, changes, after, server_ms: this.ms } satisfies Bootstrapped)
+    const place = { epoch: this.epoch, head: seen, after, server_ms: this.ms }
+    const isPacked = query.get('packed') === '1' && changes.every(([, etype]) => etype === EntityType.MESSAGE)
+    if (!isPacked) return reply({ ...place, changes } satisfies Bootstrapped)
+    const scopes = [...new Set(changes.map((cell) => toHex(cell[4])))]
+    const segments = scopes.map((of) => packSegment(changes.filter((cell) => toHex(cell[4]) === of)))
+    return reply({ ...place, changes: [], segments } satisfies Bootstrapped)
   }
 
   private events(signal: AbortSignal | undefined): Response {

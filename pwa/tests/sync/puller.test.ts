@@ -1,10 +1,12 @@
 /** Reading an account for the first time: its state in the order of keys, then the log (L16, L17). */
 import 'fake-indexeddb/auto'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { AccountDatabase } from '../../src/local/database'
-import { applyPage, readSync } from '../../src/local/log'
-import { readSummaries } from '../../src/local/reads'
+import { allEntities } from '../../src/local/entities'
+import { applyPage, beginAnew, readSync } from '../../src/local/log'
+import { readSummaries, readThread } from '../../src/local/reads'
+import { keyOf } from '../../src/local/segments'
 import { fromHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
 import { ProblemError } from '../../src/protocol/errors'
@@ -59,9 +61,9 @@ async function newDevice(house: House): Promise<{ db: AccountDatabase; puller: P
 }
 
 async function stateOf(db: AccountDatabase): Promise<unknown[]> {
-  const entities = await db.entity.toArray()
+  const entities = (await allEntities(db)).sort((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
   // A revision counts the writes on this device, and they depend on the way.
-  const cells = entities.map(({ etype, eid, scope, cells }) => ({ etype, eid, scope, cells }))
+  const cells = entities.map(({ etype, eid, scope, fields }) => ({ etype, eid, scope, fields }))
   const summaries = (await db.summary.toArray()).map((summary) => ({ ...summary, revision: 0 }))
   return [cells, summaries, await db.pending.toArray(), (await readSync(db)).cursor]
 }
@@ -157,6 +159,45 @@ describe('L16', () => {
       { numRuns: 20 },
     )
   })
+})
+
+it('L23: a long conversation comes in segments, read ahead of the rest or not, and other reading finds them', async () => {
+  const house = new House()
+  house.server.bootstrapCells = 7
+  const scope = idOf(1)
+  house.server.store(conversation(1))
+  const more = Array.from({ length: 30 }, (_, number) => {
+    const header = encodeValue({ role: 'user', parent: null })
+    return [
+      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.HEADER, scope, header),
+      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.BODY, scope, encodeText('Rye')),
+    ]
+  }).flat()
+  house.server.store(more)
+  const warning = vi.spyOn(console, 'warn').mockImplementation(() => undefined)
+  for (const isAhead of [false, true]) {
+    const { db, puller } = await newDevice(house)
+    if (isAhead) await puller.pullScope(scope, NEVER)
+    await puller.pull(NEVER)
+    // What is here already stays in rows.
+    expect((await db.segment.count()) > 0).toBe(!isAhead)
+    expect((await readThread(db, scope)).messages.size).toBe(31)
+    // Nothing differs from what the server has, and reading everything anew changes nothing.
+    const before = await stateOf(db)
+    await db.putMeta('comparedAt', 0)
+    await puller.pull(NEVER)
+    expect(warning).not.toHaveBeenCalled()
+    await beginAnew(db, 'gap')
+    await puller.pull(NEVER)
+    expect(await stateOf(db)).toEqual(before)
+    if (isAhead) continue
+    await db.segment.clear()
+    await db.putMeta('comparedAt', 0)
+    await puller.pull(NEVER)
+    expect(warning).toHaveBeenCalledOnce()
+    expect(await stateOf(db)).toEqual(before)
+    warning.mockReset()
+  }
 })
 
 it('L17: a conversation is read ahead of the rest, and moves no cursor', async () => {

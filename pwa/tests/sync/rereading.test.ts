@@ -9,8 +9,7 @@ import { fromHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
 import { ConversationField, EntityType, type PulledChange } from '../../src/protocol/generated'
 import { encodeValue } from '../../src/protocol/values'
-import { NODE, openTestDatabase, OTHER_DEVICE } from '../local/fixtures'
-import { loadEntity } from '../../src/local/entities'
+import { NODE, openTestDatabase, OTHER_DEVICE, storedEntity } from '../local/fixtures'
 import { eventually, House } from './house'
 
 function tombstone(scope: string, ms: number, seq = 90): PulledChange {
@@ -75,7 +74,7 @@ describe('L18: a purge', () => {
     // What this device writes there comes to nothing, and its tombstone stays.
     await rename(engine.db, sent.conversation, 'Back again')
     await settled(engine.db)
-    const kept = await loadEntity(engine.db, EntityType.CONVERSATION, sent.conversation)
+    const kept = await storedEntity(engine.db, EntityType.CONVERSATION, sent.conversation)
     expect(Object.keys(kept?.fields ?? {})).toEqual([String(ConversationField.PURGED)])
     house.server.trim()
     // Another device that never saw the tombstone.
