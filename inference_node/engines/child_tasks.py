@@ -15,6 +15,29 @@ if TYPE_CHECKING:
     from inference_node.engines.messages import Report
 
 
+# So many pieces wait as they are before they become one: joined one by one, a long answer would be copied for each.
+MOST_APART = 1000
+
+
+class _Pieces:
+    """Pieces in a row that nobody has read yet."""
+
+    def __init__(self, first: Piece) -> None:
+        self._waiting = [first]
+
+    def add(self, piece: Piece) -> None:
+        self._waiting.append(piece)
+        if len(self._waiting) > MOST_APART:
+            self._waiting = [self.joined()]
+
+    def joined(self) -> Piece:
+        if len(self._waiting) == 1:
+            return self._waiting[0]
+        text = "".join(piece.text for piece in self._waiting)
+        tokens = [token for piece in self._waiting for token in piece.tokens]
+        return Piece(text, sum(piece.count for piece in self._waiting), tokens)
+
+
 class ChildTask:
     """One task and its reports. Reports of one kind in a row are kept as one, so that a slow reader costs nobody
     anything: what waits for it is never more than its answer.
@@ -27,18 +50,24 @@ class ChildTask:
         # What loads may keep the whole process from answering.
         self.is_loading = is_loading
         self.has_ended = asyncio.Event()
-        self._reports: deque[Report] = deque()
+        self._reports: deque[Report | _Pieces] = deque()
         self._failure: DomovoiError | None = None
         self._news = asyncio.Event()
 
     def put(self, report: Report) -> None:
         """Take a report. Never waits."""
         self.heard_s = time.monotonic()
-        joined = _joined(self._reports[-1], report) if self._reports else None
-        if joined is None:
-            self._reports.append(report)
-        else:
-            self._reports[-1] = joined
+        match self._reports[-1] if self._reports else None, report:
+            case _Pieces() as pieces, Piece():
+                pieces.add(report)
+            case _, Piece():
+                self._reports.append(_Pieces(report))
+            case (Reading(), Reading()) | (LoadProgress(), LoadProgress()):
+                self._reports[-1] = report
+            case ToolCallPiece() as last, ToolCallPiece() if last.index == report.index:
+                self._reports[-1] = _joined(last, report)
+            case _:
+                self._reports.append(report)
         if isinstance(report, End):
             self.has_ended.set()
         self._news.set()
@@ -58,6 +87,8 @@ class ChildTask:
             await self._news.wait()
         report = self._reports.popleft()
         match report:
+            case _Pieces():
+                return report.joined()
             case Failed(code, detail):
                 raise DomovoiError(code, detail or None)
             case TooLong(tokens):
@@ -66,14 +97,5 @@ class ChildTask:
                 return report
 
 
-def _joined(last: Report, new: Report) -> Report | None:
-    """Return one report that says what both say, or None where there is none."""
-    match last, new:
-        case (Reading(), Reading()) | (LoadProgress(), LoadProgress()):
-            return new
-        case Piece(), Piece():
-            return Piece(last.text + new.text, last.count + new.count, last.tokens + new.tokens)
-        case ToolCallPiece(), ToolCallPiece() if last.index == new.index:
-            return ToolCallPiece(last.index, last.id or new.id, last.name or new.name, last.arguments + new.arguments)
-        case _:
-            return None
+def _joined(last: ToolCallPiece, new: ToolCallPiece) -> ToolCallPiece:
+    return ToolCallPiece(last.index, last.id or new.id, last.name or new.name, last.arguments + new.arguments)
