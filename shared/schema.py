@@ -15,6 +15,7 @@ from shared import (
     library_wire,
     node_status,
     pairing_wire,
+    people_wire,
     renewal_wire,
     runs,
     values,
@@ -25,7 +26,17 @@ _VALUES = (values.Header, values.Request, values.State, values.Attachment)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
 _BODIES = tuple(
     member
-    for module in (wire, invitation_wire, library_wire, key_wire, pairing_wire, renewal_wire, candidates, node_status)
+    for module in (
+        wire,
+        invitation_wire,
+        library_wire,
+        key_wire,
+        pairing_wire,
+        people_wire,
+        renewal_wire,
+        candidates,
+        node_status,
+    )
     for member in vars(module).values()
     if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == module.__name__
 )

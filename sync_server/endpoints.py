@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from shared import invitation_wire, pairing_wire, wire
+from shared import invitation_wire, pairing_wire, people_wire, wire
 from sync_server import health
 from sync_server.accounts import account_endpoints, invitation_endpoints
 from sync_server.blobs import blob_endpoints
@@ -80,6 +80,9 @@ ENDPOINTS = (
     Endpoint("DELETE", "/api/v1/invitations/{invitation_id}", invitation_endpoints.take_back),
     Endpoint("GET", "/api/v1/nodes", node_endpoints.nodes, None, wire.Nodes),
     Endpoint("DELETE", "/api/v1/nodes/{node_id}", node_endpoints.unpair_node),
+    Endpoint("GET", "/api/v1/nodes/{node_id}/people", node_endpoints.people, None, people_wire.NodePeople),
+    Endpoint("DELETE", "/api/v1/nodes/{node_id}/people/{account_id}", node_endpoints.end_use_of_another),
+    Endpoint("POST", "/api/v1/nodes/{node_id}/manager", node_endpoints.new_manager, people_wire.ManagerChange),
     Endpoint(
         "POST",
         "/api/v1/pairing",

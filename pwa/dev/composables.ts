@@ -1,5 +1,6 @@
 /** The composables as the drawings need them: `?scene=` in the address picks what they say. */
 import { computed, readonly, ref, watch, type Ref } from 'vue'
+import type { PeopleView } from '../src/composables/peopleTypes'
 import type { LoginsView } from '../src/composables/loginTypes'
 import type { LocalAccessView, SeveralNodes } from '../src/composables/networkTypes'
 import type {
@@ -97,6 +98,15 @@ export function useDevices(): DevicesView {
     rename: nothing,
     disconnect: nothing,
   }
+}
+
+export function usePeople(): PeopleView {
+  const nothing = () => Promise.resolve()
+  const both = [
+    { id: 'a'.repeat(32), name: 'Vera', isManager: true, isYou: true },
+    { id: 'b'.repeat(32), name: 'Mitya', isManager: false, isYou: false },
+  ]
+  return { people: computed(() => both), problem: computed(() => null), makeManager: nothing, endUse: nothing }
 }
 
 export function useLogins(): LoginsView {

@@ -72,6 +72,7 @@ def full_bodies(household: Household) -> dict[tuple[Place, str, str], Any]:
         ("server", "POST", "/api/v1/auth/node"): {"assertion": "x.y.z", "forked": ["0" * 16]},
         ("server", "PATCH", "/api/v1/devices/{device_id}"): {"name": "Kitchen"},
         ("server", "POST", "/api/v1/sync/push"): push,
+        ("server", "POST", "/api/v1/nodes/{node_id}/manager"): {"account_id": "0" * 32, "password": WRONG_PASSWORD},
         ("server", "POST", "/api/v1/pairing"): {"password": PASSWORD},
         ("server", "POST", "/api/v1/pairing/{pairing_id}/confirm"): {"check": "123 456"},
         ("server", "POST", "/api/v1/pairing/offer"): {

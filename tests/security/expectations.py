@@ -113,6 +113,14 @@ SERVER: dict[tuple[str, str], Call] = {
     ("GET", "/api/v1/nodes"): Call(Door.SYNC, "200"),
     # Of a node that nobody has: the one of the house would be gone for everybody who calls after.
     ("DELETE", "/api/v1/nodes/{node_id}"): Call(Door.SYNC, "404 node_unknown", path=f"/api/v1/nodes/{'0' * 32}"),
+    ("GET", "/api/v1/nodes/{node_id}/people"): Call(Door.SYNC, "200"),
+    # Of nobody, and to nobody: what the owner manages stays so.
+    ("DELETE", "/api/v1/nodes/{node_id}/people/{account_id}"): Call(
+        Door.SYNC, "404 not_found", "403 manager_only", path=f"/api/v1/nodes/{{node_id}}/people/{'0' * 32}"
+    ),
+    ("POST", "/api/v1/nodes/{node_id}/manager"): Call(
+        Door.SYNC, "404 not_found", "403 manager_only", {"account_id": "0" * 32, "password": PASSWORD}
+    ),
     ("POST", "/api/v1/pairing"): Call(Door.SYNC, "200", body={"password": PASSWORD}),
     # The owner's pairing is one that was refused, so that nothing can become of it.
     ("GET", "/api/v1/pairing/{pairing_id}"): Call(Door.SYNC, "200", "404 not_found"),

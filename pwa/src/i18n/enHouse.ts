@@ -79,6 +79,22 @@ export const enHouse = {
     unverified:
       'This browser can’t check who has signed what it is shown, so it takes the server’s word. Over https a newer browser checks.',
   },
+  managing: {
+    people: 'Who uses it',
+    title: 'Who uses {pc}',
+    manages: 'manages its models and uses them',
+    uses: 'uses its models',
+    hand: 'Let {name} manage it',
+    handText: '{name} then pulls, loads and removes models on {pc}, and decides who uses it. You go on using it.',
+    handed: '{name} manages {pc} from now on.',
+    take: 'Manage it',
+    takeText: 'You then pull, load and remove models on {pc}, and decide who uses it.',
+    taken: 'You manage {pc} from now on.',
+    vacant: 'Nobody manages this PC.',
+    do: 'Confirm',
+    end: 'End {name}’s use',
+    ended: '{name} uses this PC no more.',
+  },
   logins: {
     title: 'Another login',
     text: '“{name}” logged in to your account: {when}.',

@@ -254,6 +254,12 @@ export interface Login {
   device_key?: DeviceKey | null
 }
 
+/** POST /api/v1/nodes/{id}/manager: who manages the node from now on, and the caller's password. */
+export interface ManagerChange {
+  account_id: string
+  password: string
+}
+
 /** POST /v1/library/use, remove, load and unload: a model by file name or name. */
 export interface ModelChoice {
   model: string
@@ -306,6 +312,19 @@ export interface Node {
 export interface NodeLogin {
   assertion: string
   forked?: string[]
+}
+
+/** GET /api/v1/nodes/{id}/people: all of them for who manages the node; for others themselves and who does. */
+export interface NodePeople {
+  people: NodePerson[]
+}
+
+/** An account that a node serves. `is_you` is the caller's. */
+export interface NodePerson {
+  account_id: string
+  username: string
+  level: 'manage' | 'use'
+  is_you: boolean
 }
 
 /** Answer to a node's login. `key_set` and `revocations` are signed (rules K7, K9). */

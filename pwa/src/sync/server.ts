@@ -8,8 +8,11 @@ import type {
   Digest,
   Invitation,
   Invitations,
+  ManagerChange,
   NewInvitation,
   Node,
+  NodePeople,
+  NodePerson,
   Nodes,
   Pairing,
   PairingCode,
@@ -120,6 +123,21 @@ export class Server {
   /** Ends what a PC may do for this account, and all that is open there. */
   async unpairNode(id: string): Promise<void> {
     await this.authorized(`/api/v1/nodes/${id}`, { method: 'DELETE' })
+  }
+
+  /** Returns who uses a PC: everybody for who manages it, for others themselves and who does. */
+  async people(nodeId: string): Promise<NodePerson[]> {
+    return ((await this.authorized(`/api/v1/nodes/${nodeId}/people`, {})) as NodePeople).people
+  }
+
+  /** Hands the management of a PC to somebody who uses it, or takes it while nobody has it, for the own password. */
+  async changeManager(nodeId: string, body: ManagerChange): Promise<void> {
+    await this.authorized(`/api/v1/nodes/${nodeId}/manager`, { method: 'POST', body })
+  }
+
+  /** Ends what another account may do on a PC that this one manages. */
+  async endUse(nodeId: string, accountId: string): Promise<void> {
+    await this.authorized(`/api/v1/nodes/${nodeId}/people/${accountId}`, { method: 'DELETE' })
   }
 
   async nodeToken(nodeId: string): Promise<AccessToken> {

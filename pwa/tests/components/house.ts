@@ -20,6 +20,7 @@ import type {
   ThreadMessage,
 } from '@/composables/types'
 import type { LoginNoticeView } from '@/composables/loginTypes'
+import type { PersonView } from '@/composables/peopleTypes'
 
 export const status = ref<Status>(homeStatus())
 export const conversations = ref<ConversationSummary[]>([])
@@ -31,6 +32,7 @@ export const draft = ref('')
 export const devices = ref<DeviceView[] | null>([])
 export const logins = ref<LoginNoticeView[]>([])
 export const canVerify = ref(true)
+export const people = ref<PersonView[] | null>(null)
 export const invitations = ref<InvitationView[] | null>(null)
 export const bin = ref<DeletedConversation[] | null>([])
 
@@ -77,6 +79,8 @@ export const asked = {
   removeConversation: vi.fn(() => Promise.resolve(asked.undo)),
   renameDevice: vi.fn<(device: DeviceView, name: string) => Promise<void>>(() => Promise.resolve()),
   disconnect: vi.fn<(device: DeviceView) => Promise<void>>(() => Promise.resolve()),
+  makeManager: vi.fn<(person: PersonView, password: string) => Promise<void>>(() => Promise.resolve()),
+  endUse: vi.fn<(person: PersonView) => Promise<void>>(() => Promise.resolve()),
   wasMine: vi.fn<(notice: LoginNoticeView) => Promise<void>>(() => Promise.resolve()),
   wasNotMine: vi.fn<(notice: LoginNoticeView) => Promise<void>>(() => Promise.resolve()),
   invite: vi.fn(() => Promise.resolve('K0RA-7T4M')),
@@ -114,6 +118,7 @@ export function rearrange(): void {
   devices.value = []
   logins.value = []
   canVerify.value = true
+  people.value = null
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
   keys.list = []
   Object.assign(several, { main: null, elsewhere: null, instead: null })
@@ -171,6 +176,12 @@ export const composables = {
     notices: computed(() => logins.value),
     wasMine: asked.wasMine,
     wasNotMine: asked.wasNotMine,
+  }),
+  usePeople: () => ({
+    people: computed(() => people.value),
+    problem: ref(null),
+    makeManager: asked.makeManager,
+    endUse: asked.endUse,
   }),
   useInvitations: () => ({
     invitations: computed(() => invitations.value),
