@@ -8,12 +8,12 @@ from shared.wire import Level
 
 
 class NodePerson(Struct, frozen=True):
-    """An account that a node serves. `is_you` is the caller's."""
+    """An account that a node serves. `is_you` is the caller's; others' ids are for who manages the node alone."""
 
-    account_id: str
     username: str
     level: Level
     is_you: bool
+    account_id: str | None = None
 
 
 class NodePeople(Struct, frozen=True):

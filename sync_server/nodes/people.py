@@ -21,11 +21,10 @@ async def people_of(database: Database, account_id: bytes, node_id: bytes) -> li
     """Return the accounts that the node serves, as far as the caller may know. Raises DomovoiError node_unknown."""
     rows = await database.all(_people(node_id))
     own = _own(rows, account_id)
-    return [
-        NodePerson(row["account_id"].hex(), row["username"], row["level"], row is own)
-        for row in rows
-        if row is own or "manage" in {own["level"], row["level"]}
-    ]
+    if own["level"] == "manage":
+        return [_person(row, row["account_id"].hex(), is_you=row is own) for row in rows]
+    known = (row for row in rows if row is own or row["level"] == "manage")
+    return [_person(row, account_id.hex() if row is own else None, is_you=row is own) for row in known]
 
 
 async def change_manager(database: Database, account_id: bytes, node_id: bytes, successor: bytes) -> None:
@@ -62,6 +61,10 @@ async def end_use(database: Database, account_id: bytes, node_id: bytes, other: 
     if other == account_id or other not in {row["account_id"] for row in rows}:
         raise DomovoiError(Code.NOT_FOUND, "This PC serves no such other account.")
     await unpair_node(database, other, node_id)
+
+
+def _person(row: Row, account_id: str | None, *, is_you: bool) -> NodePerson:
+    return NodePerson(row["username"], row["level"], is_you, account_id)
 
 
 def _own(rows: Sequence[Row], account_id: bytes) -> Row:

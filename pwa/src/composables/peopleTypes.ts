@@ -2,7 +2,8 @@
 import type { ComputedRef } from 'vue'
 
 export interface PersonView {
-  id: string
+  /** null for another than oneself on a PC that one does not manage. */
+  id: string | null
   name: string
   isManager: boolean
   isYou: boolean

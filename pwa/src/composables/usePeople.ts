@@ -28,17 +28,17 @@ export function usePeople(node: Id): PeopleView {
   return {
     people: computed(
       () =>
-        people.value?.map(({ account_id: id, username: name, level, is_you: isYou }) => ({
-          ...{ id, name, isManager: level === 'manage', isYou },
+        people.value?.map(({ account_id, username: name, level, is_you: isYou }) => ({
+          ...{ id: account_id ?? null, name, isManager: level === 'manage', isYou },
         })) ?? null,
     ),
     problem: computed(() => problem.value),
     async makeManager(person, password) {
-      await server().changeManager(node, { account_id: person.id, password })
+      await server().changeManager(node, { account_id: person.id ?? '', password })
       await refresh()
     },
     async endUse(person) {
-      await server().endUse(node, person.id)
+      await server().endUse(node, person.id ?? '')
       await refresh()
     },
   }

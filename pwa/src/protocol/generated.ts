@@ -319,12 +319,12 @@ export interface NodePeople {
   people: NodePerson[]
 }
 
-/** An account that a node serves. `is_you` is the caller's. */
+/** An account that a node serves. `is_you` is the caller's; others' ids are for who manages the node alone. */
 export interface NodePerson {
-  account_id: string
   username: string
   level: 'manage' | 'use'
   is_you: boolean
+  account_id?: string | null
 }
 
 /** Answer to a node's login. `key_set` and `revocations` are signed (rules K7, K9). */
