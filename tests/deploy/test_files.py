@@ -77,3 +77,12 @@ def test_nginx_in_a_container_finds_the_server() -> None:
 )
 def test_every_setting_named_is_one_the_command_reads(text: str) -> None:
     assert set(re.findall(r"DOMOVOI_[A-Z_]+", text + CONTAINERFILE)) <= set(configuration._ENVIRONMENT.values())
+
+
+@pytest.mark.skipif(shutil.which("systemd-run") is None, reason="no systemd-run on this machine")
+def test_systemd_run_knows_every_option_of_the_pairing_script() -> None:
+    script = (DEPLOY / "systemd" / "pair-node").read_text("utf-8")
+    options = re.findall(r"--[a-z]+", script)
+    assert options
+    known = subprocess.run(["systemd-run", "--help"], capture_output=True, text=True, check=True).stdout
+    assert [option for option in options if not re.search(rf"{option}\b", known)] == []

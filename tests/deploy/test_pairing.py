@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import Household, free_port, wait_until
 from tests.end_to_end.pair_command import PairCommand
+from tests.structure.tracked import ROOT
 from tests.sync_server.device import PASSWORD, Device
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_STARTUP = 78
 WITHIN_S = 60.0
+SCRIPT = ROOT / "deploy" / "systemd" / "pair-node"
 
 
 class App:
@@ -175,8 +179,20 @@ def test_a_server_that_is_away_is_named(pc: Household, commands: list[PairComman
     assert f"No Domovoi server answers at {address}" in command.said
 
 
-def test_a_pc_has_one_server(server: Household, app: App, pc: Household, commands: list[PairCommand]) -> None:
-    command = PairCommand(pc, server.url, app.code())
+def test_a_pc_has_one_server(
+    server: Household, app: App, pc: Household, commands: list[PairCommand], tmp_path: Path
+) -> None:
+    # The first time as deploy/README.md says: by the script for PCs where systemd runs the node.
+    stand_in = tmp_path / "bin" / "systemd-run"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"#!{sys.executable}\nfrom tests.deploy.systemd_run import main\n\nmain()\n")
+    stand_in.chmod(0o700)
+    environment = {
+        "PATH": f"{stand_in.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "STAND_IN_DATA": str(pc.data),
+    }
+    command = PairCommand(pc, server.url, app.code(), through=[str(SCRIPT)], **environment)
     commands.append(command)
     command.digits()
     app.confirm()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tests.end_to_end.household import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.end_to_end.household import Household
 
 WITHIN_S = 60.0
@@ -20,11 +22,14 @@ WITHIN_S = 60.0
 class PairCommand:
     """The command on one PC, which may still wait for a word."""
 
-    def __init__(self, house: Household, *arguments: str) -> None:
+    def __init__(self, house: Household, *arguments: str, through: Sequence[str] = (), **environment: str) -> None:
+        """Begin it with these arguments, or another program that begins it."""
+        command = through or (sys.executable, "-m", "deploy.command", "node", "pair")
+        options = () if through else ("--data", str(house.data))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.command", "node", "pair", *arguments, "--data", str(house.data)],
+            [*command, *arguments, *options],
             cwd=ROOT,
-            env=house.full_environment | {"PYTHONUNBUFFERED": "1"},
+            env=house.full_environment | {"PYTHONUNBUFFERED": "1"} | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
