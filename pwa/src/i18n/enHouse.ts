@@ -95,6 +95,12 @@ export const enHouse = {
     end: 'End {name}’s use',
     ended: '{name} uses this PC no more.',
   },
+  leaving: {
+    title: 'Open this address?',
+    text: 'The answer leads out of Domovoi. Whoever runs that site reads the whole address:',
+    stay: 'Stay here',
+    go: 'Open it',
+  },
   logins: {
     title: 'Another login',
     text: '“{name}” logged in to your account: {when}.',

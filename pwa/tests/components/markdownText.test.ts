@@ -37,4 +37,27 @@ describe('an answer on the page', () => {
     await flushPromises()
     expect(writeText).toHaveBeenCalledWith('fn main() {}\n')
   })
+
+  it('leads nowhere before a person has seen the whole address and said yes', async () => {
+    const go = vi.spyOn(window, 'open').mockReturnValue(null)
+    const address = 'https://evil.example/?q=what%20was%20said'
+    const { wrapper, press } = await open(MarkdownText, '/lost', { text: `[the manual](${address})`, isGrowing: false })
+    await vi.waitFor(() => expect(wrapper.find('a').exists()).toBe(true))
+    for (const [event, button] of [
+      ['click', 0],
+      ['auxclick', 1],
+    ] as const) {
+      const pressed = new MouseEvent(event, { bubbles: true, cancelable: true, button })
+      wrapper.get('a').element.dispatchEvent(pressed)
+      await flushPromises()
+      expect(pressed.defaultPrevented).toBe(true)
+      expect(document.querySelector('dialog')?.textContent).toContain(address)
+      await press('Stay here')
+      expect(document.querySelector('dialog')).toBeNull()
+    }
+    expect(go).not.toHaveBeenCalled()
+    await wrapper.get('a').trigger('click')
+    await press('Open it')
+    expect(go).toHaveBeenCalledExactlyOnceWith(address, '_blank', 'noopener,noreferrer')
+  })
 })
