@@ -51,8 +51,7 @@ function open(): Domovoi {
   domovoi ??= createDomovoi({
     fetcher,
     origin: '',
-    page: { protocol: 'http:', host: 'nowhere.invalid' },
-    permissions: undefined,
+    pageHost: 'nowhere.invalid',
     storage: localStorage,
     locks: navigator.locks,
     environment: browserEnvironment,
