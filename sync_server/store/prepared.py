@@ -56,11 +56,15 @@ class Prepared:
         return Compiled(compiled.string, tuple(compiled.positiontup or ()), dict(compiled.params))
 
 
+# The longest shape of many rows: longer ones take longer to compile than they save.
+MOST_ROWS = 256
+
+
 def pieces(length: int) -> list[slice]:
     """Return slices that cover `length` rows, each a power of two long: few shapes to compile, few statements."""
     slices, start = [], 0
     while start < length:
-        size = 1 << ((length - start).bit_length() - 1)
+        size = min(MOST_ROWS, 1 << ((length - start).bit_length() - 1))
         slices.append(slice(start, start + size))
         start += size
     return slices

@@ -51,7 +51,8 @@ function open(): Domovoi {
   domovoi ??= createDomovoi({
     fetcher,
     origin: '',
-    pageHost: 'nowhere.invalid',
+    page: { protocol: 'http:', host: 'nowhere.invalid' },
+    permissions: undefined,
     storage: localStorage,
     locks: navigator.locks,
     environment: browserEnvironment,
