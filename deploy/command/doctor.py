@@ -78,6 +78,7 @@ async def examine(configuration: Configuration, *, measure: bool = False) -> Rep
         await service_checks.database(configuration),
         *await service_checks.ports(configuration),
         *await service_checks.addresses(configuration),
+        *service_checks.direct(configuration),
         *service_checks.certificates(configuration.data),
     ]
     return Report(VERSION, machine.fingerprint, machine, engines, shown.models, choice, findings)

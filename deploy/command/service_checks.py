@@ -17,6 +17,10 @@ from sqlalchemy import literal, select
 
 from deploy.command.configuration import FILE_NAME
 from deploy.command.findings import Finding
+from inference_node.network.certificate import Certificate, CertificateError, tls_context
+from inference_node.network.interfaces import read_table
+from inference_node.network.local_network import LocalNetwork
+from inference_node.network.ranking import rank
 from inference_node.server.identity import ensure_identity
 from shared.errors import DomovoiError, StartupError
 from sync_server.store.database import Database
@@ -27,8 +31,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.command.configuration import Configuration
+    from shared.candidates import Kind
 
 ANSWER_WITHIN_S = 3.0
+WORDS: dict[Kind, str] = {
+    "lan": "from the network at home",
+    "vpn": "from its VPN",
+    "virtual": "from virtual machines on this PC",
+}
+LISTENS = "Start Domovoi. If it runs, pair it first, or let the firewall pass."
+SWITCH_ON = "House in the app, or DOMOVOI_LOCAL_NETWORK=on. Calls are sealed."
 DAY_S = 86_400
 SOON_DAYS = 14
 
@@ -90,6 +102,49 @@ async def addresses(configuration: Configuration) -> Iterator[Finding]:
     if configuration.public_url is not None:
         found.append(await _public(configuration.public_url))
     return iter(found)
+
+
+def direct(configuration: Configuration) -> Iterator[Finding]:
+    """Yield at which addresses other devices find this PC's node, why not at others, and whether it listens there."""
+    node = configuration.node()
+    is_on = LocalNetwork(node.local_network_choice, node.local_network).is_on
+    for found in rank(read_table()):
+        where = f"{found.address} ({found.interface})"
+        if found.kind == "loopback":
+            continue
+        if found.reason:
+            yield Finding("network", "note", f"{where} is not offered: {found.reason}")
+        elif not is_on:
+            yield Finding("network", "note", f"{where}: {WORDS[found.kind]}; this PC does not answer there")
+        elif _is_open(found.address, node.port):
+            yield Finding("network", "ok", f"http://{found.host}:{node.port} answers here: {WORDS[found.kind]}")
+        else:
+            yield Finding("network", "note", f"{where}: {WORDS[found.kind]}; nobody listens there now", LISTENS)
+    if not is_on:
+        yield Finding("network", "note", "answering on the home network is off", SWITCH_ON)
+    if node.certificate is not None:
+        yield _own_certificate(node.certificate, node.tls_port, is_on=is_on)
+
+
+def _own_certificate(certificate: Certificate, port: int, *, is_on: bool) -> Finding:
+    try:
+        certificate.load_into(tls_context())
+        names = certificate.names()
+    except CertificateError as error:
+        return Finding("network", "warning", f"the certificate can't be used: {error}", "Check both files.")
+    if not names:
+        what = f"{certificate.chain} names no host: browsers can't call this PC by it"
+        return Finding("network", "warning", what, "Get one for a name of this PC; a wildcard is none.")
+    what = ", ".join(f"https://{name}:{port}" for name in names)
+    return Finding("network", "ok", f"{what}: by certificate", "" if is_on else SWITCH_ON)
+
+
+def _is_open(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), ANSWER_WITHIN_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def certificates(folder: Path) -> Iterator[Finding]:

@@ -116,6 +116,7 @@ class Network:
             self._on_moved()
         if candidates != self.candidates:
             self.candidates = candidates
+            log.info("answers directly at %s", ", ".join(candidate.base for candidate in candidates))
             self._on_candidates()
 
     def _wanted(self, addresses: list[Found]) -> list[Place]:

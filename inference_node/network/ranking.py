@@ -72,6 +72,8 @@ def _judge(row: InterfaceAddress) -> Found:
 def _kind(row: InterfaceAddress) -> Kind:
     address = ip_address(row.address)
     is_carrier_grade = isinstance(address, IPv4Address) and address in _CARRIER_GRADE
+    if address.is_loopback:
+        return "loopback"
     if is_carrier_grade or _VPN.match(row.interface):
         return "vpn"
     if row.is_way_out:

@@ -149,7 +149,7 @@ async def _open(services: Services, caller: Caller, node_id: bytes, request: Ope
         since = datetime.fromtimestamp(row["last_seen_ms"] / 1000, UTC)
         raise DomovoiError(
             Code.NODE_UNREACHABLE,
-            f"The PC has not been reached since {since:%H:%M} UTC on {since:%Y-%m-%d}. "
+            f"The PC has been asleep, off or without a network since {since:%H:%M} UTC on {since:%Y-%m-%d}. "
             "Wake it or start Domovoi on it. What was asked stays queued.",
         )
     return link.open(request)

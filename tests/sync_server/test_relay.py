@@ -247,7 +247,7 @@ async def test_revoking_the_device_closes_its_calls(
 def test_a_node_that_is_away_is_unreachable_since_a_time(identity: Identity, device: Device) -> None:
     response = device.request("GET", path_of(identity, "/v1/status"))
     assert code_of(response) == (503, "node_unreachable")
-    assert "has not been reached since" in response.json()["detail"]
+    assert "asleep, off or without a network since" in response.json()["detail"]
     assert "UTC" in response.json()["detail"]
 
 

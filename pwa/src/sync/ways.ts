@@ -43,8 +43,8 @@ export function isAtHome({ host }: PageAddress): boolean {
 export function waysTo(candidates: readonly Candidate[], page: PageAddress, permission: LocalNetworkPermission): Way[] {
   const isHere = LOOPBACK.has(page.host)
   const ways = candidates
-    // Whether the page runs on the PC itself, only a page from there knows; elsewhere it would find a stranger.
-    .filter(({ kind }) => kind !== 'loopback' || isHere || permission === 'granted')
+    // Whether it runs on the PC itself, only a page from there knows: another would have the browser ask once more.
+    .filter(({ kind }) => kind !== 'loopback' || isHere)
     .map((candidate): Way => ({
       candidate,
       base: baseOf(candidate),

@@ -20,7 +20,6 @@ describe('from a page with a certificate', () => {
       [
         ['name', null],
         ['lan', null],
-        ['loopback', null],
       ],
     ],
     [
