@@ -41,10 +41,12 @@ from inference_node.network.network import Network
 from inference_node.openai.api import OpenAiApi
 from inference_node.runs.runs import Place, Runs
 from inference_node.runs.turns import Turns
+from inference_node.server.call_epochs import CallEpochs
 from inference_node.server.grants import Grants
 from inference_node.server.identity import Identity, ensure_identity
 from inference_node.server.keyset import KeyRing, shared_root
 from inference_node.server.renewals import Renewals
+from inference_node.server.sealing_keys import SealingKeyRing
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
 from shared.bounded_http import SAFE_HEADERS, BoundedHttp
@@ -135,10 +137,12 @@ class _Node:
         openai = OpenAiApi(api_keys, self._keeper, turns)
         self._models = Models(self._keeper, Pulls(settings.models, self._on_status), settings.model, self._on_status)
         renewals = Renewals(keys, identity)
+        self._sealing_keys = SealingKeyRing(identity, keys.now_s)
         self._door = door = Door(keys, renewals, self._grants)
         self._services = Services(
             *(node_id, self._runs, self._keeper, self._claims, door, renewals),
             *(self._status, api_keys, openai, self._models),
+            *(self._sealing_keys, CallEpochs()),
         )
         remote = applications.remote(self._services)
         self._tunnel = Tunnel(settings.server_url, self._grants, self._status, remote, self._syncing.wake)
@@ -179,6 +183,7 @@ class _Node:
             for part in (
                 *(self._keeper, self._self_calibration, self._claims),
                 *(self._leases, self._syncing, self._tunnel, self._network),
+                self._sealing_keys,
             )
         ]
         try:

@@ -39,6 +39,8 @@ class Code(StrEnum):
     MANAGER_ONLY = "manager_only"
     OWNER_ONLY = "owner_only"
     TRANSPORT_GONE = "transport_gone"
+    CANNOT_OPEN = "cannot_open"
+    STALE_EPOCH = "stale_epoch"
     PAIRING_CODE_WRONG = "pairing_code_wrong"
     PAIRING_CODE_EXPIRED = "pairing_code_expired"
     PAIRING_CODE_SPENT = "pairing_code_spent"
@@ -125,6 +127,10 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.MANAGER_ONLY: Explanation(
         403, "Only who manages this PC may do that.", "Ask the person who set it up: they can do it in their app."
     ),
+    Code.CANNOT_OPEN: Explanation(
+        400, "This call can't be opened here.", "Seal it anew, with the key that GET /v1/keys tells."
+    ),
+    Code.STALE_EPOCH: Explanation(409, "The call was sealed too long ago.", "Seal it anew, in the epoch told here."),
     Code.TRANSPORT_GONE: Explanation(410, "This way of the tunnel is no more.", "Begin another one."),
     Code.OWNER_ONLY: Explanation(
         403, "Only the owner of this server may do that.", "Ask the person who made the first account."

@@ -85,6 +85,22 @@ REFRESH_RETRY_S = 10
 MAX_JSON_BODY_BYTES = 64 * 1024
 MAX_ANSWER_BODY_BYTES = 4 * 1024 * 1024
 
+# Sealed calls. A call holds the greatest body, a token, a path and its padding.
+SECRET_BYTES = 32
+SEALING_KEY_BYTES = 32
+SEALED_BLOCK_BYTES = 64
+MAX_SEALED_PATH_CHARACTERS = 2048
+MAX_SEALED_BYTES = MAX_ANSWER_BODY_BYTES + 16 * 1024
+MAX_SEALING_KEY_BYTES = 1024
+# A new key each day; the old one opens calls until its signed record has run out.
+SEALING_KEY_FRESH_S = 86_400
+SEALING_KEY_KEPT_S = 2 * 86_400
+# What has been opened is remembered for one to two epochs. One that is full ends early.
+CALL_EPOCH_S = 600
+MAX_CALLS_AN_EPOCH = 50_000
+MAX_OPEN_CALLS = 256
+SEALED_BODY_WITHIN_S = 60.0
+
 # The head of an HTTP request: two tokens, and many times what a browser sends. Slow radio takes seconds for it.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100

@@ -18,25 +18,20 @@ from shared import (
     people_wire,
     renewal_wire,
     runs,
+    sealed_wire,
     values,
     wire,
 )
 
 _VALUES = (values.Header, values.Request, values.State, values.Attachment)
 _EVENTS = (runs.Started, runs.Text, runs.Notice, runs.Ended)
+_WIRES = (
+    *(wire, invitation_wire, library_wire, key_wire, pairing_wire, people_wire, renewal_wire, sealed_wire),
+    *(candidates, node_status),
+)
 _BODIES = tuple(
     member
-    for module in (
-        wire,
-        invitation_wire,
-        library_wire,
-        key_wire,
-        pairing_wire,
-        people_wire,
-        renewal_wire,
-        candidates,
-        node_status,
-    )
+    for module in _WIRES
     for member in vars(module).values()
     if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__module__ == module.__name__
 )

@@ -53,7 +53,7 @@ def _routes(services: Services) -> list[BaseRoute]:
     ]
     routes += [
         Route("/openapi.json", openapi),
-        Route("/relay/{node_id}/{path:path}", relay, methods=["GET", "POST", "PATCH", "DELETE"]),
+        Route("/relay/{node_id}/{path:path}", relay, methods=["GET", "POST"]),
         *tunnel_routes(services.tunnels.transports),
     ]
     folder = services.settings.app_folder

@@ -1,4 +1,4 @@
-"""/v1/answers: start, watch, stop. The same on loopback and through the relay; only the token's place differs."""
+"""/v1/answers: start, watch, stop. The same in the clear on loopback and inside sealed calls."""
 
 from __future__ import annotations
 

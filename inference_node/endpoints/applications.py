@@ -1,6 +1,7 @@
-"""The node's two ASGI applications: *loopback* for this PC, *remote* for what comes through the tunnel.
+"""The node's two ASGI applications: *loopback* for this PC, *remote* for what comes through the tunnel or the LAN.
 
-LAN and relay never see the first, so nothing that takes an API key or shows metrics is reachable from outside.
+LAN and relay never see the first. The second tells a key and opens what was sealed to it; inside are the paths that the
+loopback application has for people's devices, and nothing that takes an API key or shows metrics.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from inference_node import metrics
 from inference_node.endpoints import library as model_endpoints
 from inference_node.endpoints.answers import Answers
 from inference_node.endpoints.content import HANDLERS, respond
-from inference_node.endpoints.door import bearer, relayed
+from inference_node.endpoints.door import bearer
 from inference_node.endpoints.guard import Guard
 from inference_node.endpoints.keys import KeyEndpoints
 from inference_node.endpoints.loading import LoadingApi
 from inference_node.endpoints.network import NetworkApi
 from inference_node.endpoints.openapi import document
 from inference_node.endpoints.renewal import RenewalEndpoints
+from inference_node.endpoints.sealed import SealedCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from inference_node.log.claims import Claims
     from inference_node.openai.api import OpenAiApi
     from inference_node.runs.runs import Runs
+    from inference_node.server.call_epochs import CallEpochs
     from inference_node.server.renewals import Renewals
+    from inference_node.server.sealing_keys import SealingKeyRing
 
 
 class Services(NamedTuple):
@@ -55,14 +59,15 @@ class Services(NamedTuple):
     keys: ApiKeys
     openai: OpenAiApi
     models: Models
+    sealing_keys: SealingKeyRing
+    epochs: CallEpochs
 
 
 def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -> ASGIApp:
     """Return the application for this PC, which answers to these hosts and to pages of these origins."""
 
     routes = [
-        *_shared_routes(services, bearer),
-        *RenewalEndpoints(services.renewals).routes(),
+        *_device_routes(services),
         *services.openai.routes(),
         Route("/metrics", _Metrics(services.status).show, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
@@ -71,9 +76,10 @@ def loopback(services: Services, hosts: Iterable[str], origins: Iterable[str]) -
 
 
 def remote(services: Services) -> ASGIApp:
-    """Return the application for the tunnel; the server at its other end checks hosts and origins."""
-
-    return services.door.calls.watched(_application(_shared_routes(services, relayed)))
+    """Return the application for LAN and tunnel; hosts and origins are checked where calls come in."""
+    inside = services.door.calls.watched(_application(_device_routes(services)))
+    sealed = SealedCalls(inside, services.node_id.hex(), services.sealing_keys, services.epochs)
+    return _application([_healthz(services), *sealed.routes()])
 
 
 def _application(routes: list[Route]) -> Starlette:
@@ -83,15 +89,19 @@ def _application(routes: list[Route]) -> Starlette:
     return application
 
 
-def _shared_routes(services: Services, token_of: Callable[[Request], str | None]) -> list[Route]:
-    async def authenticate(request: Request) -> bytes:
-        return await services.door.account(request, token_of(request))
-
-    async def authenticate_manager(request: Request) -> bytes:
-        return await services.door.manager(request, token_of(request))
-
+def _healthz(services: Services) -> Route:
     async def healthz(request: Request) -> Response:
         return respond(request, services.status.health())
+
+    return Route("/healthz", healthz, methods=["GET"])
+
+
+def _device_routes(services: Services) -> list[Route]:
+    async def authenticate(request: Request) -> bytes:
+        return await services.door.account(request, bearer(request))
+
+    async def authenticate_manager(request: Request) -> bytes:
+        return await services.door.manager(request, bearer(request))
 
     async def status(request: Request) -> Response:
         await authenticate(request)
@@ -99,13 +109,14 @@ def _shared_routes(services: Services, token_of: Callable[[Request], str | None]
 
     answers = Answers(services.runs, services.claims, services.node_id, authenticate)
     return [
-        Route("/healthz", healthz, methods=["GET"]),
+        _healthz(services),
         Route("/v1/status", status, methods=["GET"]),
         *answers.routes(),
         *LoadingApi(services.keeper, services.status, authenticate_manager).routes(),
         *NetworkApi(services.status, authenticate_manager).routes(),
         *model_endpoints.routes(services.models, authenticate, authenticate_manager),
         *KeyEndpoints(services.keys, authenticate).routes(),
+        *RenewalEndpoints(services.renewals).routes(),
     ]
 
 

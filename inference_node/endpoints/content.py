@@ -38,7 +38,7 @@ async def read(request: Request, kind: type[_T], most_bytes: int) -> _T:
     is_plain = request.headers.get("content-encoding", "identity") == "identity"
     if content_type not in {JSON, MESSAGE_PACK} or not is_plain:
         raise DomovoiError(Code.UNSUPPORTED_MEDIA_TYPE)
-    body = await _body(request, most_bytes)
+    body = await body_of(request, most_bytes)
     try:
         if content_type == JSON:
             return msgspec.json.decode(body, type=kind)
@@ -80,7 +80,8 @@ async def on_fault(request: Request, error: Exception) -> Response:
 HANDLERS = {DomovoiError: on_domovoi_error, HTTPException: on_http_error, Exception: on_fault}
 
 
-async def _body(request: Request, most_bytes: int) -> bytes:
+async def body_of(request: Request, most_bytes: int) -> bytes:
+    """Read a body whole. Raises DomovoiError `body_too_large`, `bad_request`."""
     # What is announced is not waited for. The other end of the tunnel may have announced anything.
     announced = request.headers.get("content-length", "")
     if len(announced) > MOST_DIGITS or (announced.isdecimal() and int(announced) > most_bytes):

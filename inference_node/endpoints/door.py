@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from inference_node.server.keyset import KeyRing
     from inference_node.server.renewals import Renewals
 
-NODE_TOKEN_HEADER = "domovoi-node-token"  # noqa: S105  # the header's name
-
 
 class Door:
     """Verifies tokens for this node (rules K1-K5, K11). The server need not be there."""
@@ -67,8 +65,3 @@ def bearer(request: Request) -> str | None:
     """Return the token of `Authorization: Bearer`."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def relayed(request: Request) -> str | None:
-    """Return the token of `Domovoi-Node-Token`: the relay keeps Authorization to itself."""
-    return request.headers.get(NODE_TOKEN_HEADER)

@@ -156,6 +156,7 @@ export function useActions(): Actions {
     purgeConversation: nothing,
     removeMessage: undo,
     removeNode: nothing,
+    trustNode: nothing,
     tryNow: nothing,
   }
 }

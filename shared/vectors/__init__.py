@@ -16,6 +16,7 @@ from shared.digest import digest
 from shared.identifiers import uuid7
 from shared.merge import merge
 from shared.segments import pack_segment
+from shared.vectors import sealed_calls
 
 SEED = 8460
 Vector = dict[str, Any]
@@ -38,6 +39,9 @@ def generated_vectors() -> dict[str, dict[str, Any]]:
         "segments": {"comment": "L23: a segment and its cells", "vectors": _segment_vectors()},
         "values": {"comment": "V1-V3: MessagePack to value; null where unreadable", "vectors": _value_vectors()},
         "messages": {"comment": "M1-M6, Q3: fold, branch and runnable", "vectors": _message_vectors()},
+        "sealed_calls": {"comment": "H1, H2: what is in a sealed call", "vectors": sealed_calls.call_vectors()},
+        "sealed_replies": {"comment": "H5: chunks; null where refused", "vectors": sealed_calls.reply_vectors()},
+        "sealing_keys": {"comment": "H3: the key; null where refused", "vectors": sealed_calls.key_vectors()},
         "events": {"comment": "S1: event ids; null where refused", "vectors": _event_vectors()},
     }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.errors import Code, DomovoiError
 from shared.identifiers import from_hex
-from shared.limits import MAX_ANSWER_BODY_BYTES, NODE_ID_BYTES
+from shared.limits import MAX_SEALED_BYTES, NODE_ID_BYTES
 from shared.tunnel.payloads import OpenRequest, OpenResponse
 from sync_server.accounts.authentication import authenticated
 from sync_server.nodes.nodes import nodes_of
@@ -23,20 +22,10 @@ if TYPE_CHECKING:
     from sync_server.accounts.caller import Caller
     from sync_server.tunnel.call import Call
 
-# All of a node's remote application. Nothing here can be spelt in two ways, so nothing needs decoding.
-_PATH = re.compile(r"/healthz|/v1(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
-_NOT_FORWARDED = {
-    "authorization",
-    "connection",
-    "cookie",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-}
+# All of a node's remote application (rule H6).
+_PATHS = {"/healthz", "/v1/keys", "/v1/sealed"}
+# What is asked is inside the seal; outside of it a node needs nothing else.
+_FORWARDED = {"accept", "content-length", "content-type"}
 # A node speaks for itself under the server's own origin, so it may not set cookies or policies there. How long its
 # answer is shows by its end: a length that is wrong would be a fault of ours.
 _RETURNED = {"cache-control", "content-type", "retry-after", "x-accel-buffering"}
@@ -58,10 +47,11 @@ async def relay(request: Request) -> RelayedCall:
     except ValueError as error:
         raise DomovoiError(Code.NODE_UNKNOWN) from error
     path = "/" + request.path_params["path"]
+    # None of them can be spelt in two ways.
     is_plain = request.scope["raw_path"].decode("latin-1") == request.scope["path"]
-    if not is_plain or not _PATH.fullmatch(path):
+    if not is_plain or path not in _PATHS:
         raise DomovoiError(Code.NOT_FOUND)
-    if int(request.headers.get("content-length", "0")) > MAX_ANSWER_BODY_BYTES:
+    if int(request.headers.get("content-length", "0")) > MAX_SEALED_BYTES:
         raise DomovoiError(Code.BODY_TOO_LARGE)
     stream = await _open(services, caller, node_id, _forwarded(request, path))
     return RelayedCall(services, caller, node_id, stream)
@@ -107,7 +97,7 @@ class RelayedCall:
                 raise _CallerGone
             body = message.get("body", b"")
             size += len(body)
-            if size > MAX_ANSWER_BODY_BYTES:
+            if size > MAX_SEALED_BYTES:
                 raise DomovoiError(Code.BODY_TOO_LARGE)
             await self._stream.send(body)
             if not message.get("more_body", False):
@@ -156,8 +146,8 @@ async def _open(services: Services, caller: Caller, node_id: bytes, request: Ope
 
 
 def _forwarded(request: Request, path: str) -> OpenRequest:
-    headers = [(name, value) for name, value in request.headers.items() if name not in _NOT_FORWARDED]
-    return OpenRequest(request.method, path, request.url.query, headers)
+    headers = [(name, value) for name, value in request.headers.items() if name in _FORWARDED]
+    return OpenRequest(request.method, path, "", headers)
 
 
 def _start(head: OpenResponse) -> Message:

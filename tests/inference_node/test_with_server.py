@@ -16,6 +16,7 @@ from shared import values
 from shared.runs import Ended, Text
 from tests.inference_node.asking import Asking, the_node, token_of, until, until_served
 from tests.inference_node.running_node import RunningNode, events_of
+from tests.sealed_http import INSIDE, AsyncSealedTransport
 from tests.sync_server.running_server import RunningServer
 
 if TYPE_CHECKING:
@@ -68,27 +69,24 @@ async def test_T6_the_server_knows_how_the_node_is(asking: Asking, joined_node: 
     await until(lambda: "Dropped" not in status()["models"])
 
 
-async def relayed(joined_node: RunningNode, asking: Asking, method: str, path: str, **more: Any) -> httpx.Response:
-    url = f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}{path}"
-    return await joined_node.http.request(method, url, headers=await relay_headers(joined_node, asking), **more)
-
-
-async def relay_headers(joined_node: RunningNode, asking: Asking) -> dict[str, str]:
+async def through_relay(joined_node: RunningNode, asking: Asking) -> httpx.AsyncClient:
+    """Return a client whose calls reach the node sealed, through the relay."""
     token = await asyncio.to_thread(token_of, joined_node, asking.device)
-    return {**asking.device.bearer, "Domovoi-Node-Token": token, "Content-Type": "application/msgpack"}
+    base = f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}"
+    transport = AsyncSealedTransport(joined_node.http, base, joined_node.identity.node_id, asking.device.bearer)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/msgpack"}
+    return httpx.AsyncClient(transport=transport, base_url=INSIDE, headers=headers)
 
 
 async def test_an_answer_comes_through_the_relay(asking: Asking, joined_node: RunningNode, script: Script) -> None:
     script.held = True
     body = joined_node.request()
-    started = await relayed(joined_node, asking, "POST", "/v1/answers", content=msgspec.msgpack.encode(body))
+    client = await through_relay(joined_node, asking)
+    started = await client.post("/v1/answers", content=msgspec.msgpack.encode(body))
     assert started.status_code == 200, started.text
-    url = (
-        f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}/v1/answers/{body.answer.hex()}/events"
-    )
-    headers = await relay_headers(joined_node, asking)
+    url = f"/v1/answers/{body.answer.hex()}/events"
     got = []
-    async with joined_node.http.stream("GET", url, headers=headers) as stream:
+    async with client.stream("GET", url) as stream:
         script.say("Word by word.")
         async for event in events_of(stream):
             got.append(event)
@@ -96,9 +94,7 @@ async def test_an_answer_comes_through_the_relay(asking: Asking, joined_node: Ru
                 # It is streamed: the end is not written yet.
                 break
     script.finish()
-    async with joined_node.http.stream(
-        "GET", url, headers={**headers, "Last-Event-ID": f"{body.answer.hex()}:2"}
-    ) as stream:
+    async with client.stream("GET", url, headers={"Last-Event-ID": f"{body.answer.hex()}:2"}) as stream:
         got += [event async for event in events_of(stream)]
     assert [number for number, _, _ in got] == [1, 2, 3]
     assert isinstance(got[-1].event, Ended)
@@ -110,28 +106,32 @@ async def test_T4_a_long_replay_is_held_back_by_credit(
     script.context, script.answer = 100_000, "word " * 1500
     script.held = True
     body = joined_node.request()
-    await relayed(joined_node, asking, "POST", "/v1/answers", content=msgspec.msgpack.encode(body))
+    client = await through_relay(joined_node, asking)
+    await client.post("/v1/answers", content=msgspec.msgpack.encode(body))
     text = "".join(f"{n:05} " for n in range(10_000))
     for start in range(0, len(text), 6000):
         script.say(text[start : start + 6000])
     script.finish()
-    url = (
-        f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}/v1/answers/{body.answer.hex()}/events"
-    )
     for _ in range(6):
-        async with joined_node.http.stream("GET", url, headers=await relay_headers(joined_node, asking)) as stream:
+        async with client.stream("GET", f"/v1/answers/{body.answer.hex()}/events") as stream:
             events = [event async for event in events_of(stream)]
         assert "".join(event.text for _, event, _ in events if isinstance(event, Text)) == text
 
 
-async def test_the_relay_shows_only_the_remote_application(asking: Asking, joined_node: RunningNode) -> None:
-    assert (await relayed(joined_node, asking, "GET", "/healthz")).status_code == 200
-    assert (await relayed(joined_node, asking, "GET", "/v1/status")).status_code == 200
-    for path in ("/v1/models", "/v1/chat/completions", "/metrics", "/openapi.json"):
-        response = await relayed(joined_node, asking, "GET", path)
-        assert (response.status_code, response.json()["code"]) == (404, "not_found")
-    url = f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}/v1/status"
-    refused = await joined_node.http.get(url, headers=asking.device.bearer)
+async def test_H6_the_relay_shows_only_the_remote_application(asking: Asking, joined_node: RunningNode) -> None:
+    base = f"{joined_node.settings.server_url}/relay/{joined_node.identity.node_id}"
+    bearer = asking.device.bearer
+    for path in ("/healthz", "/v1/keys"):
+        assert (await joined_node.http.get(f"{base}{path}", headers=bearer)).status_code == 200
+    for path in ("/v1/status", "/v1/models", "/v1/chat/completions", "/metrics", "/openapi.json", "/v1/answers"):
+        response = await joined_node.http.get(f"{base}{path}", headers=bearer)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found"), path
+    client = await through_relay(joined_node, asking)
+    assert (await client.get("/v1/status")).status_code == 200
+    for path in ("/v1/models", "/v1/chat/completions", "/metrics", "/openapi.json", "/v1/sealed"):
+        response = await client.get(path)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found"), path
+    refused = await client.get("/v1/status", headers={"Authorization": ""})
     assert (refused.status_code, refused.json()["code"]) == (401, "token_missing")
 
 

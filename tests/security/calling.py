@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from shared.errors import Code
+from shared.sealing import SEALED
 from shared.tunnel import frames
 from shared.tunnel.frames import Frame, FrameType
 from shared.tunnel.payloads import HelloPayload, ResetPayload
@@ -71,9 +72,11 @@ def call(household: Household, endpoint: Endpoint, how: Call, token: str | None,
     content = _content(household, how, token)
     if isinstance(content, str):
         headers["content-type"] = "application/json"
+    elif endpoint.place == "remote":
+        headers["content-type"] = SEALED
     url = household.url(endpoint.place) + path
-    request = household.http.build_request(endpoint.method, url, headers=headers, content=content)
-    response = household.http.send(request, stream=True)
+    client = household.client(endpoint.place)
+    response = client.send(client.build_request(endpoint.method, url, headers=headers, content=content), stream=True)
     try:
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             # It goes on for as long as somebody listens: its first words do.
@@ -86,7 +89,7 @@ def call(household: Household, endpoint: Endpoint, how: Call, token: str | None,
 
 def _token_headers(household: Household, endpoint: Endpoint, token: str | None) -> dict[str, str]:
     if endpoint.place == "remote":
-        # The relay lets the owner through; what is asked about is the node behind it.
+        # The relay lets the owner through; outside of the seal no token means anything to the node behind it.
         return household.owner.bearer | ({} if token is None else {"domovoi-node-token": token})
     return {} if token is None else {"authorization": f"Bearer {token}"}
 

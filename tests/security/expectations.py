@@ -78,6 +78,7 @@ NO_PROOF = {
     "signature": b64encode(bytes(SIGNATURE_BYTES)).decode(),
 }
 CONTENT_OF_ANYBODY = b"anybody's file"
+NOT_SEALED = b"whatever" * 20
 
 SERVER: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/auth/register"): Call(
@@ -158,8 +159,6 @@ SERVER: dict[tuple[str, str], Call] = {
     # What the node asks for stands with its own endpoints.
     ("GET", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "200", path=NODE_HEALTH),
     ("POST", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "405 method_not_allowed", path=NODE_HEALTH),
-    ("PATCH", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "405 method_not_allowed", path=NODE_HEALTH),
-    ("DELETE", "/relay/{node_id}/{path:path}"): Call(Door.SYNC, "405 method_not_allowed", path=NODE_HEALTH),
     ("WEBSOCKET", "/tunnel"): Call(Door.LOGIN, "200"),
     # HELLO, which has the login in it, is no JSON; and a key that WELCOME gave opens the rest.
     ("POST", "/tunnel/up"): Call(Door.PUBLIC, "400 bad_request"),
@@ -188,13 +187,20 @@ NODE: dict[tuple[str, str], Call] = {
     ("PATCH", "/v1/keys/{key}"): Call(Door.NODE, "200", "404 not_found", NEW_NAME, own_path="/v1/keys/{fresh_key}"),
     # Taking back what one does not have changes nothing, and says so to everybody.
     ("DELETE", "/v1/keys/{key}"): Call(Door.NODE, "204", own_path="/v1/keys/{fresh_key}"),
+    # Whoever has no good token any more proves the device's key.
+    ("POST", "/v1/renewal/challenge"): Call(Door.PUBLIC, "200"),
+    ("POST", "/v1/renewal"): Call(Door.PUBLIC, "401 token_invalid", body=NO_PROOF),
+}
+
+REMOTE: dict[tuple[str, str], Call] = {
+    ("GET", "/healthz"): Call(Door.PUBLIC, "200"),
+    ("GET", "/v1/keys"): Call(Door.PUBLIC, "200"),
+    # What nobody has sealed. What is inside of a sealed call stands in NODE.
+    ("POST", "/v1/sealed"): Call(Door.PUBLIC, "400 cannot_open", body=NOT_SEALED),
 }
 
 LOOPBACK: dict[tuple[str, str], Call] = {
     **NODE,
-    # Whoever has no good token any more proves the device's key.
-    ("POST", "/v1/renewal/challenge"): Call(Door.PUBLIC, "200"),
-    ("POST", "/v1/renewal"): Call(Door.PUBLIC, "401 token_invalid", body=NO_PROOF),
     ("GET", "/v1/models"): Call(Door.KEY, "200"),
     ("GET", "/v1/models/{model}"): Call(Door.KEY, "200"),
     ("POST", "/v1/chat/completions"): Call(
@@ -206,4 +212,9 @@ LOOPBACK: dict[tuple[str, str], Call] = {
     ("GET", "/openapi.json"): Call(Door.PUBLIC, "200"),
 }
 
-EXPECTED: dict[str, dict[tuple[str, str], Call]] = {"server": SERVER, "loopback": LOOPBACK, "remote": NODE}
+EXPECTED: dict[str, dict[tuple[str, str], Call]] = {
+    "server": SERVER,
+    "loopback": LOOPBACK,
+    "remote": REMOTE,
+    "sealed": NODE,
+}

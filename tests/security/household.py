@@ -16,6 +16,7 @@ from shared.change import MessageField
 from shared.errors import Code
 from shared.tokens import SYNC_AUDIENCE, node_audience
 from tests.inference_node.asking import token_of, until_served
+from tests.sealed_http import INSIDE, SealedTransport
 from tests.security.node_thread import NodeThread
 from tests.security.pocket import ServerKeys, Token, bad_tokens, strange_tokens
 from tests.security.route_tables import RouteTables
@@ -50,11 +51,16 @@ class Household:
         self.http = httpx.Client(trust_env=False, timeout=WITHIN_S)
         for device in (self.owner, self.other):
             self.thread.run(until_served(self.thread.node, device))
+        self._relay = f"{self.server.url}/relay/{self.thread.node_id}"
+        # The relay lets the owner through; what is asked about is the node behind it.
+        transport = SealedTransport(self.http, self._relay, self.thread.node_id, self.owner.bearer)
+        self._sealing = httpx.Client(transport=transport, timeout=WITHIN_S)
         self._addresses = itertools.count(1)
         self._furnish()
 
     def close(self) -> None:
         """Stop everything."""
+        self._sealing.close()
         self.http.close()
         self.thread.stop()
         self.server.stop()
@@ -64,8 +70,13 @@ class Household:
         return {
             "server": self.server.url,
             "loopback": self.thread.url,
-            "remote": f"{self.server.url}/relay/{self.thread.node_id}",
+            "remote": self._relay,
+            "sealed": INSIDE,
         }[place]
+
+    def client(self, place: str) -> httpx.Client:
+        """Return what calls an application: what stands inside sealed calls, it seals, for the relay to carry."""
+        return self._sealing if place == "sealed" else self.http
 
     def address(self) -> dict[str, str]:
         """Return a header that makes a call come from an address of its own: tries are counted by address."""

@@ -15,9 +15,10 @@ from sync_server import application
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Place = Literal["server", "loopback", "remote"]
-# A path of the loopback application that the remote one does not have.
-LOOPBACK_ONLY = "/metrics"
+# `sealed` is what stands inside the calls that `remote` opens.
+Place = Literal["server", "loopback", "remote", "sealed"]
+# Paths that one application alone has.
+ONLY_AT: dict[str, Place] = {"/metrics": "loopback", "/v1/sealed": "remote"}
 
 
 class Endpoint(NamedTuple):
@@ -56,7 +57,7 @@ def _place(made: Starlette) -> Place:
     if hasattr(made.state, "services"):
         return "server"
     paths = {getattr(route, "path", "") for route in made.routes}
-    return "loopback" if LOOPBACK_ONLY in paths else "remote"
+    return next((place for path, place in ONLY_AT.items() if path in paths), "sealed")
 
 
 def _of(place: Place, route: BaseRoute) -> list[Endpoint]:

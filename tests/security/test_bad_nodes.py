@@ -48,7 +48,7 @@ async def answered(household: Household, vector: Vector) -> tuple[str, httpx.Hea
         await call.end()
 
     identity = household.node_login
-    url = f"{household.server.url}/relay/{identity.node_id}/v1/status"
+    url = f"{household.server.url}/relay/{identity.node_id}/v1/keys"
     async with (
         httpx.AsyncClient(trust_env=False, timeout=20) as http,
         connected(household.server.websocket_url, identity, answer) as node,

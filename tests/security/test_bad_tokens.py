@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from tests.security.route_tables import Place
 
 # Where each application is asked something that only its own tokens open.
-DOORS: dict[Place, tuple[str, str]] = {
-    "server": ("/api/v1/devices", "authorization"),
-    "loopback": ("/v1/status", "authorization"),
-    "remote": ("/v1/status", "domovoi-node-token"),
-}
+DOORS: dict[Place, str] = {"server": "/api/v1/devices", "loopback": "/v1/status", "sealed": "/v1/status"}
 TOKENS = table("tokens")
 
 
@@ -47,13 +43,9 @@ def forger(household: Household, place: Place) -> Forger:
 
 def presented(household: Household, place: Place, token: str) -> Answer:
     """Return what comes of a token at a door."""
-    path, header = DOORS[place]
-    prefix = "Bearer " if header == "authorization" else ""
     headers = [(b"host", household.url(place).split("/")[2].encode())]
-    if place == "remote":
-        headers.append((b"authorization", household.owner.bearer["authorization"].encode()))
-    headers.append((header.encode(), f"{prefix}{token}".encode("latin-1")))
-    response = household.http.get(household.url(place) + path, headers=headers)
+    headers.append((b"authorization", f"Bearer {token}".encode("latin-1")))
+    response = household.client(place).get(household.url(place) + DOORS[place], headers=headers)
     return Answer(verdict_of(response), response.text)
 
 

@@ -50,7 +50,7 @@ def _answers(household: Household, endpoint: Endpoint) -> Iterator[tuple[str, di
     method = "GET" if endpoint.method == "MOUNT" else endpoint.method
     own = {"authorization": f"Bearer {household.own_token(endpoint.place)}"}
     if endpoint.place == "remote":
-        own = {"domovoi-node-token": own["authorization"].removeprefix("Bearer "), **household.owner.bearer}
+        own = household.owner.bearer
     strange = {"origin": "http://evil.example", "host": "evil.example"}
     for who, headers in (("nobody", {}), ("owner", own), ("a page", strange)):
         # A body that none of them takes: it changes nothing, and logs nobody out.

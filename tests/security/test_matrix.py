@@ -1,4 +1,4 @@
-"""Every token at every endpoint, read from the route tables of the programs that run (rules K1-K9)."""
+"""Every token at every endpoint, read from the route tables of the programs that run (rules K1-K9, H1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.security.pocket import Token
     from tests.security.route_tables import Place
 
-PLACES = ("server", "loopback", "remote")
+PLACES = ("server", "loopback", "remote", "sealed")
 
 
 def expected(how: Call, token: Token, made: str | None) -> str:

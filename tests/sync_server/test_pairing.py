@@ -338,7 +338,7 @@ def test_P6_unpairing_cuts_off_what_is_open(shared_server: RunningServer, device
         await call.is_reset.wait()
 
     def read() -> None:
-        path = f"/relay/{node.identity.node_id}/v1/status"
+        path = f"/relay/{node.identity.node_id}/v1/keys"
         with device.http.stream("GET", path, headers=device.bearer) as stream:
             pieces = stream.iter_bytes()
             assert next(pieces) == b"data: 1\n\n"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from shared.limits import MAX_ANSWER_BODY_BYTES
+from shared.limits import MAX_SEALED_BYTES
+from shared.sealing import SEALED
 from shared.tunnel.limits import STREAM_CREDIT_BYTES
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.fake_node import WITHIN_S, FakeNode, Identity, NodeCall, connected
@@ -30,7 +31,7 @@ def client_of(device: Device) -> httpx.AsyncClient:
     )
 
 
-async def test_T3_a_call_goes_to_the_node_and_back(
+async def test_T3_H6_a_call_goes_to_the_node_and_back(
     shared_server: RunningServer, identity: Identity, device: Device
 ) -> None:
     seen: list[NodeCall] = []
@@ -46,24 +47,23 @@ async def test_T3_a_call_goes_to_the_node_and_back(
 
     body = bytes(3 * STREAM_CREDIT_BYTES)
     headers = {
-        "domovoi-node-token": "for the node",
-        "content-type": "application/msgpack",
+        "content-type": SEALED,
         "cookie": "secret=1",
+        "domovoi-node-token": "what no node needs outside of the seal",
         "last-event-id": "x:1",
     }
     async with connected(shared_server.websocket_url, identity, answer), client_of(device) as http:
-        response = await http.post(path_of(identity, "/v1/answers?after=3"), content=body, headers=headers)
+        response = await http.post(path_of(identity, "/v1/sealed?after=3"), content=body, headers=headers)
     assert (response.status_code, response.json()) == (202, {"ok": True})
     assert response.headers["content-type"] == "application/json"
     assert response.headers["retry-after"] == "3"
     assert "set-cookie" not in response.headers, "a node sets nothing under the server's origin"
     assert "script-src" in response.headers["content-security-policy"]
     request = seen[0].request
-    assert (request.method, request.path, request.query) == ("POST", "/v1/answers", "after=3")
+    assert (request.method, request.path, request.query) == ("POST", "/v1/sealed", "")
     sent = dict(request.headers)
-    assert sent["domovoi-node-token"] == "for the node"
-    assert sent["last-event-id"] == "x:1"
-    assert not {"authorization", "cookie", "host", "connection"} & set(sent)
+    assert sent["content-type"] == SEALED
+    assert set(sent) <= {"accept", "content-length", "content-type"}
     assert bodies == [body]
 
 
@@ -79,7 +79,7 @@ async def test_T4_a_long_response_arrives_whole(
         await call.end()
 
     async with connected(shared_server.websocket_url, identity, answer), client_of(device) as http:
-        responses = await asyncio.gather(*(http.get(path_of(identity, "/v1/status")) for _ in range(3)))
+        responses = await asyncio.gather(*(http.get(path_of(identity, "/v1/keys")) for _ in range(3)))
     whole = hashlib.sha256(b"".join(pieces)).digest()
     assert [hashlib.sha256(response.content).digest() for response in responses] == [whole] * 3
 
@@ -97,7 +97,7 @@ async def test_S3_events_arrive_one_by_one(shared_server: RunningServer, identit
     async with (
         connected(shared_server.websocket_url, identity, answer),
         client_of(device) as http,
-        http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         lines = response.aiter_lines()
         assert await anext(lines) == "data: 1"
@@ -118,7 +118,7 @@ async def test_T3_a_caller_that_goes_resets_the_call(
     async with (
         connected(shared_server.websocket_url, identity, answer),
         client_of(device) as http,
-        http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         await anext(response.aiter_lines())
         call = await calls.get()
@@ -141,7 +141,7 @@ async def test_T4_a_slow_reader_costs_the_node_credit_and_the_server_nothing(
     async with (
         connected(shared_server.websocket_url, identity, answer) as node,
         client_of(device) as http,
-        http.stream("GET", path_of(identity, "/v1/models")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         call = await calls.get()
         # What the sockets between here and there hold, and not a byte more than one stream's credit.
@@ -164,7 +164,7 @@ async def test_a_node_that_goes_ends_an_event_stream_cleanly(
     async with (
         client_of(device) as http,
         connected(shared_server.websocket_url, identity, answer) as node,
-        http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         lines = response.aiter_lines()
         assert await anext(lines) == "data: 1"
@@ -182,7 +182,7 @@ async def test_a_node_that_goes_leaves_no_other_body_looking_complete(
     async with (
         client_of(device) as http,
         connected(shared_server.websocket_url, identity, answer) as node,
-        http.stream("GET", path_of(identity, "/v1/status")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         chunks = response.aiter_raw()
         assert await anext(chunks) == b"[1, 2]"
@@ -198,7 +198,7 @@ async def test_a_call_that_the_node_resets_is_a_problem(
         await call.reset("engine_busy")
 
     async with connected(shared_server.websocket_url, identity, answer), client_of(device) as http:
-        response = await http.get(path_of(identity, "/v1/status"))
+        response = await http.get(path_of(identity, "/v1/keys"))
     assert code_of(response) == (503, "engine_busy")
 
 
@@ -213,7 +213,7 @@ async def test_a_node_that_goes_before_it_answers_is_unreachable(
         called.set()
 
     async with client_of(device) as http, connected(shared_server.websocket_url, identity, answer) as node:
-        response = asyncio.create_task(http.get(path_of(identity, "/v1/status")))
+        response = asyncio.create_task(http.get(path_of(identity, "/v1/keys")))
         await called.wait()
         await go(node)
         assert code_of(await response) == (503, "node_unreachable")
@@ -233,7 +233,7 @@ async def test_revoking_the_device_closes_its_calls(
     async with (
         connected(shared_server.websocket_url, identity, answer),
         client_of(other) as http,
-        http.stream("GET", path_of(identity, "/v1/answers/00/events")) as response,
+        http.stream("GET", path_of(identity, "/v1/keys")) as response,
     ):
         chunks = response.aiter_raw()
         await anext(chunks)
@@ -245,7 +245,7 @@ async def test_revoking_the_device_closes_its_calls(
 
 
 def test_a_node_that_is_away_is_unreachable_since_a_time(identity: Identity, device: Device) -> None:
-    response = device.request("GET", path_of(identity, "/v1/status"))
+    response = device.request("GET", path_of(identity, "/v1/keys"))
     assert code_of(response) == (503, "node_unreachable")
     assert "asleep, off or without a network since" in response.json()["detail"]
     assert "UTC" in response.json()["detail"]
@@ -264,17 +264,23 @@ def test_only_nodes_of_the_account_and_only_with_a_token(identity: Identity, dev
         "/metrics",
         "/v1",
         "/v1/",
+        "/v1/status",
+        "/v1/answers",
+        "/v1/keys/1",
+        "/v1/sealed/",
+        "/healthz/",
         "/v1//x",
         "/v1/../metrics",
         "/v1/%2e%2e/x",
-        "/v1/a%2Fb",
+        "/v1%2Fsealed",
+        "/v1/s%65aled",
         "/V1/status",
         "/v1/.b",
         "/v1/x/..",
         "/v1/..x",
     ],
 )
-def test_only_the_remote_applications_paths(identity: Identity, device: Device, path: str) -> None:
+def test_H6_only_the_remote_applications_paths(identity: Identity, device: Device, path: str) -> None:
     assert code_of(device.request("GET", path_of(identity, path))) == (404, "not_found")
 
 
@@ -285,12 +291,12 @@ async def test_a_body_over_the_limit_is_refused(
         await call.body()
 
     async def endless() -> object:
-        for _ in range(MAX_ANSWER_BODY_BYTES // 65_536 + 2):
+        for _ in range(MAX_SEALED_BYTES // 65_536 + 2):
             yield bytes(65_536)
 
     async with connected(shared_server.websocket_url, identity, answer), client_of(device) as http:
-        path = path_of(identity, "/v1/answers")
-        declared = await http.post(path, content=bytes(MAX_ANSWER_BODY_BYTES + 1))
+        path = path_of(identity, "/v1/sealed")
+        declared = await http.post(path, content=bytes(MAX_SEALED_BYTES + 1))
         assert code_of(declared) == (413, "body_too_large")
         streamed = await http.post(path, content=endless())  # type: ignore[arg-type]
         assert code_of(streamed) == (413, "body_too_large")

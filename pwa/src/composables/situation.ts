@@ -6,6 +6,7 @@ import { computed, effectScope, type ComputedRef } from 'vue'
 import { readSync } from '../local/log'
 import { readNodes, readPending, readUnacknowledged } from '../local/reads'
 import type { AccountDatabase, PendingRecord, SyncState } from '../local/database'
+import { readStrangeNodes } from '../local/nodeTrust'
 import type { Node } from '../protocol/generated'
 import { useDomovoi, type Domovoi } from '../stores/domovoi'
 import { goneNodes } from '../sync/nodes'
@@ -17,6 +18,8 @@ const GONE_CHECK_MS = 5_000
 export interface Situation {
   /** null until they have been read. */
   nodes: ComputedRef<readonly Node[] | null>
+  /** Ids of nodes that stand in the place of others, and are not called. */
+  strange: ComputedRef<ReadonlySet<string>>
   /** Ids of nodes whose runs show as interrupted (Q8). */
   gone: ComputedRef<ReadonlySet<string>>
   pending: ComputedRef<readonly PendingRecord[]>
@@ -43,8 +46,9 @@ function readSituation({ engine }: Domovoi): Situation {
       const db = engine.value?.db
       return db === undefined ? null : () => query(db)
     })
-  const [nodes, pending, unacknowledged, sync] = [
+  const [nodes, strange, pending, unacknowledged, sync] = [
     read(readNodes),
+    read(readStrangeNodes),
     read(readPending),
     read(readUnacknowledged),
     read(readSync),
@@ -62,6 +66,7 @@ function readSituation({ engine }: Domovoi): Situation {
   })
   return {
     nodes: computed(() => nodes.value),
+    strange: computed(() => strange.value ?? new Set<string>()),
     gone,
     pending: computed(() => pending.value?.pending ?? []),
     unacknowledged: computed(() => unacknowledged.value ?? { requests: new Set<string>(), changes: 0 }),

@@ -145,6 +145,8 @@ export interface NodeView {
   isManaged: boolean
   /** It answers on the network at home; null where it has not said. */
   isOnLocalNetwork: boolean | null
+  /** It stands in the place of a PC that is known here, with another key: nothing is sent to it. */
+  isStrange: boolean
 }
 
 /** What a model on a PC is or does; `idle` is on the disk and not in memory. */
@@ -308,6 +310,8 @@ export interface Actions {
   letOnLocalNetwork(node: Id, isOn: boolean): Promise<void>
   /** Unpairs a PC; everything that was written stays. */
   removeNode(node: Id): Promise<void>
+  /** The person knows the PC that has come in another's place. */
+  trustNode(node: Id): Promise<void>
   /** Tries the network now. */
   tryNow(): Promise<void>
 }

@@ -1,4 +1,5 @@
 import * as local from '../local/actions'
+import { trustNode } from '../local/nodeTrust'
 import { ProblemError } from '../protocol/errors'
 import { useDomovoi } from '../stores/domovoi'
 import type { Engine } from '../sync/engine'
@@ -50,6 +51,11 @@ export function useActions(): Actions {
       await current().nodeApi(id).letOnLocalNetwork(isOn)
     },
     removeNode: async (id) => current().server.unpairNode(id),
+    async trustNode(id) {
+      const { db, answers } = current()
+      await trustNode(db, id)
+      answers.reconsider()
+    },
     async tryNow() {
       current().tryNow()
       return Promise.resolve()

@@ -7,7 +7,7 @@ import type { NodeView } from './types'
 /** The paired PCs, the one that would answer now first; null until they have been read. */
 export function useNodes(): ComputedRef<NodeView[] | null> {
   const { engine } = useDomovoi()
-  const { nodes } = useSituation()
+  const { nodes, strange } = useSituation()
   return computed(() => {
     const best = engine.value?.router.state.best ?? new Map()
     const first = preferredNode(nodes.value ?? [], best)
@@ -30,6 +30,7 @@ export function useNodes(): ComputedRef<NodeView[] | null> {
         steps: status?.steps ?? [],
         isManaged: node.level === 'manage',
         isOnLocalNetwork: status?.local_network ?? null,
+        isStrange: strange.value.has(node.node_id),
       }
     })
     return all?.sort((left, right) => Number(right.id === first?.node_id) - Number(left.id === first?.node_id)) ?? null

@@ -325,6 +325,12 @@ export const en = {
     node_unknown: 'This PC is not paired with your account. Pair it first.',
     owner_only: 'Only the owner of this server may do that. Ask the person who made the first account.',
     transport_gone: 'This way to the PC has ended. Another one is opened by itself.',
+    cannot_open: 'The PC could not open what was sealed for it. Try again.',
+    stale_epoch: 'The PC has started anew meanwhile. Try again.',
+    sealing_unavailable:
+      'This browser can’t seal what goes to the PC, so nothing is sent there directly. Open Domovoi over https, in a current browser.',
+    node_key_changed:
+      'Another PC stands in the place of one that you know, with another key. Nothing is sent to it. Choose House to see whether it is yours.',
     manager_only: 'Only who manages this PC may do that. Ask the person who set it up.',
     pairing_code_wrong: 'That is not a pairing code of this server. Check it, and the server’s address too.',
     pairing_code_expired: 'This pairing code is too old: it is good for ten minutes. Take a new one.',

@@ -20,6 +20,11 @@ export const enHouse = {
     waiting: 'running, {n} waiting | running, {n} waiting',
     answersWith: 'answers with',
     which: 'Which PC',
+    strange: 'This is not the {name} that this device knows',
+    strangeText:
+      'It has another key. If you have set the PC up anew, that is as it should be. If not, somebody may be pretending to be it: do not accept it. Nothing is sent to it until you do.',
+    trust: 'I know it, accept',
+    trusted: 'Accepted. This device knows it from now on.',
   },
   pairing: {
     add: 'Add a PC',

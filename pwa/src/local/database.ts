@@ -177,6 +177,8 @@ export interface MetaValues {
   nodes: KnownNode[]
   summaryVersion: number
   nodeTokens: Record<string, NodeToken>
+  /** Names of the nodes that this device trusts, by id: `nodeTrust.ts`. */
+  trustedNodes: Record<string, string>
   /** The key of this browser's last login; null where it could make none. */
   deviceKey: OwnKey | null
   /** Milliseconds since 1970 from which on an answer can be unread here: what came before was read elsewhere. */

@@ -1,10 +1,11 @@
 /**
- * Errors by code: the closed set of shared/errors.py, and two of this device's own: `offline` for a network that gives
- * no answer, `device_full` for a browser that has no room left.
+ * Errors by code: the closed set of shared/errors.py, and some of this device's own: `offline` for a network that gives
+ * no answer, `device_full` for a browser that has no room left, `sealing_unavailable` for one that can't seal, and
+ * `node_key_changed` for a PC that has taken the place of another.
  */
 import type { ErrorCode, Problem } from './generated'
 
-export type FailureCode = ErrorCode | 'offline' | 'device_full'
+export type FailureCode = ErrorCode | 'offline' | 'device_full' | 'sealing_unavailable' | 'node_key_changed'
 
 /** Thrown by every layer; `code` is what the interface translates. */
 export class ProblemError extends Error {

@@ -556,6 +556,32 @@ export interface Sampling {
   frequency_penalty?: number | null
 }
 
+/** Inside POST /v1/sealed: one call of the node's API (rule H1). `path` has the query too. */
+export interface SealedCall {
+  method: 'DELETE' | 'GET' | 'PATCH' | 'POST'
+  path: string
+  reply_secret: Uint8Array
+  node_epoch: number
+  token?: string
+  body?: Uint8Array
+  media_type?: 'application/json' | 'application/msgpack'
+  last_event?: string
+}
+
+/** The first chunk of a reply: all of it, or the head of an event stream whose bytes follow (rule H5). */
+export interface SealedReply {
+  status: number
+  content_type?: string
+  body?: Uint8Array
+}
+
+/** GET /v1/keys of the remote application: the key to seal with, as the node's own key has signed it (rule H3). */
+export interface SealingKeys {
+  node_key: string
+  signed: string
+  epoch: number
+}
+
 /** Answer to register, login and refresh. `expires_at` is in seconds since 1970; the owner may invite others. */
 export interface Session {
   access_token: string
@@ -683,6 +709,8 @@ export const ERROR_CODES = [
   'manager_only',
   'owner_only',
   'transport_gone',
+  'cannot_open',
+  'stale_epoch',
   'pairing_code_wrong',
   'pairing_code_expired',
   'pairing_code_spent',
@@ -790,6 +818,18 @@ export const limits = {
   REFRESH_RETRY_S: 10,
   MAX_JSON_BODY_BYTES: 65536,
   MAX_ANSWER_BODY_BYTES: 4194304,
+  SECRET_BYTES: 32,
+  SEALING_KEY_BYTES: 32,
+  SEALED_BLOCK_BYTES: 64,
+  MAX_SEALED_PATH_CHARACTERS: 2048,
+  MAX_SEALED_BYTES: 4210688,
+  MAX_SEALING_KEY_BYTES: 1024,
+  SEALING_KEY_FRESH_S: 86400,
+  SEALING_KEY_KEPT_S: 172800,
+  CALL_EPOCH_S: 600,
+  MAX_CALLS_AN_EPOCH: 50000,
+  MAX_OPEN_CALLS: 256,
+  SEALED_BODY_WITHIN_S: 60,
   MAX_HEAD_BYTES: 65536,
   MAX_HEADERS: 100,
   HEAD_WITHIN_S: 20,

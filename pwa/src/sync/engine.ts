@@ -1,6 +1,7 @@
 /** Everything that one open account runs in this tab. */
 import { shallowReactive, watch } from 'vue'
 import type { AccountDatabase } from '../local/database'
+import { checkNode } from '../local/nodeTrust'
 import { readNodes } from '../local/reads'
 import { watchThaws } from '../local/thaw'
 import { watchQuery } from '../local/watchQuery'
@@ -10,8 +11,9 @@ import { FIRST_LINK_STATE, Link, type LinkState } from './link'
 import { Logins } from './logins'
 import { NodeApi } from './nodeApi'
 import { NodeClient } from './nodeClient'
-import { healthProbe } from './probe'
+import { nodeProbe } from './probe'
 import { Router, type Route } from './router'
+import { SealedCalls } from './sealedCalls'
 import { Server } from './server'
 import type { Session } from './session'
 import { SharedState, type Tabs } from './tabs'
@@ -54,16 +56,22 @@ export class Engine {
       this.connection.restart()
     })
     this.connection = new Link({ db, server, session, logins: this.logins, shared: this.shared })
+    const calls = new SealedCalls({
+      fetcher,
+      authorization: () => server.authorization(),
+      now: () => server.keys.now(),
+      randomBytes: db.environment.randomBytes,
+      checkNode: (nodeId) => checkNode(db, nodeId),
+    })
     this.router = new Router({
       server,
-      probe: healthProbe(fetcher, server),
+      probe: nodeProbe(fetcher, server, calls),
       page,
-      isSealed: false,
       permission,
       isVisible,
       now: db.environment.now,
     })
-    this.nodes = new NodeClient(db, server, fetcher)
+    this.nodes = new NodeClient(db, server, calls)
     this.answers = new Answers({
       db,
       router: this.router,

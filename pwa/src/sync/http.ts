@@ -74,7 +74,7 @@ async function orOffline<Result>(work: () => Promise<Result>, callerSignal: Abor
   try {
     return await work()
   } catch (error) {
-    if (callerSignal?.aborted === true) throw error
+    if (callerSignal?.aborted === true || error instanceof ProblemError) throw error
     throw new ProblemError('offline', error instanceof Error ? error.message : 'offline')
   }
 }

@@ -4,9 +4,10 @@ import { hasCode, ProblemError } from '../protocol/errors'
 import type { AccessToken, RenewalChallenge } from '../protocol/generated'
 import { nodeAudience } from '../protocol/tokens'
 import { signRenewal } from '../local/deviceKey'
-import { call, type Fetch } from './http'
+import { call } from './http'
 import type { Verdict } from './keyRing'
 import type { Route } from './router'
+import type { SealedCalls } from './sealedCalls'
 import type { Server } from './server'
 
 /** A token is renewed when less than this is left of its day, so that the server may be away for a while. */
@@ -16,7 +17,7 @@ export class NodeTokens {
   constructor(
     private readonly db: AccountDatabase,
     private readonly server: Server,
-    private readonly fetcher: Fetch,
+    private readonly calls: Pick<SealedCalls, 'fetcher'>,
   ) {}
 
   /**
@@ -69,11 +70,12 @@ export class NodeTokens {
     const key = await this.db.getMeta('deviceKey')
     if (key == null || kept.fromServer === undefined) throw offline
     const url = `${route.base}/v1/renewal`
+    const fetcher = this.calls.fetcher(route)
     try {
-      const { challenge } = (await call(this.fetcher, `${url}/challenge`, { method: 'POST' })) as RenewalChallenge
+      const { challenge } = (await call(fetcher, `${url}/challenge`, { method: 'POST' })) as RenewalChallenge
       const signature = await signRenewal(key, route.nodeId, challenge, kept.fromServer)
       const body = { token: kept.fromServer, key: key.publicKey, challenge, signature }
-      const renewed = (await call(this.fetcher, url, { method: 'POST', body })) as AccessToken
+      const renewed = (await call(fetcher, url, { method: 'POST', body })) as AccessToken
       return await this.keep(route.nodeId, { ...kept, ...asKept(renewed) })
     } catch (error) {
       // After fourteen days it takes the server again; so it does where the login's key is another one by now.

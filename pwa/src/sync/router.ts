@@ -56,8 +56,6 @@ export interface RouterOptions {
   server: Server
   probe: Probe
   page: PageAddress
-  /** Whether calls are sealed: nothing leaves this machine in the clear. */
-  isSealed: boolean
   /** What the browser lets the page do at home. */
   permission: () => LocalNetworkPermission
   isVisible: () => boolean
@@ -269,9 +267,8 @@ export class Router {
   }
 
   private waysTo(node: KnownNode) {
-    const { page, permission, isSealed } = this.options
-    const candidates = node.candidates.filter(({ kind }) => isSealed || kind === 'loopback')
-    return waysTo(candidates, page, permission())
+    const { page, permission } = this.options
+    return waysTo(node.candidates, page, permission())
   }
 
   private directTo(node: KnownNode): { route: Route; candidate: Candidate }[] {

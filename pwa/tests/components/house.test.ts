@@ -19,6 +19,19 @@ const card = (name: string) => document.querySelector<HTMLElement>(`section[aria
 const text = (element: Element | null) => (element?.textContent ?? '').replaceAll('\u00a0', ' ')
 const row = (file: string) => document.querySelector<HTMLElement>(`li[data-file="${file}"]`)
 
+describe('a PC with another key than the one that is known', () => {
+  it('is told of loudly, and accepted only by a person', async () => {
+    const { press } = await open(App, '/house')
+    expect(document.querySelector('.node [role=alert]')).toBeNull()
+    library.isStrange = true
+    await nextTick()
+    expect(text(document.querySelector('.node [role=alert]'))).toContain('not the Study PC that this device knows')
+    expect(asked.trustNode).not.toHaveBeenCalled()
+    await press('I know it, accept')
+    expect(asked.trustNode).toHaveBeenCalledWith('f'.repeat(32))
+  })
+})
+
 describe('the models of a PC', () => {
   it('say size, quantisation, context and licence, and how they are', async () => {
     library.models = [

@@ -43,6 +43,7 @@ export const library = reactive({
   steps: [] as StepDown[],
   problem: null as string | null,
   isManaged: true,
+  isStrange: false,
 })
 export const keys = reactive({ list: [] as ApiKey[] })
 /** How far a pairing is, and which PC has come. */
@@ -94,6 +95,7 @@ export const asked = {
   }),
   askLocalAccess: vi.fn(() => Promise.resolve(true)),
   removeNode: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
+  trustNode: vi.fn<(id: Id) => Promise<void>>(() => Promise.resolve()),
   beginPairing: vi.fn<(password: string) => Promise<void>>(() => paired('waiting')),
   confirmPairing: vi.fn<() => Promise<void>>(() => paired('paired')),
   refusePairing: vi.fn<() => Promise<void>>(() => paired('over')),
@@ -119,7 +121,7 @@ export function rearrange(): void {
   logins.value = []
   canVerify.value = true
   people.value = null
-  Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true })
+  Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true, isStrange: false })
   keys.list = []
   Object.assign(several, { main: null, elsewhere: null, instead: null })
   Object.assign(network, { obstacle: null, isOn: false })
@@ -275,6 +277,7 @@ function homeNode(): NodeView {
       steps: [],
       isManaged: library.isManaged,
       isOnLocalNetwork: network.isOn,
+      isStrange: library.isStrange,
     },
   }
 }

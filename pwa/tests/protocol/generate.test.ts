@@ -8,9 +8,12 @@ import { FIRST_HASH, foldHashes } from '../../src/protocol/canonical'
 import type { StoredChange } from '../../src/protocol/change'
 import { pack } from '../../src/protocol/clock'
 import { Digester } from '../../src/protocol/digest'
-import { ConversationField, EntityType, type Change } from '../../src/protocol/generated'
+import { ConversationField, EntityType, type Change, type SealedCall } from '../../src/protocol/generated'
 import { cellKey } from '../../src/protocol/change'
 import { merge } from '../../src/protocol/merge'
+import { sealCall } from '../../src/protocol/sealing'
+import { encodeValue } from '../../src/protocol/values'
+import { suite } from '../sync/sealedDoor'
 
 const TEXTS = ['', 'Hello', 'Привет, дом', '日本語', '🔥 тёплый очаг', 'é ‮flip', 'line\nline\r\n\ttab', '\0']
 const VECTORS = 6
@@ -94,6 +97,37 @@ describe('vectors of the app', () => {
     })
     await expect(document('L20: the digest', vectors)).toMatchFileSnapshot(
       '../../../shared/vectors/from_app/digest.json',
+    )
+  })
+
+  it('sealed calls', async () => {
+    const texts = ['', 'Привет, дом', '🔥'.repeat(40)]
+    const vectors = await Promise.all(
+      texts.map(async (text, index): Promise<[unknown, unknown]> => {
+        const bytes = (value: number) => new Uint8Array(32).fill(16 * index + value)
+        const { privateKey, publicKey } = await suite.kem.deriveKeyPair(bytes(1).buffer)
+        const nodeId = 'ab'.repeat(16)
+        const call: Required<SealedCall> = {
+          ...{
+            method: 'POST',
+            path: '/v1/answers',
+            reply_secret: bytes(2),
+            node_epoch: 2 ** 47 + index,
+            token: 'a.b.c',
+          },
+          ...{ body: encodeValue(text), media_type: 'application/msgpack', last_event: '' },
+        }
+        const raw = new Uint8Array(await suite.kem.serializePublicKey(publicKey))
+        const { request } = await sealCall(raw, nodeId, call, bytes(3))
+        const input = {
+          private_key: toHex(new Uint8Array(await suite.kem.serializePrivateKey(privateKey))),
+          ...{ node_id: nodeId, request: toHex(request) },
+        }
+        return [input, { ...call, reply_secret: toHex(call.reply_secret), body: toHex(call.body) }]
+      }),
+    )
+    await expect(document('H1, H2: what is in a sealed call', vectors)).toMatchFileSnapshot(
+      '../../../shared/vectors/from_app/sealed_calls.json',
     )
   })
 

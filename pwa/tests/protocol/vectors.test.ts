@@ -14,9 +14,11 @@ import { keyRing, NotSigned } from '../../src/protocol/jws'
 import { hasRunOut, newer, verifyKeySet, type VerifiedKeys } from '../../src/protocol/keySets'
 import { merge } from '../../src/protocol/merge'
 import { fold, isRunnable, Tree } from '../../src/protocol/messages'
+import { CannotOpen, ReplyOpener, verifySealingKey } from '../../src/protocol/sealing'
 import { verifyAccess } from '../../src/protocol/tokens'
 import { unpackSegment } from '../../src/protocol/segments'
 import { readFlag, readHeader, readId, readState, readText } from '../../src/protocol/values'
+import { openCall, suite } from '../sync/sealedDoor'
 
 interface JsonChange {
   clk: string
@@ -72,6 +74,11 @@ interface ChainInput {
   changes: JsonChange[]
 }
 
+function refused(error: unknown): null {
+  if (error instanceof CannotOpen) return null
+  throw error
+}
+
 const runners: Record<string, (input: never) => unknown> = {
   clock(input: TickInput | ObserveInput) {
     const last = fromHex(input.last)
@@ -105,6 +112,33 @@ const runners: Record<string, (input: never) => unknown> = {
     if (kind === 'state') return readState(data)?.state ?? null
     const header = readHeader(data)
     return header && { role: header.role, parent: header.parent ? toHex(header.parent) : null }
+  },
+  async sealed_calls({ private_key, node_id, request }: Record<string, string>) {
+    const key = await suite.kem.deserializePrivateKey(new Uint8Array(fromHex(private_key ?? '')).buffer)
+    const call = await openCall(key, node_id ?? '', fromHex(request ?? ''))
+    const described = Object.entries(call).map(([name, value]: [string, unknown]) => [
+      name,
+      value instanceof Uint8Array ? toHex(value) : value,
+    ])
+    return Object.fromEntries(described) as unknown
+  },
+  async sealed_replies({ secret, request, chunks }: { secret: string; request: string; chunks: string[] }) {
+    const opener = new ReplyOpener(fromHex(secret), fromHex(request))
+    const opened: (string | null)[] = []
+    for (const chunk of chunks) opened.push(await opener.open(fromHex(chunk)).then(toHex, refused))
+    return opened
+  },
+  async sealing_keys({
+    node_id,
+    now_s,
+    ...keys
+  }: {
+    node_key: string
+    signed: string
+    node_id: string
+    now_s: number
+  }) {
+    return verifySealingKey({ ...keys, epoch: 1 }, node_id, now_s).then(toHex, refused)
   },
   messages(input: JsonChange[]) {
     const cells = input.map(change)
@@ -202,7 +236,7 @@ describe.each(readdirSync(folder).filter((name) => name.endsWith('.json')))('%s'
   const file = name.replace('.json', '')
   const run = runners[RUNNERS[file] ?? file]
 
-  it.each(vectors)('$id $comment', ({ input, result }) => {
-    expect(run?.(input)).toEqual(result)
+  it.each(vectors)('$id $comment', async ({ input, result }) => {
+    expect(await run?.(input)).toEqual(result)
   })
 })

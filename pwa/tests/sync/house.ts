@@ -8,13 +8,17 @@ import { onTestFinished, vi } from 'vitest'
 import { MemoryStorage } from '../local/memoryStorage'
 import { FakeNode } from './fakeNode'
 import { FakeServer, problem } from './fakeServer'
+import { NodeKey, SealedDoor } from './sealedDoor'
 
-export const NODE = 'ab'.repeat(16)
+const NODE_KEY = new NodeKey(7)
+export const NODE = NODE_KEY.nodeId
 const DIRECT = 'http://localhost:8461'
 
 export class House {
   readonly server = new FakeServer()
   readonly node = new FakeNode()
+  /** What the relay leads to. */
+  readonly door = new SealedDoor(NODE_KEY, (path, init) => this.node.handle(path, init))
   /** Whether the page may reach the node directly. */
   isDirectOpen = true
 
@@ -38,7 +42,7 @@ export class House {
     return new Browser(this)
   }
 
-  handle(url: string, init: RequestInit): Response {
+  async handle(url: string, init: RequestInit): Promise<Response> {
     init.signal?.throwIfAborted()
     if (url.startsWith(DIRECT)) {
       if (!this.isDirectOpen) throw new TypeError('fetch failed')
@@ -47,7 +51,7 @@ export class House {
     if (!url.startsWith('/relay/')) return this.server.handle(url, init)
     if (!this.server.isUp) throw new TypeError('fetch failed')
     if (!this.node.isUp) return problem(503, 'node_unreachable')
-    return this.node.handle(url.slice(`/relay/${NODE}`.length), init)
+    return this.door.handle(url.slice(`/relay/${NODE}`.length), init)
   }
 }
 
@@ -97,7 +101,7 @@ export class Browser {
     const url = input as string
     const headers = new Headers(init.headers)
     if (url.startsWith('/api/v1/auth/')) headers.set('Cookie', this.deviceCookie)
-    const response = this.house.handle(url, { ...init, headers: Object.fromEntries(headers.entries()) })
+    const response = await this.house.handle(url, { ...init, headers: Object.fromEntries(headers.entries()) })
     if (/auth\/(login|register)$/.test(url) && response.ok) this.deviceCookie = await deviceOf(response.clone())
     return response
   }

@@ -58,7 +58,7 @@ describe('tokens for a node', () => {
       if (nodeRefuses !== null) return problem(401, nodeRefuses)
       return reply({ access_token: 'from the node', expires_at: (environment.ms + DAY_MS) / 1000 })
     }
-    tokens = new NodeTokens(db, server as unknown as Server, fetcher)
+    tokens = new NodeTokens(db, server as unknown as Server, { fetcher: () => fetcher })
   })
 
   it('come from the server, and are renewed there half a day before they end', async () => {

@@ -3,7 +3,7 @@ import type { KnownNode } from '../../src/local/database'
 import type { Candidate } from '../../src/protocol/generated'
 import { ProblemError } from '../../src/protocol/errors'
 import { chooseNode, goneNodes, preferredNode } from '../../src/sync/nodes'
-import { healthProbe } from '../../src/sync/probe'
+import { nodeProbe } from '../../src/sync/probe'
 import { Router, type RouterOptions } from '../../src/sync/router'
 import type { LocalNetworkPermission } from '../../src/sync/ways'
 import { problem } from './fakeServer'
@@ -25,7 +25,6 @@ function node(candidates: Candidate[], awake = true, id = NODE): KnownNode {
 interface Setup {
   pageHost?: string
   isVisible?: () => boolean
-  isSealed?: boolean
   permission?: () => LocalNetworkPermission
   /** Addresses that answer. */
   living: Set<string>
@@ -48,7 +47,6 @@ function started({ living, strangers = new Set(), ...setup }: Setup) {
       return living.has(base) ? Promise.resolve('open') : Promise.reject(new ProblemError('offline'))
     },
     page: { protocol: 'http:', host: setup.pageHost ?? 'localhost' },
-    isSealed: setup.isSealed ?? true,
     permission: setup.permission ?? (() => 'unneeded'),
     isVisible: setup.isVisible ?? (() => true),
     now: () => clock.now,
@@ -75,13 +73,6 @@ describe('routes to a node', () => {
       expect(router.best(NODE)).toEqual({ kind: 'direct', nodeId: NODE, base: DIRECT })
       expect(router.state.serverMs).toBe(5)
     })
-  })
-
-  it('never sends a call in the clear beyond loopback', async () => {
-    const { router, asked } = started({ isSealed: false, living: new Set([RELAY, AT_HOME]) })
-    router.setNodes([node([LAN])])
-    await until(router, 'relay')
-    expect(asked).not.toContain(AT_HOME)
   })
 
   it.each<[LocalNetworkPermission, string]>([
@@ -219,7 +210,7 @@ it.each(['engine_unavailable', 'engine_loading', 'out_of_memory'])(
   'a node with %s is reached all the same',
   async (code) => {
     const server = { authorization: () => Promise.resolve({}) } as unknown as RouterOptions['server']
-    const probe = healthProbe(() => Promise.resolve(problem(503, code)), server)
+    const probe = nodeProbe(() => Promise.resolve(problem(503, code)), server, {} as never)
     const route = { kind: 'relay' as const, nodeId: NODE, base: RELAY }
     await expect(probe(route, new AbortController().signal)).resolves.toBe('open')
   },
