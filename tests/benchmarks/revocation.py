@@ -14,13 +14,14 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import msgspec
 
 from tests.benchmarks.records import Record, machine, report
 from tests.inference_node.running_node import MESSAGE_PACK
+from tests.sealed_http import INSIDE, SealedTransport
 from tests.security.household import Household
 from tests.structure.tracked import ROOT
 
@@ -33,13 +34,21 @@ PAGE = ROOT / "docs" / "security.md"
 BEGIN, END = "<!-- Made by `python -m tests.benchmarks.revocation`. -->\n", "<!-- The measurement ends here. -->\n"
 
 
-class Listener:
-    """Reads a stream in a thread of its own, and notes when it ends."""
+class Relay(NamedTuple):
+    """A node behind the server: the address before `/v1/…`, the node's id, and what the server asks for."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    base: str
+    node_id: str
+    headers: dict[str, str]
+
+
+class Listener:
+    """Reads a stream in a thread of its own, and notes when it ends. Through a relay it is sealed."""
+
+    def __init__(self, url: str, headers: dict[str, str], relay: Relay | None = None) -> None:
         self.ended_s = 0.0
         self._first = threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(url, headers), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(url, headers, relay), daemon=True)
         self._thread.start()
         assert self._first.wait(WITHIN_S), f"nothing comes from {url}"
 
@@ -49,10 +58,13 @@ class Listener:
         assert not self._thread.is_alive(), "the stream goes on"
         return self.ended_s
 
-    def _read(self, url: str, headers: dict[str, str]) -> None:
+    def _read(self, url: str, headers: dict[str, str], relay: Relay | None) -> None:
         with (
             contextlib.suppress(httpx.RemoteProtocolError),
-            httpx.Client(trust_env=False, timeout=WITHIN_S) as client,
+            httpx.Client(trust_env=False, timeout=WITHIN_S) as bare,
+            httpx.Client(
+                transport=relay and SealedTransport(bare, *relay), trust_env=False, timeout=WITHIN_S
+            ) as client,
             client.stream("GET", url, headers=headers) as stream,
         ):
             assert stream.status_code == 200
@@ -115,11 +127,11 @@ def _asked(household: Household) -> str:
 def _listeners(household: Household, phone: Device, answer: str) -> dict[str, Listener]:
     token = household.node_token(phone)
     path = f"/v1/answers/{answer}/events"
-    relayed = {**phone.bearer, "domovoi-node-token": token}
+    relay = Relay(household.url("remote"), household.thread.node_id, phone.bearer)
     return {
         "server": Listener(f"{household.server.url}/api/v1/events", phone.bearer),
         "node, direct": Listener(household.url("loopback") + path, {"authorization": f"Bearer {token}"}),
-        "node, relayed": Listener(household.url("remote") + path, relayed),
+        "node, relayed": Listener(INSIDE + path, {"authorization": f"Bearer {token}"}, relay),
     }
 
 
