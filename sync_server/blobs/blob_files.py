@@ -80,10 +80,10 @@ class BlobFiles:
         _part(path).unlink(missing_ok=True)
 
     def stored(self, account_id: bytes) -> Iterator[tuple[bytes, int]]:
-        """Yield the hash of every file of the account, and when it was last written, in ms since 1970."""
+        """Yield the hash of every file of the account, whole or not, and its size in bytes."""
         for path in sorted((self._folder / account_id.hex()).glob("??/*")):
             with contextlib.suppress(FileNotFoundError, ValueError):
-                yield bytes.fromhex(path.name.removesuffix(_PART)), path.stat().st_mtime_ns // 1_000_000
+                yield bytes.fromhex(path.name.removesuffix(_PART)), path.stat().st_size
 
     def _path(self, account_id: bytes, sha256: bytes) -> Path:
         name = sha256.hex()

@@ -99,7 +99,10 @@ class Blobs:
         return end
 
     async def collect(self, account_id: bytes) -> int:
-        """Remove the blobs of the account that nobody has needed for a while; return how many (rule B6)."""
+        """Remove the blobs of the account that nobody has needed for a while; return how many (rule B6).
+
+        Files that the table does not know are counted from now on, and kept for as long as any.
+        """
 
         async def collect(connection: Connection) -> int:
             # The account is locked, so no sender can begin while its file is taken away.
@@ -108,16 +111,18 @@ class Blobs:
             before_ms = clock.now_ms() - BLOB_ORPHAN_KEPT_S * 1000
             named = await _named(connection, account_id)
             old = [row for row in rows if row["touched_ms"] < before_ms and row["sha256"] not in named]
+            for row in old:
+                await connection.run(delete(blob).where(_is(account_id, row["sha256"])))
+                await asyncio.to_thread(self._files.remove, account_id, row["sha256"])
+            # A file without a row: the database was restored. Devices may be about to name it again.
             known = {row["sha256"] for row in rows}
-            orphans = {row["sha256"] for row in old}
-            # Files without a row: the database was restored, or the last collection was cut.
             stored = await asyncio.to_thread(lambda: list(self._files.stored(account_id)))
-            orphans |= {sha256 for sha256, written_ms in stored if sha256 not in known and written_ms < before_ms}
-            for sha256 in orphans:
-                await connection.run(delete(blob).where(_is(account_id, sha256)))
-                await asyncio.to_thread(self._files.remove, account_id, sha256)
-            await add_bytes(connection, account_id, -sum(row["size"] for row in old))
-            return len(orphans)
+            found = {sha256: size for sha256, size in stored if sha256 not in known}
+            for sha256, size in found.items():
+                fields = {"account_id": account_id, "sha256": sha256, "size": size, "touched_ms": clock.now_ms()}
+                await connection.run(blob.insert().values(**fields))
+            await add_bytes(connection, account_id, sum(found.values()) - sum(row["size"] for row in old))
+            return len(old)
 
         count = await self._database.transact(collect)
         if count:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from sync_server.store.tables import account, device, lease, refresh_token
+from sync_server import clock
+from sync_server.store.tables import account, blob, device, lease, refresh_token
 
 if TYPE_CHECKING:
     from sync_server.store.database import Connection, Database
@@ -30,6 +31,8 @@ async def begin_histories(database: Database) -> int:
         await connection.run(delete(lease))
         # What devices have read was numbered otherwise.
         await connection.run(device.update().values(acked_seq=0))
+        # What names them may be among what devices are going to offer.
+        await connection.run(blob.update().values(touched_ms=clock.now_ms()))
         rows = await connection.all(select(account.c.account_id, account.c.epoch).with_for_update())
         for row in rows:
             epoch = next(made for made in iter(new_epoch, 0) if made != row["epoch"])

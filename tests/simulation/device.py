@@ -9,10 +9,11 @@ from inference_node.log import replica
 from inference_node.log.exchange import Exchange
 from inference_node.log.replica import Write
 from inference_node.server.server_api import Unreachable
-from shared.change import Change, ConversationField, EntityType, MessageField
+from shared.change import AttachmentField, Change, ConversationField, EntityType, MessageField
 from shared.errors import DomovoiError
 from shared.wire import IfLease, LeaseRequest
 from tests.simulation import virtual_time
+from tests.simulation.files import File, new_file, send
 from tests.simulation.server import ACCOUNT, Network, SimulatedServer
 from tests.simulation.stores import Crashed, DeviceStore, pause
 
@@ -41,6 +42,7 @@ class Device:
         self.skew_ms = 0
         self.store = DeviceStore()
         self.network = _Remembering(server, rng, loss)
+        self.files: list[File] = []
         self.backup: sqlite3.Connection | None = None
         self._token: str | None = None
         self._is_busy = asyncio.Lock()
@@ -52,8 +54,11 @@ class Device:
         while loop.time() < until_s:
             await pause(self.rng, 15.0)
             try:
-                if self.rng.random() < 0.6:
+                kind = self.rng.random()
+                if kind < 0.5:
                     await self.write()
+                elif kind < 0.6:
+                    await self.attach()
                 else:
                     await self.exchange()
             except (Unreachable, DomovoiError, Crashed):
@@ -66,6 +71,20 @@ class Device:
         async with self.store.transaction() as connection:
             if await replica.account(connection, ACCOUNT) is not None:
                 await replica.write(connection, ACCOUNT, [self._field() for _ in range(self.rng.randint(1, 3))])
+
+    async def attach(self) -> None:
+        """Send a file and then name it. Raises Unreachable, DomovoiError, Crashed."""
+        virtual_time.skew_ms.set(self.skew_ms)
+        file = self.files[-1] if self.files and self.rng.random() < 0.5 else new_file(self.rng)
+        if file not in self.files:
+            self.files.append(file)
+        if not await send(self.network, lambda: self.token(ACCOUNT), file, self.rng):
+            return
+        # An entity never changes its scope.
+        scope = SCOPES[file.sha256[0] % len(SCOPES)]
+        write = Write(EntityType.ATTACHMENT, file.sha256[:16], AttachmentField.BLOB, scope, file.sha256)
+        async with self.store.transaction() as connection:
+            await replica.write(connection, ACCOUNT, [write])
 
     async def exchange(self) -> None:
         """Push all and read all. Raises Unreachable, DomovoiError, Crashed."""

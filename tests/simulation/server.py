@@ -10,9 +10,10 @@ import msgspec
 
 from inference_node.server.server_api import Unreachable
 from shared.errors import Code, DomovoiError
-from shared.wire import Bootstrapped, Digest, Lease, LeaseRequest, Pulled, Push, Pushed
+from shared.wire import BlobState, Bootstrapped, Digest, Lease, LeaseRequest, Pulled, Push, Pushed
 from sync_server import clock
 from sync_server.accounts.devices import check_device, create_device, find_device
+from sync_server.blobs.blobs import Blobs
 from sync_server.log import histories
 from sync_server.log.bootstrap import bootstrap
 from sync_server.log.digests import digest_of
@@ -22,12 +23,14 @@ from sync_server.log.purges import acknowledge, expire_tombstones
 from sync_server.log.push import push
 from sync_server.nodes.nodes import NodeKey, add_shared_node, grants_of, replace_device
 from sync_server.store.tables import account
+from tests.simulation.files import File, SimulatedFiles, named_file, pieces
 from tests.simulation.stores import Crashed, ServerStore, pause
 
 if TYPE_CHECKING:
     import random
     import sqlite3
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
 
 _T = TypeVar("_T")
 ACCOUNT = b"\x0a" * 16
@@ -38,8 +41,12 @@ PAGE = 7
 class SimulatedServer:
     """One account's server. `seals` is what an omniscient observer saw: by answer, the leases it was written under."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, rng: random.Random) -> None:
         self.store = ServerStore()
+        self.files = SimulatedFiles(folder, rng, self.store.fuse)
+        self.blobs = Blobs(self.store, self.files)
+        # Attachments that were acknowledged while their files were whole.
+        self.kept: set[bytes] = set()
         self.logins = 0
         self.seals: dict[bytes, set[bytes]] = {}
         self._backup: sqlite3.Connection | None = None
@@ -91,6 +98,7 @@ class SimulatedServer:
     async def keep_house(self) -> None:
         """Do what the server does every hour."""
         await expire_tombstones(self.store, ACCOUNT)
+        await self.blobs.collect(ACCOUNT)
 
     # What it is asked.
 
@@ -114,6 +122,10 @@ class SimulatedServer:
         outcome = await push(self.store, ACCOUNT, device_id, batch)
         if outcome.pushed.acked_dseq > last_dseq and batch.if_lease is not None:
             self.seals.setdefault(batch.if_lease.answer, set()).add(batch.if_lease.token)
+        for change in batch.changes[: outcome.pushed.acked_dseq - batch.first_dseq + 1]:
+            sha256 = named_file(change)
+            if sha256 is not None and self.files.whole(ACCOUNT, sha256):
+                self.kept.add(sha256)
         return outcome.pushed
 
     async def pull(self, token: str, since: int, epoch: int | None) -> Pulled:
@@ -134,6 +146,10 @@ class SimulatedServer:
 
     async def lease(self, token: str, wish: LeaseRequest) -> Lease:
         return await lease_answer(self.store, ACCOUNT, self._device(token), wish)
+
+    async def put_blob(self, token: str, file: File, offset: int, pieces: AsyncIterator[bytes]) -> BlobState:
+        await check_device(self.store, ACCOUNT, self._device(token), "")
+        return await self.blobs.put(ACCOUNT, file.sha256, offset, len(file.content), pieces)
 
     def _token(self, device_id: bytes) -> str:
         return f"{self.logins}:{device_id.hex()}"
@@ -197,6 +213,9 @@ class Network:
 
     async def lease(self, token: str, wish: LeaseRequest) -> Lease:
         return await self.call(lambda: self.server.lease(token, wish))
+
+    async def put_blob(self, token: str, file: File, offset: int, piece: bytes, *, is_cut: bool) -> BlobState:
+        return await self.call(lambda: self.server.put_blob(token, file, offset, pieces(piece, is_cut=is_cut)))
 
     async def log_in(self, device_id: bytes | None) -> tuple[bytes, str, int]:
         return await self.call(lambda: self.server.log_in(device_id))

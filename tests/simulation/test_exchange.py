@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import random
 import secrets
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,12 +45,13 @@ def in_calm_world(play: Callable[[SimulatedServer, virtual_time.VirtualLoop], Aw
     rng = random.Random(8460)
 
     async def live() -> None:
-        server = SimulatedServer()
+        server = SimulatedServer(Path(folder), rng)
         await server.begin(NODES)
         await play(server, loop)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr(secrets, "token_bytes", lambda count=32: rng.randbytes(count))
+        patch.setattr(asyncio, "to_thread", virtual_time.at_once)
         patch.setattr(server_clock, "now_ms", loop.now_ms)
         patch.setattr(device_clock, "now_ms", loop.skewed_ms)
         virtual_time.run(live(), loop)

@@ -7,7 +7,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _T = TypeVar("_T")
 
@@ -40,6 +40,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not self._ready and self._scheduled:  # type: ignore[attr-defined]  # the heap of timers
             self._now_s = max(self._now_s, self._scheduled[0].when())  # type: ignore[attr-defined]
         super()._run_once()  # type: ignore[misc]  # asyncio's own, and the only place where time passes
+
+
+async def at_once(function: Callable[..., _T], *arguments: object) -> _T:
+    """Stand for asyncio.to_thread: threads would make two runs of one seed differ."""
+    return function(*arguments)
 
 
 def run(main: Coroutine[Any, Any, _T], loop: VirtualLoop) -> _T:
