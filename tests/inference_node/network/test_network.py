@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from shared.bounded_http import SAFE_HEADERS
 from shared.candidates import Candidate
 from shared.node_status import NodeStatus
 from shared.tunnel.frames import FrameType
@@ -174,6 +175,7 @@ async def test_D3_the_network_sees_nothing_of_what_is_for_this_pc_alone(node: Ru
     await until_published(node, address)
     for path in ("/metrics", "/openapi.json", "/v1/models"):
         answer = await node.http.get(f"http://{home.reach(address)}:{port_of(node)}{path}", headers=node.bearer)
+        assert {name: answer.headers.get(name) for name in SAFE_HEADERS} == SAFE_HEADERS
         assert answer.status_code in {403, 404}, path
 
 
