@@ -39,9 +39,9 @@ class CallEpochs:
 
         Raises DomovoiError `cannot_open` for one that was here before, `stale_epoch` for one of another epoch.
         """
+        current = self.current
         if ephemeral_key in self._now or ephemeral_key in self._before:
             raise DomovoiError(Code.CANNOT_OPEN)
-        current = self.current
         if epoch not in {current, current - 1}:
             raise DomovoiError(Code.STALE_EPOCH, epoch=current)
         self._now.add(ephemeral_key)
