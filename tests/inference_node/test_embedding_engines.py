@@ -38,7 +38,11 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 async def loaded(name: str, model: Path) -> tuple[ChildEngine, LoadedModel]:
     engine = ChildEngine(name)
-    *_, last = [event async for event in engine.load(model, EngineOptions(context=512, slots=2))]
+    try:
+        *_, last = [event async for event in engine.load(model, EngineOptions(context=512, slots=2))]
+    except DomovoiError:
+        await engine.unload()
+        raise
     assert isinstance(last, LoadedModel)
     return engine, last
 

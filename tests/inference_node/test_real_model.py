@@ -37,9 +37,9 @@ async def real(tmp_path: Path, default_test_model: Path) -> AsyncIterator[Runnin
 
 
 def engine_of(process: psutil.Process) -> psutil.Process:
-    """Return the engine's process. One of an earlier test may still be on its way out."""
-    engines = [child for child in process.children() if "inference_node.engines.process" in child.cmdline()]
-    return max(engines, key=psutil.Process.create_time)
+    """Return the engine's process: there is never more than one for a model, and none outlives its node."""
+    (engine,) = (child for child in process.children() if "inference_node.engines.process" in child.cmdline())
+    return engine
 
 
 @contextmanager
