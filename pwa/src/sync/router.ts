@@ -176,7 +176,9 @@ export class Router {
     signal: AbortSignal,
   ): Promise<void> {
     if (isResting(this.breakers.get(keyOf(route)) ?? CLOSED, this.options.now())) {
-      this.note({ route, candidate, outcome: 'resting', ms: null })
+      // That somebody else was met there is what a person should know of it.
+      const isStrange = this.attempts.get(keyOf(route))?.outcome === 'stranger'
+      this.note({ route, candidate, outcome: isStrange ? 'stranger' : 'resting', ms: null })
       return
     }
     if (afterMs > 0) await sleep(afterMs, signal)

@@ -162,6 +162,12 @@ describe('routes to a node', () => {
     await until(router, 'relay')
     await eventually(() => {
       expect(router.state.attempts.get(NODE)?.[0]).toMatchObject({ outcome: 'stranger' })
+      expect(router.state.probed).not.toBeNull()
+    })
+    // It is left alone, and known for what it is.
+    router.probeNow()
+    await eventually(() => {
+      expect(router.state.attempts.get(NODE)?.[0]).toMatchObject({ outcome: 'stranger', ms: null })
     })
   })
 
