@@ -45,7 +45,9 @@ class Found(NamedTuple):
 
 def rank(table: Iterable[InterfaceAddress]) -> list[Found]:
     """Return every address once, those to be offered first and in the order in which they are worth trying."""
-    judged = {row.address: (_order(row), _judge(row)) for row in sorted(table, key=_order, reverse=True)}
+    # Of two rows with one address the last counts here: one that can be used, before all others.
+    rows = sorted(table, key=lambda row: (bool(_judge(row).reason), _order(row), row), reverse=True)
+    judged = {row.address: (_order(row), _judge(row)) for row in rows}
     found = [one for _, one in sorted(judged.values())]
     return sorted(found, key=lambda one: bool(one.reason))
 
