@@ -64,7 +64,7 @@ def test_algorithm_confusion_a_public_key_is_no_secret(household: Household, pla
 
 
 def test_one_token_for_two_apis_each_opens_its_own_alone(household: Household) -> None:
-    pairs: list[tuple[Place, Place]] = [("server", "loopback"), ("loopback", "server"), ("server", "remote")]
+    pairs: list[tuple[Place, Place]] = [("server", "loopback"), ("loopback", "server"), ("server", "sealed")]
     for mine, others in pairs:
         token = household.own_token(mine)
         assert presented(household, mine, token).verdict == "200"
