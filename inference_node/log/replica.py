@@ -157,6 +157,8 @@ async def restamp(connection: Connection, account_id: bytes, owned: Iterable[Own
         key = (account_id, change.etype, change.eid, change.field, change.clk)
         query = f"UPDATE cell SET clk = ? WHERE {_OF_CELL} AND clk = ?"  # noqa: S608  # constant
         await connection.execute(query, (last_clock, *key))
+    # One that had lost wins with its new clock, here as on the server: a restored backup may lack it before it is read.
+    await _merge(connection, account_id, [(own.change, 0) for own in stamped if not own.is_offer])
     await _set_clock(connection, account_id, last_clock)
     return stamped
 

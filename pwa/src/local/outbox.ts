@@ -4,6 +4,7 @@ import { compareBytes, equalBytes, fromHex } from '../protocol/bytes'
 import { foldHashes } from '../protocol/canonical'
 import { later, millisecondsOf, tick } from '../protocol/clock'
 import { limits, type Change, type Push } from '../protocol/generated'
+import { wins } from '../protocol/merge'
 import type { AccountDatabase, OwnLog } from './database'
 import { placeOf } from './entities'
 import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
@@ -201,7 +202,10 @@ async function stampAgain(db: AccountDatabase, log: OwnLog): Promise<void> {
   )
 }
 
-/** Exchanges the stamped changes in the cells where the old ones still stand. */
+/**
+ * Exchanges the stamped changes in the cells where the old ones still stand. One that had lost wins with its new clock,
+ * here as on the server: a restored backup may lack it before it is read.
+ */
 async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped: readonly Change[]): Promise<void> {
   const { entities, revisions } = await loadHeld(db, old.map(placeOf))
   for (const [index, change] of old.entries()) {
@@ -210,7 +214,7 @@ async function replaceCells(db: AccountDatabase, old: readonly Change[], stamped
     const holder = entity?.fields[field]
     const next = stamped[index]
     if (entity === undefined || holder === undefined || next === undefined) continue
-    if (compareBytes(holder[0], clk) === 0) entity.fields[field] = next
+    if (compareBytes(holder[0], clk) === 0 || wins(next, holder)) entity.fields[field] = next
   }
   await saveTouched(db, [...new Set(entities)], revisions)
 }
