@@ -51,6 +51,7 @@ def test_what_is_not_public_asks_for_a_token(shared_server: RunningServer, endpo
         "node_id": "0" * 32,
         "pairing_id": "0" * 32,
         "invitation_id": "0" * 64,
+        "account_id": "0" * 32,
     }
     method, path = endpoint.method, endpoint.path.format(**ids)  # type: ignore[attr-defined]
     assert code_of(shared_server.client().request(method, path, json={})) == (401, "token_missing")

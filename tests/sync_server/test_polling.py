@@ -76,13 +76,14 @@ async def poller(shared_server: RunningServer, identity: Identity) -> AsyncItera
 
 async def test_N15_a_call_goes_through_posts_and_polls(poller: Poller, identity: Identity, device: Device) -> None:
     poller.welcomed(await poller.greet(1), 1)
-    asked = asyncio.create_task(asyncio.to_thread(device.request, "GET", f"/relay/{identity.node_id}/v1/status"))
+    asked = asyncio.create_task(asyncio.to_thread(device.request, "GET", f"/relay/{identity.node_id}/v1/keys"))
     events: list[object] = []
-    while not any(isinstance(event, Ended) for event in events):
-        await poller.down()
-        events += poller.session.take_events()
+    async with asyncio.timeout(WITHIN_S):
+        while not any(isinstance(event, Ended) for event in events):
+            await poller.down()
+            events += poller.session.take_events()
     (opened,) = [event for event in events if isinstance(event, Opened)]
-    assert unpack(opened.payload, OpenRequest).path == "/v1/status"
+    assert unpack(opened.payload, OpenRequest).path == "/v1/keys"
     streams = poller.session.streams
     streams.answer(opened.stream, write(OpenResponse(200, [("content-type", "application/json")])))
     streams.write(opened.stream, b'{"ok": true}')
