@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from inference_node import http_server
 from inference_node.endpoints import applications
 from inference_node.endpoints.api_keys import ApiKeys
 from inference_node.endpoints.applications import Services
@@ -49,7 +50,6 @@ from inference_node.server.renewals import Renewals
 from inference_node.server.sealing_keys import SealingKeyRing
 from inference_node.server.server_api import ServerApi
 from inference_node.server.tunnel import Tunnel
-from shared.bounded_http import SAFE_HEADERS, BoundedHttp
 from shared.errors import DomovoiError, StartupError
 from shared.tokens import node_audience
 
@@ -165,17 +165,10 @@ class _Node:
         await self._grants.load()
         await self._runs.settle_orphans()
         hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
-        configuration = uvicorn.Config(
+        configuration = http_server.configuration(
             applications.loopback(self._services, hosts, settings.allowed_origins),
-            http=BoundedHttp,
-            limit_concurrency=MOST_CONNECTIONS,
-            headers=[*SAFE_HEADERS.items()],
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=GRACE_S,
+            most_connections=MOST_CONNECTIONS,
+            grace_s=GRACE_S,
         )
         server = _Server(configuration, self._runs)
         background = [

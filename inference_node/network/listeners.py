@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 
+from inference_node import http_server
 from inference_node.endpoints.guard import Guard
-from shared.bounded_http import SAFE_HEADERS, BoundedHttp
 
 if TYPE_CHECKING:
     import ssl
@@ -78,17 +78,10 @@ class Listeners:
         await self._close(set(self._open))
 
     def _start(self, place: Place, listener: socket.socket) -> tuple[_Door, asyncio.Task[None]]:
-        configuration = uvicorn.Config(
+        configuration = http_server.configuration(
             Guard(self._application, _spellings(place), self._origins),
-            http=BoundedHttp,
-            limit_concurrency=MOST_CONNECTIONS,
-            headers=[*SAFE_HEADERS.items()],
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=GRACE_S,
+            most_connections=MOST_CONNECTIONS,
+            grace_s=GRACE_S,
         )
         configuration.load()
         # Loaded by us, so that a renewed certificate reaches a door that is open.

@@ -87,6 +87,15 @@ def expect_status(profile: Profile, words: str) -> None:
     expect(line).to_contain_text(re.compile(words), timeout=SETTLES_WITHIN_MS)
 
 
+def arrive(profile: Profile, household: Household) -> Profile:
+    """Make the first account with the local network permitted, and wait for the straight way."""
+    profile.goto()
+    permit(profile, "granted")
+    profile.make_first_account(household.setup_code)
+    expect_status(profile, r"^.*Direct · \d+ ms")
+    return profile
+
+
 def ways(profile: Profile) -> dict[str, str]:
     """Open the sheet and return what it says of each address, then close it."""
     profile.page.locator("button.here, header.bar .who").first.click()
@@ -103,11 +112,7 @@ def test_D5_answers_come_straight_from_home_and_go_on_without_the_server(
 ) -> None:
     address = home.add(1)
     household.start("server", "node")
-    profile = open_from_elsewhere("phone")
-    profile.goto()
-    permit(profile, "granted")
-    profile.make_first_account(household.setup_code)
-    expect_status(profile, r"^.*Direct · \d+ ms")
+    profile = arrive(open_from_elsewhere("phone"), household)
     assert ways(profile)[f"{address}:{household.node_port}"] == "open"
     profile.write("Say hello.")
     profile.expect_answer()
@@ -150,11 +155,7 @@ def test_D1_the_pc_moves_to_another_address(
 ) -> None:
     first = home.add(1)
     household.start("server", "node")
-    profile = open_from_elsewhere("phone")
-    profile.goto()
-    permit(profile, "granted")
-    profile.make_first_account(household.setup_code)
-    expect_status(profile, "Direct")
+    profile = arrive(open_from_elsewhere("phone"), household)
     second = home.add(2)
     home.remove(first)
     old, new = (f"{address}:{household.node_port}" for address in (first, second))
@@ -174,11 +175,7 @@ def test_D6_an_answer_goes_on_by_the_relay_when_the_way_home_closes(
     choice.write_text("on")
     del household.environment["DOMOVOI_LOCAL_NETWORK"]
     household.start("server", "node")
-    profile = open_from_elsewhere("phone", longest_answer=1500)
-    profile.goto()
-    permit(profile, "granted")
-    profile.make_first_account(household.setup_code)
-    expect_status(profile, "Direct")
+    profile = arrive(open_from_elsewhere("phone", longest_answer=1500), household)
     beside = profile.context.new_page()
     beside.goto(f"{profile.url}/house")
     switch = beside.get_by_label("Answer on the home network")
@@ -229,11 +226,7 @@ def test_D5_a_stranger_at_the_pcs_address_learns_nothing(
 ) -> None:
     address = home.add(1)
     household.start("server", "node")
-    profile = open_from_elsewhere("phone")
-    profile.goto()
-    permit(profile, "granted")
-    profile.make_first_account(household.setup_code)
-    expect_status(profile, "Direct")
+    profile = arrive(open_from_elsewhere("phone"), household)
     household.kill("node")
     impostor = Impostor(address, household.node_port)
     try:

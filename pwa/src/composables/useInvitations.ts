@@ -1,26 +1,14 @@
-import { computed, shallowRef, watch } from 'vue'
-import { ProblemError } from '../protocol/errors'
-import type { Invitation } from '../protocol/generated'
+import { computed, watch } from 'vue'
 import { useDomovoi } from '../stores/domovoi'
+import { useServerAnswer } from './serverAnswer'
 import type { InvitationsView } from './types'
 
 /** The invitations that the server's owner has made. Only the server knows, and it tells the owner alone. */
 export function useInvitations(): InvitationsView {
   const { engine, session } = useDomovoi()
-  const invitations = shallowRef<Invitation[] | null>(null)
-
-  const server = () => {
-    if (engine.value === null) throw new ProblemError('offline')
-    return engine.value.server
-  }
-  const refresh = async () => {
-    try {
-      invitations.value = session.state.isOwner ? await server().invitations() : null
-    } catch (error) {
-      // What was told before stays on the screen.
-      if (!(error instanceof ProblemError)) throw error
-    }
-  }
+  const { answer, server, refresh } = useServerAnswer(async (server) =>
+    session.state.isOwner ? server.invitations() : null,
+  )
   watch(
     () => [engine.value?.link.connection, session.state.isOwner],
     () => void refresh(),
@@ -29,8 +17,7 @@ export function useInvitations(): InvitationsView {
   return {
     invitations: computed(
       () =>
-        invitations.value?.map(({ invitation_id: id, stage, expires_ms: expiresAt }) => ({ id, stage, expiresAt })) ??
-        null,
+        answer.value?.map(({ invitation_id: id, stage, expires_ms: expiresAt }) => ({ id, stage, expiresAt })) ?? null,
     ),
     async invite() {
       const { code } = await server().invite()
