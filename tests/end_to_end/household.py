@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import psutil
 from sqlalchemy import ColumnElement, create_engine, make_url, select, true
 
 from shared import values
@@ -22,12 +25,14 @@ from shared.change import EntityType, MessageField
 from sync_server.store.tables import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 POLL_S = 0.02
+# How a slow engine spends its time.
+RUNS_S, HELD_S = 0.005, 0.095
 
 
 def free_port() -> int:
@@ -134,6 +139,32 @@ class Household:
         except subprocess.TimeoutExpired:
             process.kill()
             raise AssertionError(f"{part} did not stop:\n{self.log(part)}") from None
+
+    def engine(self) -> psutil.Process:
+        """Return the process of the node's engine, as soon as there is one and no other that is being measured."""
+        node = psutil.Process(self.processes["node"].pid)
+        wait_until(lambda: len(node.children(recursive=True)) == 1, "an engine")
+        return node.children(recursive=True)[0]
+
+    @contextmanager
+    def slow_engine(self) -> Iterator[None]:
+        """Give the engine a twentieth of the time, so that an answer lasts longer than what happens in its middle."""
+        engine, ended = self.engine(), threading.Event()
+
+        def hold_now_and_then() -> None:
+            with suppress(psutil.NoSuchProcess):
+                while not ended.wait(RUNS_S):
+                    engine.suspend()
+                    ended.wait(HELD_S)
+                    engine.resume()
+
+        holding = threading.Thread(target=hold_now_and_then)
+        holding.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            holding.join()
 
     def stop_all(self) -> None:
         for part in list(self.processes):
