@@ -37,8 +37,9 @@ class Guard:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        is_foreign = origin is not None and origin not in self._origins
+        origins = headers.getlist("origin")
+        origin = origins[0] if origins else None
+        is_foreign = origin is not None and (len(origins) > 1 or origin not in self._origins)
         if headers.getlist("host") not in [[host] for host in self._hosts] or is_foreign:
             refusal = problem(DomovoiError(Code.FORBIDDEN_ORIGIN))
             await refusal(scope, receive, send)

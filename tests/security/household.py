@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -36,14 +36,17 @@ CONTENT = b"the owner's own file"
 
 
 class Household:
-    """Everything is real but the engine, which is scripted. `owner` manages the node, `other` may use it."""
+    """Everything is real but the engine, which is scripted. `owner` manages the node, `other` may use it.
 
-    def __init__(self, data: Path) -> None:
+    `of_node` are settings of the node, otherwise than usual.
+    """
+
+    def __init__(self, data: Path, **of_node: Any) -> None:
         self.tables = RouteTables()
         self.keys = ServerKeys.aged(data / "keys")
         with self.tables.watching():
             self.server = RunningServer(data)
-            self.thread = NodeThread(data, self.server.url)
+            self.thread = NodeThread(data, self.server.url, **of_node)
         self.owner = self.server.first_account()
         self.other = self.server.new_account("Other")
         self.node_login = Identity("Laptop PC")

@@ -20,11 +20,11 @@ _T = TypeVar("_T")
 class NodeThread:
     """A node with a scripted engine that shares the data folder of the server at `server_url`."""
 
-    def __init__(self, data: Path, server_url: str) -> None:
+    def __init__(self, data: Path, server_url: str, **settings: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="node", daemon=True)
         self._thread.start()
-        self.node = self.run(self._start(data, server_url))
+        self.node = self.run(self._start(data, server_url, settings))
         self.url = self.node.url
         self.node_id = self.node.identity.node_id
         self.models = self.node.settings.models
@@ -49,10 +49,10 @@ class NodeThread:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _start(self, data: Path, server_url: str) -> RunningNode:
+    async def _start(self, data: Path, server_url: str, settings: dict[str, Any]) -> RunningNode:
         self.script = Script(context=10_000)
         self.script.can_embed = True
-        node = RunningNode(data, make_engine=self.script.make_engine, server_url=server_url)
+        node = RunningNode(data, make_engine=self.script.make_engine, server_url=server_url, **settings)
         node.add_scripted_model()
         enrol(node.settings.data, node.identity)
         await node.start()

@@ -54,10 +54,10 @@ def request_of(given: dict[str, Any], token: str | None = None) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def sent(port: int, request: bytes, within_s: float = WITHIN_S) -> bytes:
+def sent(port: int, request: bytes, within_s: float = WITHIN_S, host: str = "127.0.0.1") -> bytes:
     """Return all that comes back; nothing where the connection is cut instead."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
+    with socket.create_connection((host, port), timeout=within_s) as connection:
         try:
             connection.sendall(request)
             while piece := connection.recv(65_536):
