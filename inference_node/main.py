@@ -145,7 +145,9 @@ class _Node:
             *(self._sealing_keys, CallEpochs()),
         )
         remote = applications.remote(self._services)
-        self._tunnel = Tunnel(settings.server_url, self._grants, self._status, remote, self._syncing.wake)
+        self._tunnel = Tunnel(
+            settings.server_url, self._grants, self._status, remote, self._syncing.wake, self._on_seen
+        )
         self._network = Network(
             remote,
             port=settings.port,
@@ -154,6 +156,8 @@ class _Node:
             certificate=settings.certificate,
             allowed=LocalNetwork(settings.local_network_choice, settings.local_network),
             is_paired=lambda: bool(self._grants.accounts),
+            server_url=settings.server_url,
+            seen_at=settings.seen_at,
             on_moved=self._tunnel.network_changed,
             on_candidates=self._on_status,
             read=read_table,
@@ -197,6 +201,9 @@ class _Node:
         self._door.end_unserved()
         self._syncing.grants_changed()
         self._syncing.wake()
+
+    def _on_seen(self, address: str) -> None:
+        self._network.seen_from_outside(address)
 
     def _on_status(self) -> None:
         self._tunnel.status_changed()

@@ -62,6 +62,11 @@ class NodeSettings:
         return self.folder / "local-network"
 
     @property
+    def seen_at(self) -> Path:
+        """Where the node keeps where the server sees this PC."""
+        return self.folder / "seen-at.json"
+
+    @property
     def certificate(self) -> Certificate | None:
         """The owner's certificate, if there is one."""
         return Certificate(self.tls_chain, self.tls_key) if self.tls_chain and self.tls_key else None

@@ -19,6 +19,8 @@ DeviceIdText = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DEVICE_ID_BYTES}}}$
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 Level = Literal["use", "manage"]
 Transport = Literal["websocket", "polling"]
+# How a node went: it said that it stops, nothing more was heard of it, or its connection broke.
+Departure = Literal["stopped", "silent", "lost"]
 LeaseToken = Annotated[bytes, Meta(min_length=LEASE_TOKEN_BYTES, max_length=LEASE_TOKEN_BYTES)]
 
 
@@ -143,6 +145,8 @@ class DeviceRename(Struct, frozen=True):
 class Node(Struct, frozen=True):
     """A row of GET /api/v1/nodes. `since_ms`: when it came awake, or was last seen if it is not.
 
+    `departure` is how it went, if it is not awake and the server saw it go (rule T8).
+
     `level` is what this account may do there: use its models, or manage them too. `transport` is what carries its
     tunnel now; `same_nat` guesses whether it sits behind the same router as the device that asks.
     """
@@ -155,6 +159,7 @@ class Node(Struct, frozen=True):
     level: Level
     transport: Transport | None = None
     same_nat: bool = False
+    departure: Departure | None = None
 
 
 class Nodes(Struct, frozen=True):

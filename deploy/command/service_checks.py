@@ -8,6 +8,7 @@ import socket
 import stat
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,6 +22,8 @@ from inference_node.network.certificate import Certificate, CertificateError, tl
 from inference_node.network.interfaces import read_table
 from inference_node.network.local_network import LocalNetwork
 from inference_node.network.ranking import rank
+from inference_node.network.seen_at import seen_at
+from inference_node.network.telling import NOT_YET, SWITCH_ON, WHENCE, of_outside
 from inference_node.server.identity import ensure_identity
 from shared.errors import DomovoiError, StartupError
 from sync_server.store.database import Database
@@ -31,16 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.command.configuration import Configuration
-    from shared.candidates import Kind
 
 ANSWER_WITHIN_S = 3.0
-WORDS: dict[Kind, str] = {
-    "lan": "from the network at home",
-    "vpn": "from its VPN",
-    "virtual": "from virtual machines on this PC",
-}
 LISTENS = "Start Domovoi. If it runs, pair it first, or let the firewall pass."
-SWITCH_ON = "House in the app, or DOMOVOI_LOCAL_NETWORK=on. Calls are sealed."
 DAY_S = 86_400
 SOON_DAYS = 14
 
@@ -108,22 +104,33 @@ def direct(configuration: Configuration) -> Iterator[Finding]:
     """Yield at which addresses other devices find this PC's node, why not at others, and whether it listens there."""
     node = configuration.node()
     is_on = LocalNetwork(node.local_network_choice, node.local_network).is_on
-    for found in rank(read_table()):
+    table = read_table()
+    for found in rank(table):
         where = f"{found.address} ({found.interface})"
         if found.kind == "loopback":
             continue
         if found.reason:
             yield Finding("network", "note", f"{where} is not offered: {found.reason}")
         elif not is_on:
-            yield Finding("network", "note", f"{where}: {WORDS[found.kind]}; this PC does not answer there")
+            yield Finding("network", "note", f"{where}: {WHENCE[found.kind]}; this PC does not answer there")
         elif _is_open(found.address, node.port):
-            yield Finding("network", "ok", f"http://{found.host}:{node.port} answers here: {WORDS[found.kind]}")
+            yield Finding("network", "ok", f"http://{found.host}:{node.port} answers here: {WHENCE[found.kind]}")
         else:
-            yield Finding("network", "note", f"{where}: {WORDS[found.kind]}; nobody listens there now", LISTENS)
+            yield Finding("network", "note", f"{where}: {WHENCE[found.kind]}; nobody listens there now", LISTENS)
     if not is_on:
         yield Finding("network", "note", "answering on the home network is off", SWITCH_ON)
     if node.certificate is not None:
         yield _own_certificate(node.certificate, node.tls_port, is_on=is_on)
+    yield _outside(node.seen_at, {row.address for row in table})
+
+
+def _outside(path: Path, own: set[str]) -> Finding:
+    """Say where the server saw this PC at when it last let it in."""
+    seen = seen_at(path)
+    if seen is None:
+        return Finding("network", "note", f"{NOT_YET}", "Start Domovoi, and pair this PC: domovoi node pair.")
+    at = datetime.fromtimestamp(seen.at_ms / 1000, UTC).astimezone()
+    return Finding("network", "ok", f"{of_outside(seen.address, own, seen.server_url)} ({at:%d %b %Y, %H:%M})")
 
 
 def _own_certificate(certificate: Certificate, port: int, *, is_on: bool) -> Finding:

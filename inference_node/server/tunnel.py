@@ -34,7 +34,10 @@ NOT_PAIRED = (
 
 
 class Tunnel:
-    """Stays connected, and serves what comes through. `on_poke` is called with an account, or None for all."""
+    """Stays connected, and serves what comes through. `on_poke` is called with an account, or None for all.
+
+    `on_seen` is called with where the server sees this PC at, each time it has let it in.
+    """
 
     def __init__(
         self,
@@ -43,12 +46,14 @@ class Tunnel:
         status: Status,
         application: ASGIApp,
         on_poke: Callable[[bytes | None], None],
+        on_seen: Callable[[str], None],
     ) -> None:
         self._url = server_url
         self._grants = grants
         self._status = status
         self._application = application
         self._on_poke = on_poke
+        self._on_seen = on_seen
         self._client: Client | None = None
         self._told = b""
         self._grants_wanted = asyncio.Event()
@@ -83,6 +88,8 @@ class Tunnel:
         self._told = b""
         self.status_changed()
         self._grants_wanted.set()
+        if self._client is not None:
+            self._on_seen(self._client.seen_at)
 
     def poked(self, poke: PokePayload) -> None:
         """Look at an account's log, or at the grants."""

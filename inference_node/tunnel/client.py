@@ -81,6 +81,11 @@ class Client:
         """Which transport carries the session, or what is tried."""
         return self._machine.state
 
+    @property
+    def seen_at(self) -> str:
+        """Where the server sees this PC at, as it said when the newest transport came up; empty before."""
+        return self._session.seen_at
+
     def tell_status(self, status: bytes) -> bool:
         """Tell the server how the node is; return False when no transport is up, and it is to be told later."""
         is_told = self._session.tell(FrameType.STATUS, status)

@@ -33,36 +33,36 @@ def read_hello(frame: Frame) -> HelloPayload:
     return read(frame, HelloPayload)
 
 
-def accept(current: Session | None, greeting: HelloPayload, now: float) -> Accepted | None:
-    """Server: give the transport its session, the node's `current` one if that can go on.
+def accept(current: Session | None, greeting: HelloPayload, now: float, address: str = "") -> Accepted | None:
+    """Server: give the transport, seen at `address`, its session: the node's `current` one if that can go on.
 
     Returns None when a newer transport of the session is there already, and this one is to be closed.
     """
     if current is None or current.end is not None:
-        return _begin(greeting, now, None)
+        return _begin(greeting, now, None, address)
     if current.identifier != greeting.session:
         current.close(SessionEnd.REPLACED)
-        return _begin(greeting, now, current)
+        return _begin(greeting, now, current, address)
     if greeting.epoch <= current.epoch:
         return None
     # A node that has had no WELCOME yet may have been given a session before, whose WELCOME was lost or is late.
     is_same = greeting.since in {0, current.since}
     if not is_same or not current.can_resume(greeting.last_rx):
         current.close(SessionEnd.NOT_RESUMED)
-        return _begin(greeting, now, current)
+        return _begin(greeting, now, current, address)
     current.attach(greeting.epoch, greeting.last_rx, now)
-    return Accepted(current, _welcome(current, is_resumed=True), None)
+    return Accepted(current, _welcome(current, address, is_resumed=True), None)
 
 
-def _begin(greeting: HelloPayload, now: float, ended: Session | None) -> Accepted:
+def _begin(greeting: HelloPayload, now: float, ended: Session | None, address: str) -> Accepted:
     session = Session(greeting.session, Side.SERVER, now)
     session.attach(greeting.epoch, 0, now)
-    return Accepted(session, _welcome(session, is_resumed=False), ended)
+    return Accepted(session, _welcome(session, address, is_resumed=False), ended)
 
 
-def _welcome(session: Session, *, is_resumed: bool) -> Frame:
+def _welcome(session: Session, address: str, *, is_resumed: bool) -> Frame:
     payload = WelcomePayload(
-        is_resumed, session.epoch, session.last_rx, PING_IDLE_S, MAX_FRAME_PAYLOAD_BYTES, session.since
+        *(is_resumed, session.epoch, session.last_rx, PING_IDLE_S, MAX_FRAME_PAYLOAD_BYTES, session.since, address)
     )
     return Frame(FrameType.WELCOME, payload=write(payload))
 
@@ -87,4 +87,5 @@ def settle(session: Session, greeted: str, epoch: int, frame: Frame, now: float)
     session.streams.scheduler.max_frame = welcome.max_frame
     session.attach(epoch, welcome.last_rx if welcome.resumed else 0, now, welcome.heartbeat)
     session.since = welcome.since
+    session.seen_at = welcome.address
     return session

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from shared.limits import MAX_ADDRESS_CHARACTERS
 from shared.tunnel.frames import Fault, Frame, FrameError
 from shared.tunnel.limits import (
     MAX_CAPABILITIES,
@@ -50,7 +51,8 @@ class HelloPayload(Struct, frozen=True):
 class WelcomePayload(Struct, frozen=True):
     """The server's answer. `heartbeat` is in seconds, `max_frame` the greatest payload that it takes, in bytes.
 
-    `since` is the epoch in which the session began, this one unless it is resumed.
+    `since` is the epoch in which the session began, this one unless it is resumed. `address` is where the server sees
+    the node at.
     """
 
     resumed: bool
@@ -59,6 +61,7 @@ class WelcomePayload(Struct, frozen=True):
     heartbeat: Annotated[float, Meta(ge=1, le=PING_IDLE_S)]
     max_frame: Annotated[int, Meta(ge=MIN_FRAME_PAYLOAD_BYTES, le=MAX_FRAME_PAYLOAD_BYTES)]
     since: U32 = 0
+    address: Annotated[str, Meta(max_length=MAX_ADDRESS_CHARACTERS)] = ""
 
 
 class OpenRequest(Struct, frozen=True):

@@ -47,6 +47,8 @@ class Session:
         self.epoch = 0
         # The transport with which the session began.
         self.since = 0
+        # Where the server sees the node at, as its newest WELCOME says.
+        self.seen_at = ""
         self.end: SessionEnd | None = None
         self._events: list[Event] = []
         self.streams = StreamTable(side, self._events)

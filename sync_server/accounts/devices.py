@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, func, select
 
 from shared.canonical import FIRST_HASH
 from shared.errors import Code, DomovoiError
-from shared.limits import DEVICE_ID_BYTES
+from shared.limits import DEVICE_ID_BYTES, MAX_ADDRESS_CHARACTERS
 from shared.wire import Device
 from sync_server import clock
 from sync_server.accounts.revocations import revoke_tokens
-from sync_server.store.tables import MAX_ADDRESS_CHARACTERS, device
+from sync_server.store.tables import device
 
 if TYPE_CHECKING:
     from sync_server.store.database import Connection, Database, Row

@@ -15,7 +15,7 @@ from sync_server.store.tables import account, device, node, node_grant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.wire import Level
+    from shared.wire import Departure, Level
     from sync_server.store.database import Connection, Database, Row
 
 
@@ -133,9 +133,10 @@ async def serves(database: Database, node_id: bytes, account_id: bytes) -> bool:
     return any(row["node_id"] == node_id for row in await nodes_of(database, account_id))
 
 
-async def note_seen(database: Database, node_id: bytes) -> None:
-    """Remember that the node was there just now."""
-    await database.run(node.update().where(node.c.node_id == node_id).values(last_seen_ms=clock.now_ms()))
+async def note_seen(database: Database, node_id: bytes, departure: Departure | None) -> None:
+    """Remember that the node was there just now, and how it has gone if it has."""
+    seen = {"last_seen_ms": clock.now_ms(), "departure": departure}
+    await database.run(node.update().where(node.c.node_id == node_id).values(**seen))
 
 
 def _new_node(key: NodeKey, *, is_shared: bool) -> dict[str, object]:
@@ -161,7 +162,7 @@ async def _grant(connection: Connection, account_id: bytes, node_id: bytes, name
     await connection.run(node_grant.insert().values(**values))
 
 
-def _living_grants() -> Select[tuple[bytes, bytes, str, bytes, str, int]]:
+def _living_grants() -> Select[tuple[bytes, bytes, str, bytes, str, int, str]]:
     is_its_device = (device.c.account_id == node_grant.c.account_id) & (device.c.device_id == node_grant.c.device_id)
     return (
         select(
@@ -171,6 +172,7 @@ def _living_grants() -> Select[tuple[bytes, bytes, str, bytes, str, int]]:
             node.c.node_id,
             node.c.name,
             node.c.last_seen_ms,
+            node.c.departure,
         )
         .join(node, node.c.node_id == node_grant.c.node_id)
         .join(device, is_its_device)

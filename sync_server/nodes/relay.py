@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
+    from shared.wire import Departure
     from sync_server.accounts.caller import Caller
     from sync_server.tunnel.call import Call
 
@@ -29,6 +30,14 @@ _FORWARDED = {"accept", "content-length", "content-type"}
 # A node speaks for itself under the server's own origin, so it may not set cookies or policies there. How long its
 # answer is shows by its end: a length that is wrong would be a fault of ours.
 _RETURNED = {"cache-control", "content-type", "retry-after", "x-accel-buffering"}
+
+# Why a node does not answer, by how it went (rule T8).
+_AWAY: dict[Departure | None, str] = {
+    "stopped": "Domovoi was closed on the PC at {}, by hand or because the PC was shut down. Start it there.",
+    "silent": "Nothing was heard of the PC since {}: it sleeps, or has no power or no network. Wake it.",
+    "lost": "The PC's connection broke at {} and it has not come back. See whether it and Domovoi on it still run.",
+    None: "The PC has been asleep, off or without a network since {}. Wake it or start Domovoi on it.",
+}
 
 
 class _CallerGone(Exception):
@@ -137,11 +146,8 @@ async def _open(services: Services, caller: Caller, node_id: bytes, request: Ope
     link = services.tunnels.find(node_id)
     if link is None:
         since = datetime.fromtimestamp(row["last_seen_ms"] / 1000, UTC)
-        raise DomovoiError(
-            Code.NODE_UNREACHABLE,
-            f"The PC has been asleep, off or without a network since {since:%H:%M} UTC on {since:%Y-%m-%d}. "
-            "Wake it or start Domovoi on it. What was asked stays queued.",
-        )
+        why = _AWAY[row["departure"]].format(f"{since:%H:%M} UTC on {since:%Y-%m-%d}")
+        raise DomovoiError(Code.NODE_UNREACHABLE, f"{why} What was asked stays queued.")
     return link.open(request)
 
 

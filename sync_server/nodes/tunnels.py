@@ -20,6 +20,7 @@ from sync_server.nodes.nodes import grants_of, nodes_of, note_seen
 from sync_server.tunnel.hub import TunnelHub
 
 if TYPE_CHECKING:
+    from shared.wire import Departure
     from sync_server.log.news import Hub, News
     from sync_server.nodes.node_login import NodeLogins
     from sync_server.store.database import Database
@@ -91,7 +92,9 @@ class Tunnels:
             status = None if connection is None else connection.status
             awake = connection is not None
             transport = None if connection is None else connection.link.transport
-            nodes.append(Node(row["node_id"].hex(), row["name"], awake, since_ms, status, row["level"], transport))
+            departure = None if awake else row["departure"]
+            known = (row["node_id"].hex(), row["name"], awake, since_ms, status, row["level"], transport)
+            nodes.append(Node(*known, departure=departure))
         return Nodes(nodes)
 
     async def grants_changed(self) -> None:
@@ -151,7 +154,7 @@ class Tunnels:
         connection.listening.close()
         if connection.announcer is not None:
             connection.announcer.cancel()
-        goodbye = asyncio.create_task(self._note(node_id, connection.accounts))
+        goodbye = asyncio.create_task(self._note(node_id, connection.accounts, connection.link.departure))
         self._goodbyes.add(goodbye)
         goodbye.add_done_callback(self._goodbyes.discard)
 
@@ -183,10 +186,10 @@ class Tunnels:
             connection.changed.clear()
             await self._note(node_id, connection.accounts)
 
-    async def _note(self, node_id: bytes, accounts: set[bytes]) -> None:
-        """Remember when the node was there, and tell its accounts."""
+    async def _note(self, node_id: bytes, accounts: set[bytes], departure: Departure | None = None) -> None:
+        """Remember when the node was there, and how it has gone if it has; tell its accounts."""
         try:
-            await note_seen(self._database, node_id)
+            await note_seen(self._database, node_id, departure)
             await self._publish(accounts)
         except DomovoiError as error:
             log.warning("presence of %s not published: %s", node_id.hex(), error)

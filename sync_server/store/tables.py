@@ -18,6 +18,7 @@ from shared.limits import (
     ENTITY_ID_BYTES,
     HASH_BYTES,
     LEASE_TOKEN_BYTES,
+    MAX_ADDRESS_CHARACTERS,
     MAX_DEVICE_NAME_CHARACTERS,
     MAX_USERNAME_CHARACTERS,
     NODE_ID_BYTES,
@@ -25,9 +26,6 @@ from shared.limits import (
 )
 
 metadata = MetaData()
-
-# IPv6 with an IPv4 part, and room for a zone.
-MAX_ADDRESS_CHARACTERS = 64
 
 AccountId = BINARY(ACCOUNT_ID_BYTES)
 DeviceId = BINARY(DEVICE_ID_BYTES)
@@ -146,6 +144,8 @@ node = Table(
     Column("is_shared", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("last_seen_ms", BigInteger, nullable=False),
+    # Null while it is there, and where nobody saw it go.
+    Column("departure", String(16)),
     PrimaryKey("node_id"),
     Unique("key_id", name="node_key"),
 )

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import Code, DomovoiError
-from shared.tunnel.events import Event, Told, TransportFailed
-from shared.tunnel.frames import Frame, FrameType
+from shared.limits import MAX_ADDRESS_CHARACTERS
+from shared.tunnel.events import Event, Over, SessionEnd, Told, TransportFailed
+from shared.tunnel.frames import Fault, Frame, FrameType
 from shared.tunnel.handshake import accept
 from shared.tunnel.payloads import HelloPayload, OpenRequest, PokePayload, write
 from sync_server.tunnel.call import Call, StreamEvent
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shared.tunnel.session import Session
-    from shared.wire import Transport
+    from shared.wire import Departure, Transport
 
 # A tick that nothing could be sent at is not repeated sooner, seconds.
 LEAST_TICK_S = 0.05
+
+# Nothing comes, or nothing that moves.
+_SILENT = {Fault.SILENCE, Fault.STUCK}
 
 
 class Carrier(Protocol):
@@ -45,6 +49,8 @@ class Link:
         self._carrier: Carrier | None = None
         self._calls: dict[int, Call] = {}
         self._address = ""
+        # How the node went, while it is away (rule T8).
+        self.departure: Departure | None = None
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
 
@@ -107,12 +113,13 @@ class Link:
     def greet(self, greeting: HelloPayload, carrier: Carrier) -> Frame | None:
         """Let a transport carry the node's session; return the WELCOME, or None when it is an older one."""
         before = self._session
-        accepted = accept(before, greeting, self._loop.time())
+        accepted = accept(before, greeting, self._loop.time(), carrier.address[:MAX_ADDRESS_CHARACTERS])
         if accepted is None:
             return None
         self._session = accepted.session
         older, self._carrier = self._carrier, carrier
         self._address = carrier.address
+        self.departure = None
         last = b""
         if before is not None and before is not accepted.session:
             last = before.outgoing(self._loop.time())
@@ -156,6 +163,7 @@ class Link:
         """A transport has ended."""
         if carrier is self._carrier:
             self._carrier = None
+            self.departure = "lost"
             if self._session is not None:
                 self._session.detach(self._session.epoch, self._loop.time())
             self.flush()
@@ -177,18 +185,21 @@ class Link:
     def _take(self, session: Session) -> None:
         while events := session.take_events():
             for event in events:
-                self._on_event(event)
+                self._on_event(event, is_current=session is self._session)
         if session.end is not None and session is self._session and self._carrier is not None:
             carrier, self._carrier = self._carrier, None
             last = session.outgoing(self._loop.time())
             carrier.close(last)
             self._on_change()
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event, *, is_current: bool) -> None:
         match event:
             case Told(FrameType.STATUS, payload):
                 self._on_status(payload)
-            case TransportFailed():
+            case Over(end, detail) if is_current:
+                self.departure = _departure_at(end, detail, self.departure)
+            case TransportFailed(_, fault):
+                self.departure = "silent" if fault in _SILENT else "lost"
                 carrier, self._carrier = self._carrier, None
                 if carrier is not None:
                     carrier.close()
@@ -220,3 +231,11 @@ class Link:
         if self._session is not None:
             self._session.tick(self._loop.time())
         self.flush()
+
+
+def _departure_at(end: SessionEnd, detail: str, known: Departure | None) -> Departure | None:
+    """Return how a node goes whose session ends so, where its transport may have told already."""
+    if end is SessionEnd.PEER:
+        return "stopped" if detail == SessionEnd.CLOSED else "lost"
+    # It is we who stop: nothing is known of the node.
+    return None if end is SessionEnd.CLOSED else known or "lost"

@@ -30,6 +30,8 @@ from inference_node.hardware.memory import Memory
 from inference_node.hardware.processor import Processor
 from inference_node.hardware.survey import Hardware
 from inference_node.hardware.temperature import Temperature
+from inference_node.network.seen_at import keep_seen_at
+from inference_node.network.telling import NOT_YET
 from tests.deploy.command_line import domovoi
 from tests.end_to_end.household import ROOT, free_port
 from tests.inference_node.gguf_file import write_gguf
@@ -107,6 +109,18 @@ def test_before_the_first_start(tmp_path: Path) -> None:
     assert statuses(report, "model") == ["note"]
     assert report.choice is None
     assert not (tmp_path / "new").exists()
+
+
+def test_D4_what_the_server_sees_is_told_when_it_has_said_so(data: Path) -> None:
+    last = about(examined(data), "network")[-1]
+    assert (last.status, last.what) == ("note", NOT_YET)
+    assert "node pair" in last.advice
+    keep_seen_at(data / "node" / "seen-at.json", "https://home.example", "93.184.216.34")
+    last = about(examined(data), "network")[-1]
+    said = "from elsewhere: through the server, https://home.example, which sees this PC at 93.184.216.34, likely its"
+    assert last.status == "ok"
+    assert last.what.startswith(said)
+    assert f"{datetime.now().astimezone():%d %b %Y}" in last.what
 
 
 def test_a_port_of_another_program_stops_domovoi(data: Path) -> None:

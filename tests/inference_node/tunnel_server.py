@@ -74,8 +74,9 @@ class Peer:
 class TunnelServer:
     """Takes the node's connections, one after the other."""
 
-    def __init__(self, *, welcomes: bool = True) -> None:
+    def __init__(self, *, welcomes: bool = True, sees_at: str = "") -> None:
         self._welcomes = welcomes
+        self._sees_at = sees_at
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         self.url = ""
 
@@ -89,7 +90,9 @@ class TunnelServer:
         peer = Peer(websocket, msgspec.msgpack.decode(frame.payload, type=HelloPayload))
         if self._welcomes:
             epoch = peer.hello.epoch
-            welcome = WelcomePayload(False, epoch, 0, heartbeat=10.0, max_frame=65536, since=epoch)
+            welcome = WelcomePayload(
+                False, epoch, 0, heartbeat=10.0, max_frame=65536, since=epoch, address=self._sees_at
+            )
             await peer.send(Frame(FrameType.WELCOME, payload=msgspec.msgpack.encode(welcome)))
         self._peers.put_nowait(peer)
         await websocket.wait_closed()

@@ -133,8 +133,9 @@ Handler = Callable[[NodeCall], Coroutine[None, None, None]]
 class FakeNode:
     """A connected node. `others` holds the frames that belong to no call."""
 
-    def __init__(self, websocket: ClientConnection, handler: Handler) -> None:
+    def __init__(self, websocket: ClientConnection, handler: Handler, welcome: WelcomePayload) -> None:
         self.websocket = websocket
+        self.welcome = welcome
         self.others: asyncio.Queue[Frame] = asyncio.Queue()
         self.calls: dict[int, NodeCall] = {}
         self._handler = handler
@@ -236,8 +237,7 @@ async def connected(
         assert isinstance(message, bytes)
         [welcome] = frames.decode(message)
         assert welcome.type is FrameType.WELCOME, welcome
-        msgspec.msgpack.decode(welcome.payload, type=WelcomePayload)
-        node = FakeNode(websocket, handler)
+        node = FakeNode(websocket, handler, msgspec.msgpack.decode(welcome.payload, type=WelcomePayload))
         reader = tasks.create_task(node.read(tasks))
         try:
             yield node

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
@@ -10,14 +11,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from shared.tunnel import frames, heartbeat
 from shared.tunnel.frames import Frame, FrameType
-from shared.tunnel.payloads import PokePayload, ResetPayload
+from shared.tunnel.payloads import HelloPayload, PokePayload, ResetPayload, WelcomePayload
 from shared.wire import Grant, NodeSession
+from sync_server.nodes import tunnels
 from tests.sync_server.device import Device, code_of
 from tests.sync_server.event_stream import events_of
-from tests.sync_server.fake_node import WITHIN_S, Identity, connected, say_hello
+from tests.sync_server.fake_node import WITHIN_S, FakeNode, Identity, connected, say_hello
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Awaitable, Callable
 
     from tests.sync_server.running_server import RunningServer, StartServer
 
@@ -27,14 +29,16 @@ def node_row(device: Device, identity: Identity) -> dict[str, object]:
     return next(row for row in rows if row["node_id"] == identity.node_id)
 
 
-async def until_awake(device: Device, identity: Identity, awake: bool) -> None:
-    """Wait until presence says so, on the event stream."""
+async def until_awake(device: Device, identity: Identity, awake: bool, departure: str | None = None) -> None:
+    """Wait until presence says so, on the event stream, and how the node has gone if that is asked."""
+
+    def is_it(node: dict[str, object]) -> bool:
+        is_gone_so = departure is None or node["departure"] == departure
+        return (node["node_id"], node["awake"], is_gone_so) == (identity.node_id, awake, True)
 
     def wait() -> None:
         with events_of(device) as events:
-            while not any(
-                (n["node_id"], n["awake"]) == (identity.node_id, awake) for n in events.next("presence")["nodes"]
-            ):
+            while not any(is_it(node) for node in events.next("presence")["nodes"]):
                 pass
 
     async with asyncio.timeout(WITHIN_S):
@@ -248,6 +252,52 @@ async def test_T5_the_server_asks_for_life_and_gives_up(
     await until_awake(device, identity, False)
 
 
+async def fall_silent(node: FakeNode) -> None:
+    """Say nothing more, until the server gives it up."""
+    async with asyncio.timeout(WITHIN_S):
+        await node.websocket.wait_closed()
+
+
+GOES: dict[str, Callable[[FakeNode], Awaitable[None]]] = {
+    "stopped": FakeNode.leave,
+    "lost": lambda node: node.websocket.close(),
+    "silent": fall_silent,
+}
+WORDS = {"stopped": "Domovoi was closed on the PC", "lost": "connection broke", "silent": "it sleeps, or has no power"}
+
+
+@pytest.mark.parametrize("departure", GOES)
+async def test_T8_how_a_node_went_is_told_and_outlives_the_server(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, departure: str
+) -> None:
+    monkeypatch.setattr(tunnels, "CHANGING_S", 0.0)
+    if departure == "silent":
+        monkeypatch.setattr(heartbeat, "DEAD_IDLE_S", 0.5)
+        monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.3)
+    server, identity = start_server(), Identity()
+    identity.enrol(server.settings.data)
+    device = await asyncio.to_thread(server.first_account)
+    async with connected(server.websocket_url, identity) as node:
+        if departure != "silent":
+            await until_awake(device, identity, True)
+            assert node_row(device, identity)["departure"] is None
+        await GOES[departure](node)
+        await until_awake(device, identity, False, departure)
+    refused = await asyncio.to_thread(device.request, "GET", f"/relay/{identity.node_id}/healthz")
+    assert code_of(refused) == (503, "node_unreachable")
+    assert WORDS[departure] in refused.json()["detail"]
+    again = await asyncio.to_thread(server.started_again)
+    assert node_row(device, identity)["departure"] == departure
+    # Back again, and then nobody is there to see how it goes.
+    async with connected(again.websocket_url, identity):
+        await until_awake(device, identity, True)
+        last = await asyncio.to_thread(again.started_again)
+    assert node_row(device, identity)["departure"] is None
+    refused = await asyncio.to_thread(device.request, "GET", f"/relay/{identity.node_id}/healthz")
+    assert "asleep, off or without a network since" in refused.json()["detail"]
+    last.stop()
+
+
 async def test_T5_the_server_answers_a_ping(shared_server: RunningServer, identity: Identity) -> None:
     async with connected(shared_server.websocket_url, identity) as node:
         await node.send(FrameType.PING)
@@ -298,6 +348,17 @@ async def test_D4_who_shares_a_router_with_the_pc(
     await until_awake(device, identity, False)
     asleep = nodes_seen_from("93.184.216.34")
     assert (asleep["same_nat"], asleep["transport"]) == (False, None)
+
+
+async def test_D4_a_node_is_told_where_it_is_seen_at(shared_server: RunningServer, identity: Identity) -> None:
+    async with connected(shared_server.websocket_url, identity, address="93.184.216.34") as node:
+        assert node.welcome.address == "93.184.216.34"
+    async with httpx.AsyncClient(base_url=shared_server.url, trust_env=False) as polling:
+        hello = HelloPayload("1" * 32, 1, 0, [], identity.assertion())
+        content = frames.encode(Frame(FrameType.HELLO, payload=msgspec.msgpack.encode(hello)))
+        answer = await polling.post("/tunnel/up", content=content, headers={"X-Forwarded-For": "2a01:4f8::1"})
+        [welcome] = frames.decode(answer.content)
+        assert msgspec.msgpack.decode(welcome.payload, type=WelcomePayload).address == "2a01:4f8::1"
 
 
 async def test_D4_a_device_is_told_where_it_is_seen_at(shared_server: RunningServer, device: Device) -> None:

@@ -306,6 +306,7 @@ export interface Node {
   level: 'manage' | 'use'
   transport?: 'polling' | 'websocket' | null
   same_nat?: boolean
+  departure?: 'lost' | 'silent' | 'stopped' | null
 }
 
 /** POST /api/v1/auth/node: a JWT that the node signed with its own key, valid for a minute. */
@@ -795,6 +796,7 @@ export const limits = {
   MAX_USERNAME_CHARACTERS: 64,
   MIN_PASSWORD_CHARACTERS: 8,
   MAX_PASSWORD_CHARACTERS: 1024,
+  MAX_ADDRESS_CHARACTERS: 64,
   MAX_DEVICE_NAME_CHARACTERS: 80,
   MAX_KEY_NAME_CHARACTERS: 80,
   PAIRING_CODE_GROUPS: 4,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from inference_node.network.seen_at import seen_at
+from inference_node.network.telling import SWITCH_ON
 from shared.bounded_http import SAFE_HEADERS
 from shared.candidates import Candidate
 from shared.node_status import NodeStatus
@@ -148,6 +151,39 @@ async def test_N12_the_tunnel_is_asked_at_once_when_the_machine_has_moved(
             status = msgspec.msgpack.decode((await peer.next(FrameType.STATUS)).payload, type=NodeStatus)
             if second in {candidate.host for candidate in status.candidates}:
                 break
+        await node.stop()
+
+
+async def test_D4_the_owner_is_told_where_the_pc_is_found_and_what_the_server_sees(
+    tmp_path: Path, script: Script, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "inference_node.network.network")
+    address = home.add(1)
+    async with TunnelServer(sees_at="93.184.216.34").running() as server:
+        node = made_node(tmp_path, script, home, server_url=server.url)
+        await node.grant(node.account)
+        await node.start()
+        port = port_of(node)
+
+        async def is_told(*lines: str) -> None:
+            async def are_there() -> bool:
+                return {f"found {line}" for line in lines} <= {record.message for record in caplog.records}
+
+            await node.until(are_there)
+
+        at_home = f"from the network at home: http://{address}:{port} (lo)"
+        outside = f"from elsewhere: through the server, {server.url}, which sees this PC at 93.184.216.34, likely its"
+        closed = f"{at_home}, which is closed. To open it: {SWITCH_ON}"
+        await is_told(f"on this PC: http://localhost:{port}", closed)
+        await is_told(f"{outside} router: devices seen there are taken to be at home")
+        # What has not changed is not said again.
+        caplog.clear()
+        await choose(node, is_on=True)
+        await is_told(at_home)
+        assert not any("elsewhere" in record.message or "on this PC" in record.message for record in caplog.records)
+        seen = seen_at(node.settings.seen_at)
+        assert seen is not None
+        assert (seen.server_url, seen.address) == (server.url, "93.184.216.34")
         await node.stop()
 
 

@@ -29,6 +29,15 @@ def test_N13_a_first_hello_begins_a_session() -> None:
     assert (found.resumed, found.epoch, found.since, found.last_rx) == (False, 7, 7, 0)
 
 
+def test_D4_the_server_says_where_it_sees_the_node() -> None:
+    node = Session(NAME, Side.NODE, 0.0)
+    for epoch, address in ((7, "203.0.113.9"), (8, "")):
+        accepted = accept(None, greeting(epoch), 0.0, address)
+        assert accepted is not None
+        node = settle(node, NAME, epoch, accepted.welcome, 0.0)
+        assert node.seen_at == address
+
+
 def test_N13_the_newest_epoch_wins_and_older_ones_are_turned_away() -> None:
     pair = Pair()
     pair.epoch = 9
