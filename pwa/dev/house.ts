@@ -16,6 +16,7 @@ const GB = 1e9
 const { status } = scene
 const node: NodeView = {
   ...{ id: 'f0'.repeat(16), name: 'Study PC', awake: true, since: Date.now() - 360 * 60_000, route: 'direct' },
+  departure: 'unknown' as const,
   ...{ latencyMs: 4, version: '0.4.1', engine: 'cuda', model: 'Qwen3-8B', generating: 1, queue: 0 },
   ...{ tokensPerSecond: 61, steps, isManaged: true, isStrange: false, isOnLocalNetwork: true },
 }

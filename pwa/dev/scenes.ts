@@ -26,6 +26,7 @@ const home: Status = {
   nodeName: 'Study PC',
   nodeAwake: true,
   nodeSince: now - 360 * MINUTE,
+  nodeDeparture: 'unknown',
   isCompatible: false,
   ways: [
     { kind: 'lan', address: '192.168.1.34:8461', outcome: 'open', ms: 4, isInUse: true },
@@ -60,7 +61,14 @@ const scenes: Record<string, Scene> = {
   },
   asleep: {
     ...plain,
-    status: { ...home, kind: 'asleep', nodeAwake: false, latencyMs: null, nodeSince: now - 96 * MINUTE },
+    status: {
+      ...home,
+      kind: 'asleep',
+      nodeAwake: false,
+      latencyMs: null,
+      nodeSince: now - 96 * MINUTE,
+      nodeDeparture: 'silent',
+    },
   },
   server_down: { ...plain, status: { ...home, kind: 'server_down', serverMs: null, unsynced: 3 } },
   no_node: {

@@ -239,7 +239,7 @@ def test_D5_a_stranger_at_the_pcs_address_learns_nothing(
     household.kill("node")
     impostor = Impostor(address, household.node_port)
     try:
-        expect_status(profile, r"PC asleep since \d\d:\d\d")
+        expect_status(profile, r"PC cut off since \d\d:\d\d")
         assert ways(profile)[f"{address}:{household.node_port}"] == "stranger"
         profile.write("The secret is 4711.")
         expect(profile.answers.last).to_have_attribute("data-state", "queued")

@@ -39,6 +39,8 @@ async def test_what_was_asked_while_the_node_was_away_is_answered(
 ) -> None:
     await joined_node.stop()
     assert the_node(asking.device)["awake"] is False
+    # It has said goodbye (rule T8).
+    await until(lambda: bool(the_node(asking.device)["departure"] == "stopped"))
     first = asking.ask("One?")
     second = asking.ask("Two?", first)
     await joined_node.restart()

@@ -2,6 +2,9 @@
 import type { ComputedRef } from 'vue'
 import type { Id } from './types'
 
+/** How a PC went, as far as the server saw it: it said so, fell silent, or its connection broke (T8). */
+export type Departure = 'stopped' | 'silent' | 'lost' | 'unknown'
+
 /** What leads there: the server, a name with a certificate, a network at home, a VPN, virtual machines, this machine. */
 export type WayKind = 'relay' | 'name' | 'lan' | 'vpn' | 'virtual' | 'loopback'
 

@@ -4,7 +4,7 @@
  */
 import type { ComputedRef, Ref } from 'vue'
 
-import type { WayView } from './networkTypes'
+import type { Departure, WayView } from './networkTypes'
 import type { ApiKey, CatalogueOffer, ModelStatus, NewApiKey, StepDown } from '../protocol/generated'
 
 export type { ApiKey, CatalogueOffer, NewApiKey, StepDown }
@@ -101,6 +101,8 @@ export interface Status {
   nodeName: string | null
   nodeAwake: boolean
   nodeSince: number | null
+  /** How the PC went, while it does not answer. */
+  nodeDeparture: Departure
   /** The PC reaches its server by long polling: something there blocks WebSockets. */
   isCompatible: boolean
   /** What came of each way to the PC. */
@@ -132,6 +134,8 @@ export interface NodeView {
   awake: boolean
   /** Milliseconds since 1970 since when it is awake or not. */
   since: number
+  /** How it went, while it is not awake. */
+  departure: Departure
   route: RouteKind | null
   latencyMs: number | null
   version: string | null

@@ -19,6 +19,7 @@ export function useNodes(): ComputedRef<NodeView[] | null> {
         name: node.name,
         awake: node.awake || way !== undefined,
         since: node.since_ms,
+        departure: node.departure ?? 'unknown',
         route: way?.route.kind ?? null,
         latencyMs: way?.roundTripMs ?? null,
         version: status?.version || null,

@@ -145,7 +145,6 @@ export const en = {
     compatible: 'Relay (compatibility)',
     compatibleMs: 'Relay (compatibility) · {ms} ms',
     asleep: 'PC asleep',
-    asleepSince: 'PC asleep since {time}',
     offline: 'Offline',
     server_down: 'Server doesn’t answer',
     no_node: 'No PC paired',
@@ -154,12 +153,10 @@ export const en = {
     andQueued: '{line} · {n} queued | {line} · {n} queued',
     cardOffline: 'Read, search and write as usual.',
     cardServer: 'Your PC still answers at home. Other devices catch up later.',
-    cardAsleep: '{node} is asleep. Messages wait for it.',
     cardNode: 'Pair the PC that shall do the thinking.',
     say: {
       direct: 'You are at home: {node} answers straight from your own network.',
       relay: 'Away from home, so answers come from {node} by way of your server.',
-      asleep: '{node} does not answer. What you write waits on the server until it wakes.',
       offline:
         'Nothing answers from here. Keep reading, searching and writing. What you write waits on this device and goes out once, by itself.',
       server_down:
@@ -173,7 +170,6 @@ export const en = {
     queued: '{n} queued | {n} queued',
     noAnswer: 'no answer',
     awake: 'awake',
-    asleepStop: 'asleep',
     unknown: 'unknown',
     answers: 'answers',
     aside: 'not needed',

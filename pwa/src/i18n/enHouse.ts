@@ -3,7 +3,6 @@ export const enHouse = {
   house: {
     title: 'House',
     awakeFor: 'Awake for {time}',
-    asleepSince: 'Asleep since {time}',
     none: 'No PC is paired',
     noneHint: 'Add the PC that shall answer. One on the server’s own machine appears here by itself.',
     state: 'State',

@@ -35,18 +35,48 @@ export const enNetwork = {
     on: '{node} answers on the home network.',
     off: '{node} answers on this PC and through the server alone.',
   },
+  // A PC that does not answer, by how it went.
+  away: {
+    line: {
+      silent: 'PC asleep since {time}',
+      stopped: 'PC off since {time}',
+      lost: 'PC cut off since {time}',
+      unknown: 'PC away since {time}',
+    },
+    card: {
+      silent: '{node} is asleep. Messages wait for it.',
+      stopped: 'Domovoi is closed on {node}. Messages wait for it.',
+      lost: '{node} is cut off. Messages wait for it.',
+      unknown: '{node} does not answer. Messages wait for it.',
+    },
+    say: {
+      silent:
+        'Nothing more is heard of {node}: it sleeps, or has no power or no network. What you write waits on the server until it wakes.',
+      stopped:
+        'Domovoi was closed on {node}, or the PC was shut down. What you write waits on the server until it is started again.',
+      lost: 'The connection of {node} broke and has not come back. What you write waits on the server. If it lasts, see whether Domovoi still runs there.',
+      unknown: '{node} does not answer. What you write waits on the server until it is back.',
+    },
+    stop: { silent: 'asleep', stopped: 'off', lost: 'cut off', unknown: 'away' },
+    since: {
+      silent: 'Asleep since {time}',
+      stopped: 'Off since {time}',
+      lost: 'Cut off since {time}',
+      unknown: 'Away since {time}',
+    },
+  },
   several: {
     main: 'PC that answers',
     whichever: 'whichever answers',
-    asleep: 'When it is asleep',
+    asleep: 'When it does not answer',
     policy: {
       wait: 'wait for it',
       another: 'let another answer now',
       ask: 'ask me',
     },
-    title: '{node} is asleep',
-    text: '{other} can answer now, with {model}. Or the question waits until {node} wakes.',
-    textPlain: '{other} can answer now. Or the question waits until {node} wakes.',
+    title: '{node} does not answer',
+    text: '{other} can answer now, with {model}. Or the question waits until {node} is back.',
+    textPlain: '{other} can answer now. Or the question waits until {node} is back.',
     wait: 'Wait for {node}',
     now: 'Let {other} answer now',
     again: 'Ask {node} too',

@@ -5,7 +5,6 @@ export const ruHouse: HouseMessages = {
   house: {
     title: 'Дом',
     awakeFor: 'Не спит уже {time}',
-    asleepSince: 'Спит с {time}',
     none: 'Компьютер не связан',
     noneHint: 'Добавьте компьютер, который будет отвечать. Тот, на котором работает сам сервер, появится здесь сам.',
     state: 'Состояние',

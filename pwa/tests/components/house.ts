@@ -231,6 +231,7 @@ export function homeStatus(): Status {
     ...{
       nodeAwake: true,
       nodeSince: null,
+      nodeDeparture: 'unknown',
       isCompatible: false,
       ways: [],
       model: 'Qwen3-8B',
@@ -267,6 +268,7 @@ export function answered(id: Id, text: string, more: Partial<AnswerView> = {}, s
 function homeNode(): NodeView {
   return {
     ...{ id: 'f'.repeat(32), name: 'Study PC', awake: true, since: Date.now(), route: 'direct', latencyMs: 4 },
+    departure: 'unknown',
     ...{
       version: '0.4.1',
       engine: 'native',

@@ -48,7 +48,14 @@ describe('the status in words', () => {
     [{ kind: 'direct', latencyMs: 4 }, 'Direct · 4 ms'],
     [{ kind: 'relay', latencyMs: 61 }, 'Relay · 61 ms'],
     [{ kind: 'relay', latencyMs: 61, isCompatible: true }, 'Relay (compatibility) · 61 ms'],
-    [{ kind: 'asleep', nodeSince: ASLEEP_SINCE }, 'PC asleep since 02:02 PM'],
+    [{ kind: 'asleep', nodeSince: ASLEEP_SINCE, nodeDeparture: 'silent' }, 'PC asleep since 02:02 PM'],
+    [{ kind: 'asleep', nodeSince: ASLEEP_SINCE, nodeDeparture: 'stopped' }, 'PC off since 02:02 PM'],
+    [{ kind: 'asleep', nodeSince: ASLEEP_SINCE, nodeDeparture: 'lost' }, 'PC cut off since 02:02 PM'],
+    [{ kind: 'asleep', nodeSince: ASLEEP_SINCE, nodeDeparture: 'unknown' }, 'PC away since 02:02 PM'],
+    [{ kind: 'asleep', nodeDeparture: 'silent' }, 'it sleeps, or has no power or no network'],
+    [{ kind: 'asleep', nodeDeparture: 'stopped' }, 'Domovoi was closed on Study PC, or the PC was shut down'],
+    [{ kind: 'asleep', nodeDeparture: 'lost' }, 'The connection of Study PC broke and has not come back'],
+    [{ kind: 'asleep', nodeDeparture: 'unknown' }, 'Study PC does not answer'],
     [{ kind: 'offline', queued: 2 }, 'Offline, 2 queued'],
   ])('%o', async (now, words) => {
     status.value = { ...homeStatus(), ...now }

@@ -31,10 +31,13 @@ describe('the status line', () => {
     expect(status.value).toMatchObject({ latencyMs: null, nodeAwake: false })
     expect(status.value.nextTryAt).toBeGreaterThan(0)
 
-    house.server.nodes = [house.describeNode(false)]
+    house.server.nodes = [{ ...house.describeNode(false), departure: 'stopped' }]
     house.server.isUp = true
     await actions.tryNow()
     await becomes('asleep')
+    await eventually(() => {
+      expect(status.value.nodeDeparture).toBe('stopped')
+    })
 
     house.isDirectOpen = false
     house.node.isUp = true

@@ -11,6 +11,8 @@ export interface StatusWords {
   full: ComputedRef<string>
   /** In step, just now */
   step: ComputedRef<string>
+  /** What that means, and what becomes of what is written. */
+  say: ComputedRef<string>
   nodeName: ComputedRef<string>
 }
 
@@ -21,11 +23,11 @@ export function useStatusWords(now: () => number = Date.now): StatusWords {
   const status = useStatus()
   const { ended } = useSession()
   const line = computed(() => {
-    const { kind, latencyMs, nodeSince, isCompatible } = status.value
+    const { kind, latencyMs, nodeSince, nodeDeparture, isCompatible } = status.value
     // Nothing goes on until somebody logs in, whichever way is open.
     if (ended.value) return t('status.ended')
     if (kind === 'asleep' && nodeSince !== null) {
-      return t('status.asleepSince', { time: format.value.stamp(nodeSince, now()) })
+      return t(`away.line.${nodeDeparture}`, { time: format.value.stamp(nodeSince, now()) })
     }
     if (kind !== 'direct' && kind !== 'relay') return t(`status.${kind}`)
     const way = isCompatible ? 'compatible' : kind
@@ -43,5 +45,10 @@ export function useStatusWords(now: () => number = Date.now): StatusWords {
     return isNow ? t('status.justNow') : format.value.moment(inStepAt, now())
   })
   const nodeName = computed(() => status.value.nodeName ?? t('status.noNodeName'))
-  return { status, line, full, step, nodeName }
+  const say = computed(() => {
+    const { kind, nodeDeparture } = status.value
+    const key = kind === 'asleep' ? `away.say.${nodeDeparture}` : `status.say.${kind}`
+    return t(key, { node: nodeName.value })
+  })
+  return { status, line, full, step, say, nodeName }
 }
