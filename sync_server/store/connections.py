@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING
 from databases.core import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     import databases
+
+    from sync_server.store.dialect import Dialect
 
 # What a burst opened beyond this is closed after use.
 MAX_IDLE = 4
 
 
 class Connections:
-    """Hands out connections, each to one user at a time. `place` is Dialect.place."""
+    """Hands out connections, each to one user at a time."""
 
-    def __init__(self, database: databases.Database, place: Callable[[], object]) -> None:
+    def __init__(self, database: databases.Database, dialect: Dialect) -> None:
         self._database = database
-        self._place = place
+        self._dialect = dialect
         self._idle: list[Connection] = []
         self._idle_place: object = None
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
         """Lend a connection outside any transaction. Raises what the driver raises."""
-        place = self._place()
+        place = self._dialect.place()
         if place != self._idle_place:
             await self.close()
             self._idle_place = place
@@ -56,4 +58,12 @@ class Connections:
 
     async def _opened(self) -> Connection:
         # Not `database.connection()`, which is one for each task for as long as the task uses it.
-        return await Connection(self._database, self._database._backend).__aenter__()
+        connection = await Connection(self._database, self._database._backend).__aenter__()
+        # Here, not where the driver opens it: aiosqlite ends the thread of a connection that failed to open without
+        # waiting for it, and it would report to an event loop that may be gone.
+        try:
+            await self._dialect.tune(connection.raw_connection)
+        except BaseException:
+            await connection.__aexit__()
+            raise
+        return connection

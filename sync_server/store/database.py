@@ -88,7 +88,7 @@ class Database:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._database = databases.Database(dialect.url, **dialect.options)
-        self._connections = Connections(self._database, dialect.place)
+        self._connections = Connections(self._database, dialect)
 
     async def open(self) -> None:
         """Connect. Raises DomovoiError database_unavailable."""

@@ -68,6 +68,10 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    async def tune(self, driver: Any) -> None:
+        """Give the driver's new connection the settings that are a connection's own."""
+
+    @abstractmethod
     async def fetch(self, driver: Any, statement: str, arguments: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """Return the rows of a statement on the driver's own connection."""
 
@@ -100,7 +104,7 @@ class SQLite(Dialect):
         self.path = path
         self.advice = f"Check that {path} can be written to and that its disk has room."
         self.url = f"sqlite:///{quote(str(path))}"
-        self.options = {"factory": _TunedConnection, "timeout": LOCK_WAIT_S}
+        self.options = {"timeout": LOCK_WAIT_S}
 
     @contextmanager
     def migration(self) -> Iterator[Connection]:
@@ -148,18 +152,12 @@ class SQLite(Dialect):
             return "gone"
         return status.st_dev, status.st_ino
 
+    async def tune(self, driver: Any) -> None:
+        await driver.executescript("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")
+
     async def fetch(self, driver: Any, statement: str, arguments: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         rows: Sequence[tuple[Any, ...]] = await driver.execute_fetchall(statement, arguments)
         return rows
-
-
-class _TunedConnection(sqlite3.Connection):
-    """`databases` opens the connections, and these settings are the connection's."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.execute("PRAGMA synchronous = FULL")
-        self.execute("PRAGMA temp_store = MEMORY")
 
 
 class MySQL(Dialect):
@@ -199,6 +197,10 @@ class MySQL(Dialect):
                 connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
         finally:
             engine.dispose()
+
+    async def tune(self, driver: Any) -> None:
+        # The pool's init_command did.
+        pass
 
     def upsert(self, table: Table, rows: Sequence[dict[str, Any]]) -> Insert:
         statement = mysql.insert(table).values(list(rows))
