@@ -213,6 +213,10 @@ class Profile:
         expect(answer).to_have_attribute("data-state", state, timeout=ANSWER_WITHIN_MS)
         return answer.locator("[data-part=body]")
 
+    def hear_of_a_network(self) -> None:
+        """Let the browser say that it has a network again, so that the page tries at once what it tries seldom."""
+        self.page.evaluate("window.dispatchEvent(new Event('online'))")
+
     def expect_connection(self) -> None:
         """Wait until the page has found the way home again: it tries ever more seldom while there is none."""
         lit = self.page.locator("button.here svg.lit, h1 .who svg.lit").first

@@ -43,6 +43,7 @@ def test_what_both_did_offline_is_there_on_both(household: Household, open_profi
 
     household.start("server", "node")
     for profile in (one, two):
+        profile.hear_of_a_network()
         # The later writer wins the title; the deletion holds; both edits are branches beside the first question.
         renamed = profile.page.get_by_role("heading", name="Renamed by two")
         expect(renamed).to_be_visible(timeout=RECONNECT_WITHIN_MS)
