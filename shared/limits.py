@@ -43,6 +43,8 @@ MAX_BLOB_BYTES = 256 * 1024 * 1024
 MAX_BLOB_PIECE_BYTES = 4 * 1024 * 1024
 # What no attachment names is kept this long, so that a device may upload first and write offline.
 BLOB_ORPHAN_KEPT_S = 7 * 86_400
+# After a restored backup: what names it may come back with a device that was away, as long as that counts as live.
+BLOB_RESTORED_KEPT_S = TOMBSTONE_KEPT_S
 
 # Addresses of a node: more than any browser tries.
 MAX_CANDIDATES = 12

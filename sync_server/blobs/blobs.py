@@ -15,7 +15,13 @@ from sqlalchemy import ColumnElement, delete, select
 from shared import values
 from shared.change import AttachmentField, EntityType
 from shared.errors import Code, DomovoiError
-from shared.limits import BLOB_ORPHAN_KEPT_S, HASH_BYTES, MAX_BLOB_BYTES, MAX_BLOB_PIECE_BYTES
+from shared.limits import (
+    BLOB_ORPHAN_KEPT_S,
+    BLOB_RESTORED_KEPT_S,
+    HASH_BYTES,
+    MAX_BLOB_BYTES,
+    MAX_BLOB_PIECE_BYTES,
+)
 from shared.wire import BlobState
 from sync_server import clock
 from sync_server.log.books import add_bytes, lock_books
@@ -45,7 +51,8 @@ class Blobs:
         row = await self._database.one(select(blob).where(_is(account_id, sha256)))
         if row is None:
             raise DomovoiError(Code.NOT_FOUND, "This account has no such file. Send it from the beginning.")
-        await self._database.run(blob.update().where(_is(account_id, sha256)).values(touched_ms=clock.now_ms()))
+        touched_ms = max(row["touched_ms"], clock.now_ms())
+        await self._database.run(blob.update().where(_is(account_id, sha256)).values(touched_ms=touched_ms))
         received = await asyncio.to_thread(self._files.received, account_id, sha256)
         is_whole = await asyncio.to_thread(self._files.whole, account_id, sha256)
         return BlobState(received if is_whole else row["size"], received)
@@ -101,7 +108,7 @@ class Blobs:
     async def collect(self, account_id: bytes) -> int:
         """Remove the blobs of the account that nobody has needed for a while; return how many (rule B6).
 
-        Files that the table does not know are counted from now on, and kept for as long as any.
+        Files that the table does not know are counted from now on, and kept as long as any after a restored backup.
         """
 
         async def collect(connection: Connection) -> int:
@@ -109,7 +116,7 @@ class Blobs:
             await lock_books(connection, account_id)
             rows = await connection.all(select(blob).where(blob.c.account_id == account_id))
             before_ms = clock.now_ms() - BLOB_ORPHAN_KEPT_S * 1000
-            named = await _named(connection, account_id)
+            named = await named_files(connection, account_id)
             old = [row for row in rows if row["touched_ms"] < before_ms and row["sha256"] not in named]
             for row in old:
                 await connection.run(delete(blob).where(_is(account_id, row["sha256"])))
@@ -119,7 +126,7 @@ class Blobs:
             stored = await asyncio.to_thread(lambda: list(self._files.stored(account_id)))
             found = {sha256: size for sha256, size in stored if sha256 not in known}
             for sha256, size in found.items():
-                fields = {"account_id": account_id, "sha256": sha256, "size": size, "touched_ms": clock.now_ms()}
+                fields = {"account_id": account_id, "sha256": sha256, "size": size, "touched_ms": kept_from_ms()}
                 await connection.run(blob.insert().values(**fields))
             await add_bytes(connection, account_id, sum(found.values()) - sum(row["size"] for row in old))
             return len(old)
@@ -128,6 +135,11 @@ class Blobs:
         if count:
             log.info("%d files of account %s were named by nothing and are removed", count, account_id.hex())
         return count
+
+
+def kept_from_ms() -> int:
+    """Return the `touched_ms` of a blob whose name a restored backup may lack: it is kept for 90 days, not for 7."""
+    return clock.now_ms() + (BLOB_RESTORED_KEPT_S - BLOB_ORPHAN_KEPT_S) * 1000
 
 
 async def _reserve(connection: Connection, account_id: bytes, sha256: bytes, size: int) -> None:
@@ -146,12 +158,13 @@ async def _reserve(connection: Connection, account_id: bytes, sha256: bytes, siz
         fields = {"account_id": account_id, "sha256": sha256, "size": size, "touched_ms": now_ms}
         await connection.run(blob.insert().values(**fields))
     else:
-        await connection.run(blob.update().where(_is(account_id, sha256)).values(size=size, touched_ms=now_ms))
+        touched_ms = max(row["touched_ms"], now_ms)
+        await connection.run(blob.update().where(_is(account_id, sha256)).values(size=size, touched_ms=touched_ms))
     await add_bytes(connection, account_id, growth)
 
 
-async def _named(connection: Connection, account_id: bytes) -> set[bytes]:
-    """Return the hashes that attachments name."""
+async def named_files(connection: Connection, account_id: bytes) -> set[bytes]:
+    """Return the hashes that the account's attachments name."""
     rows = await connection.all(
         select(cell.c.value).where(
             cell.c.account_id == account_id,

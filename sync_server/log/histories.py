@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from sync_server import clock
+from sync_server.blobs.blobs import kept_from_ms
 from sync_server.store.tables import account, blob, device, lease, refresh_token
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def begin_histories(database: Database) -> int:
         # What devices have read was numbered otherwise.
         await connection.run(device.update().values(acked_seq=0))
         # What names them may be among what devices are going to offer.
-        await connection.run(blob.update().values(touched_ms=clock.now_ms()))
+        await connection.run(blob.update().values(touched_ms=kept_from_ms()))
         rows = await connection.all(select(account.c.account_id, account.c.epoch).with_for_update())
         for row in rows:
             epoch = next(made for made in iter(new_epoch, 0) if made != row["epoch"])

@@ -10,10 +10,11 @@ import msgspec
 
 from inference_node.server.server_api import Unreachable
 from shared.errors import Code, DomovoiError
+from shared.limits import BLOB_RESTORED_KEPT_S
 from shared.wire import BlobState, Bootstrapped, Digest, Lease, LeaseRequest, Pulled, Push, Pushed
 from sync_server import clock
 from sync_server.accounts.devices import check_device, create_device, find_device
-from sync_server.blobs.blobs import Blobs
+from sync_server.blobs.blobs import Blobs, named_files
 from sync_server.log import histories
 from sync_server.log.bootstrap import bootstrap
 from sync_server.log.digests import digest_of
@@ -50,6 +51,8 @@ class SimulatedServer:
         self.logins = 0
         self.seals: dict[bytes, set[bytes]] = {}
         self._backup: sqlite3.Connection | None = None
+        # Before the first time, nothing has lost its name.
+        self._restored_ms = clock.now_ms()
 
     async def begin(self, nodes: list[NodeKey]) -> None:
         """Make the account and the nodes that serve it."""
@@ -89,6 +92,7 @@ class SimulatedServer:
         self.store.restore(self._backup)
         await histories.begin_histories(self.store)
         self.logins += 1
+        self._restored_ms = clock.now_ms()
         return True
 
     async def give_room(self, quota_bytes: int) -> None:
@@ -96,9 +100,14 @@ class SimulatedServer:
         await self.store.transact(lambda c: c.run(account.update().values(quota_bytes=quota_bytes)))
 
     async def keep_house(self) -> None:
-        """Do what the server does every hour."""
+        """Do what the server does every hour. A file whose name no device brought back for 90 days may go (B6)."""
         await expire_tombstones(self.store, ACCOUNT)
-        await self.blobs.collect(ACCOUNT)
+        named = await self.store.transact(lambda connection: named_files(connection, ACCOUNT))
+        try:
+            await self.blobs.collect(ACCOUNT)
+        finally:
+            if clock.now_ms() - self._restored_ms > BLOB_RESTORED_KEPT_S * 1000:
+                self.kept -= {sha256 for sha256 in self.kept - named if not self.files.whole(ACCOUNT, sha256)}
 
     # What it is asked.
 
