@@ -1,10 +1,11 @@
 /** Storing the account's state as it is read for the first time, a page at a time (L16, L23). */
 import type { StoredChange } from '../protocol/change'
-import { EntityType, type PulledChange } from '../protocol/generated'
+import type { PulledChange } from '../protocol/generated'
 import type { AccountDatabase, SyncState } from './database'
 import { loadKnown, loadNewEntities, type Entity } from './entities'
-import { mergeCell, readOwnLog, readScopes, readSync, saveTouched, serverTime, storeForeign, withSeen } from './log'
-import { entitiesIn, keyOf, segmentRecord } from './segments'
+import { mergeCell, readOwnLog, readScopes, readSync, serverTime, storeForeign, withSeen } from './log'
+import { saveTouched } from './saving'
+import { entitiesIn, isPackable, keyOf, segmentRecord } from './segments'
 
 /** Fewer entities than this are kept as rows, which are written to more easily. */
 const LEAST_IN_SEGMENT = 4
@@ -49,9 +50,8 @@ export async function applyBootstrap(db: AccountDatabase, page: BootstrapPage): 
   })
 }
 
-/** A conversation itself is a row, whose fields are what ends it and what lists it. */
 function isKept({ entities }: Received): boolean {
-  return entities.length >= LEAST_IN_SEGMENT && entities.every(({ etype }) => etype !== EntityType.CONVERSATION)
+  return entities.length >= LEAST_IN_SEGMENT && entities.every(({ etype }) => isPackable(etype))
 }
 
 /** Keeps segments as they are. What is here already of their entities, or comes twice, is merged into rows. */
@@ -85,7 +85,7 @@ async function storeSegments(db: AccountDatabase, received: readonly Received[])
     .filter(({ entities }) => !entities.every(isInRow))
     .map(({ packed, entities }) => segmentRecord(packed, entities))
   const seen = received.flatMap(({ entities }) => entities.flatMap(cellsOf))
-  await saveTouched(db, [...touched.values()], revisions, rows)
+  await saveTouched(db, [...touched.values()], revisions, { rows })
   await Promise.all([db.segment.bulkAdd(records), db.putMeta('ownLog', withSeen(log, seen, serverTime(db, sync)))])
 }
 

@@ -112,7 +112,8 @@ export function keepWhenCommitted(db: AccountDatabase, id: string, snapshot: Sna
   return snapshot
 }
 
-function foldConversation(fields: Fields): Conversation {
+/** Returns a conversation's own fields from its cells. */
+export function foldConversation(fields: Fields): Conversation {
   const read = <Value>(field: number, reader: (data: Uint8Array) => Value | null): Value | null => {
     const cell = fields[field]
     return cell === undefined ? null : reader(cell[6])

@@ -11,6 +11,8 @@ import { entitiesOf, keyOf, loadPacked, packedScope, segmentsSince } from './seg
 
 /** Entities that are read and worked on without a pause: a few milliseconds. */
 const PAGE = 500
+/** So many entities of a conversation are asked for one by one. */
+const FEW = 3
 
 // Made once: a new one for every record costs more than its work.
 const decoder = new Decoder()
@@ -42,21 +44,42 @@ export async function loadEntities(db: AccountDatabase, places: readonly Place[]
   return filledIn(places, await loadStored(db, asked, asked))
 }
 
-/**
- * The same where most places are new, as when an account is read for the first time: asking a scope for its keys
- * takes as long as asking for one entity in vain.
- */
+/** The same where most places are new, as when an account is read for the first time. */
 export async function loadNewEntities(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  return filledIn(places, await loadKnown(db, places))
+  const scopes = await storedScopes(db, places)
+  const stored = places.filter(({ scope }) => scopes.has(scope))
+  return filledIn(places, await loadKnown(db, stored))
 }
 
-/** Returns what is stored of the entities at these places, most of which are new. */
+/** Returns the conversations of these places of which something is stored: each of those has a summary. */
+async function storedScopes(db: AccountDatabase, places: readonly Place[]): Promise<Set<string>> {
+  const scopes = [...new Set(places.map(({ scope }) => scope))].sort()
+  const [first, last] = [scopes[0], scopes.at(-1)]
+  if (first === undefined || last === undefined) return new Set()
+  // As a range, which is one request to IndexedDB and not one for each.
+  return new Set(await db.summary.where('id').between(first, last, true, true).primaryKeys())
+}
+
+/**
+ * Returns what is stored of the entities at these places, most of which are new: asking a scope for its keys takes as
+ * long as asking for a few entities in vain.
+ */
 export async function loadKnown(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
   const asked = distinct(places)
-  const scopes = [...new Set(places.map(({ scope }) => scope))]
-  const rows = await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).primaryKeys()))
-  const withRows = rows.flat().flatMap(([etype, eid]) => asked.get(keyOf({ etype, eid })) ?? [])
-  return loadStored(db, withRows, [...asked.values()])
+  const placesByScope = new Map<string, Place[]>()
+  for (const place of asked.values()) {
+    const others = placesByScope.get(place.scope)
+    if (others === undefined) placesByScope.set(place.scope, [place])
+    else others.push(place)
+  }
+  const withRows = await Promise.all(
+    [...placesByScope].map(async ([scope, inScope]) => {
+      if (inScope.length <= FEW) return inScope
+      const keys = await sinceRevision(db, scope, 0).primaryKeys()
+      return keys.flatMap(([etype, eid]) => asked.get(keyOf({ etype, eid })) ?? [])
+    }),
+  )
+  return loadStored(db, withRows.flat(), [...asked.values()])
 }
 
 function distinct(places: readonly Place[]): Map<string, Place> {

@@ -16,18 +16,9 @@ import {
 } from '../protocol/generated'
 import { isClone, isPurge, wins } from '../protocol/merge'
 import type { AccountDatabase, DeviceIdentity, OwnLog, Reread, SyncState } from './database'
-import {
-  entitiesSince,
-  loadEntities,
-  placeOf,
-  removeScopes,
-  removeSegments,
-  saveEntities,
-  type Entity,
-  type Place,
-} from './entities'
+import { entitiesSince, loadEntities, placeOf, removeScopes, removeSegments, type Entity, type Place } from './entities'
 import { packRows } from './outboxRows'
-import { renewSummary, snapshotBefore } from './summaries'
+import { saveTouched } from './saving'
 import { whenCommitted } from './transactions'
 
 /** A change before it has a clock. */
@@ -280,19 +271,26 @@ async function storeCells(
 ): Promise<void> {
   const touched = new Set<Entity>()
   const ended = new Map<string, Entity>()
+  const rewritten = new Set<string>()
   for (const [index, change] of changes.entries()) {
     const entity = entities[index]
     const isEnd = isPurge(change)
     if (entity === undefined || (!isEnd && (purged.has(entity.scope) || ended.has(entity.scope)))) continue
     if (!mergeCell(entity, change)) continue
     touched.add(entity)
+    if (!isName(change)) rewritten.add(entity.scope)
     if (isEnd) ended.set(entity.scope, entity)
   }
   // Of a conversation that is over only its tombstone is kept (L18).
   for (const entity of ended.values()) entity.fields = tombstoneOf(entity)
   await removeScopes(db, [...ended.keys()])
   const kept = [...touched].filter((entity) => (ended.get(entity.scope) ?? entity) === entity)
-  await saveTouched(db, kept, revisions)
+  await saveTouched(db, kept, revisions, { isRenaming: (scope) => !rewritten.has(scope) })
+}
+
+/** Whether a change is of no more than the line in the list says of a conversation: neither its messages nor its end. */
+function isName([, etype, , field]: StoredChange): boolean {
+  return etype === EntityType.CONVERSATION && (field === ConversationField.TITLE || field === ConversationField.PINNED)
 }
 
 /** Merges a change into its cell; returns whether it won (L6). */
@@ -327,35 +325,6 @@ export async function dropScopes(db: AccountDatabase, scopes: readonly string[])
       revisions,
     )
   })
-}
-
-/**
- * Saves entities under the next revision of their scopes, and renews what is worked out from those. `rows` are those
- * that get rows of their own; the others are in a segment of that revision.
- */
-export async function saveTouched(
-  db: AccountDatabase,
-  touched: readonly Entity[],
-  revisions: ReadonlyMap<string, number>,
-  rows: Iterable<Entity> = touched,
-): Promise<void> {
-  const writtenByScope = new Map<string, Entity[]>()
-  for (const entity of touched) {
-    const written = writtenByScope.get(entity.scope)
-    if (written === undefined) writtenByScope.set(entity.scope, [entity])
-    else written.push(entity)
-  }
-  // Read before anything is written: what has ended is told from what was pending.
-  const renewals = await Promise.all(
-    [...writtenByScope].map(async ([scope, written]) => {
-      return { scope, written, before: await snapshotBefore(db, scope, revisions.get(scope) ?? 0) }
-    }),
-  )
-  for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
-  await Promise.all([
-    saveEntities(db, rows),
-    ...renewals.map(({ scope, written, before }) => renewSummary(db, scope, before, written)),
-  ])
 }
 
 function reportClone([clk, , eid]: StoredChange): void {

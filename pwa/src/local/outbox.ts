@@ -7,7 +7,8 @@ import { limits, type Change, type Push } from '../protocol/generated'
 import { wins } from '../protocol/merge'
 import type { AccountDatabase, OwnLog } from './database'
 import { placeOf } from './entities'
-import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, saveTouched, serverTime } from './log'
+import { FIRST_LOG, loadHeld, readDevice, readOwnLog, readSync, serverTime } from './log'
+import { saveTouched } from './saving'
 import { allWaiting, firstWaiting, packRows, unpackRows, waitingFrom, type WaitingChange } from './outboxRows'
 
 // A change costs at most 60 bytes beyond a small value, 63 beyond a large one; the batch's own head stays below 128.

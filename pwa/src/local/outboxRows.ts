@@ -5,9 +5,6 @@ import { toHex } from '../protocol/bytes'
 import { EntityType, limits, MessageField, type Change } from '../protocol/generated'
 import type { AccountDatabase, OutboxRecord } from './database'
 
-/** Small rows that are read together with what says where they begin: what a person wrote just now fits. */
-const FIRST_ROWS = 8
-
 const decoder = new Decoder()
 const encoder = new Encoder()
 
@@ -75,19 +72,10 @@ export async function waitingIn(db: AccountDatabase, scope: string): Promise<Wai
   return unpackRows(rows).filter(({ change }) => toHex(change[4]) === scope)
 }
 
-/** Returns as many of the first that wait as a push may hold, or more, but never very many. */
+/** Returns as many of the first that wait as a push may hold, or some more. */
 export async function firstWaiting(db: AccountDatabase): Promise<WaitingChange[]> {
-  const rows = await db.outbox.orderBy('dseq').limit(FIRST_ROWS).toArray()
-  const waiting = unpackRows(rows)
-  const [first] = waiting
-  if (first === undefined || rows.length < FIRST_ROWS || waiting.length >= limits.MAX_PUSH_CHANGES) return waiting
-  // The log has no gaps, so this many places hold this many changes.
-  return unpackRows(
-    await db.outbox
-      .where('dseq')
-      .below(first.dseq + limits.MAX_PUSH_CHANGES)
-      .toArray(),
-  )
+  const [first] = await db.outbox.orderBy('dseq').limit(1).primaryKeys()
+  return first === undefined ? [] : waitingFrom(db, first)
 }
 
 /** Returns what waits from `dseq` on, as many as a push may hold or some more. */

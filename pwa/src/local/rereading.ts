@@ -9,7 +9,8 @@ import type { Change, Digest, PulledChange } from '../protocol/generated'
 import { isPurge } from '../protocol/merge'
 import type { AccountDatabase } from './database'
 import { allEntities, entityPages, type Entity } from './entities'
-import { beginAnew, needsBootstrap, readOwnLog, readSync, saveTouched, storeForeign } from './log'
+import { beginAnew, needsBootstrap, readOwnLog, readSync, storeForeign } from './log'
+import { saveTouched } from './saving'
 import { allWaiting, packRows, type WaitingChange } from './outboxRows'
 
 /** Comparing hashes every cell, so it is not done at every turn. */

@@ -4,6 +4,7 @@
  * its cells, and where there is a row it alone counts: its revision is that of its segments or a later one.
  */
 import { toHex } from '../protocol/bytes'
+import { EntityType } from '../protocol/generated'
 import { unpackSegment } from '../protocol/segments'
 import type { AccountDatabase, SegmentRecord } from './database'
 import type { Entity, Place } from './entities'
@@ -43,15 +44,21 @@ export function entitiesOf({ packed, revision }: SegmentRecord): Entity[] {
   return entitiesIn(packed, revision)
 }
 
+/** A conversation itself is never in a segment: its fields are what ends it and what lists it. */
+export function isPackable(etype: number): boolean {
+  return etype !== EntityType.CONVERSATION
+}
+
 /** Returns those of the entities at `places` that are in segments. */
 export async function loadPacked(db: AccountDatabase, places: readonly Place[]): Promise<Entity[]> {
-  if (places.length === 0) return []
-  const scopes = [...new Set(places.map(({ scope }) => scope))]
+  const asked = places.filter(({ etype }) => isPackable(etype))
+  if (asked.length === 0) return []
+  const scopes = [...new Set(asked.map(({ scope }) => scope))]
   const keys = await Promise.all(scopes.map((scope) => segmentsSince(db, scope, 0).primaryKeys()))
   const keysByScope = new Map(scopes.map((scope, index) => [scope, keys[index] ?? []]))
   const needed = new Set<SegmentKey>()
   const wanted = new Set<string>()
-  for (const place of places) {
+  for (const place of asked) {
     const key = keyOf(place)
     wanted.add(key)
     for (const segment of keysByScope.get(place.scope) ?? []) if (holds(segment, key)) needed.add(segment)

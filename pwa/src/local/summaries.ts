@@ -4,7 +4,14 @@ import { deviceOf, millisecondsOf } from '../protocol/clock'
 import { EntityType } from '../protocol/generated'
 import { Tree, type Message } from '../protocol/messages'
 import { isFinal } from '../protocol/values'
-import { advance, keepWhenCommitted, loadConversation, type Conversation, type Snapshot } from './conversations'
+import {
+  advance,
+  foldConversation,
+  keepWhenCommitted,
+  loadConversation,
+  type Conversation,
+  type Snapshot,
+} from './conversations'
 import type { AccountDatabase, PendingRecord, SummaryRecord } from './database'
 import { allScopes, type Entity } from './entities'
 
@@ -19,26 +26,42 @@ export async function snapshotBefore(db: AccountDatabase, scope: string, revisio
   return kept.revision === revision ? kept : loadConversation(db, scope)
 }
 
-/**
- * Works the summary and the pending requests of a scope out again after `written`; `before` is what it was. Runs inside
- * a log transaction.
- */
-export async function renewSummary(
-  db: AccountDatabase,
-  scope: string,
-  before: Snapshot,
-  written: readonly Entity[],
-): Promise<void> {
+/** What is worked out from a conversation anew: its line in the list, and its requests without an end. */
+export interface Renewal {
+  summary: SummaryRecord
+  pending: PendingRecord[]
+  /** Requests that are pending no more. */
+  ended: string[]
+}
+
+/** Returns what `written` makes of a conversation that was as `before`. Runs inside a log transaction. */
+export function renewal(db: AccountDatabase, scope: string, before: Snapshot, written: readonly Entity[]): Renewal {
   const now = keepWhenCommitted(db, scope, advance(before, scope, written))
   const isWhole = written.some(({ etype }) => etype === EntityType.CONVERSATION)
   const ids = isWhole ? [...before.messages.keys(), ...now.messages.keys()] : written.map(({ eid }) => eid)
-  const wasPending = new Set(ids.filter((id) => isPending(before.messages.get(id))))
+  const ended = new Set(ids.filter((id) => isPending(before.messages.get(id))))
   const pending = [...new Set(ids)].flatMap((id) => pendingOf(now, id))
-  for (const { id } of pending) wasPending.delete(id)
+  for (const { id } of pending) ended.delete(id)
+  return { summary: summarize(scope, now), pending, ended: [...ended] }
+}
+
+/**
+ * Returns the summary of a conversation of which nothing but title and pin were written, or null where that takes its
+ * messages: a list of titles comes for conversations that nobody has opened, and reading them all takes seconds.
+ */
+export function retitled(summary: SummaryRecord | undefined, { fields, revision }: Entity): SummaryRecord | null {
+  const { title, pinned } = foldConversation(fields)
+  return summary?.listed === true && title !== '' ? { ...summary, revision, title, pinned } : null
+}
+
+/** Saves what was worked out: of all conversations at once, because each request to IndexedDB takes its time. */
+export async function saveRenewals(db: AccountDatabase, renewals: readonly Renewal[]): Promise<void> {
+  const pending = renewals.flatMap((renewed) => renewed.pending)
+  const ended = renewals.flatMap((renewed) => renewed.ended)
   await Promise.all([
-    db.summary.put(summarize(scope, now)),
+    db.summary.bulkPut(renewals.map(({ summary }) => summary)),
     ...(pending.length === 0 ? [] : [db.pending.bulkPut(pending)]),
-    ...(wasPending.size === 0 ? [] : [db.pending.bulkDelete([...wasPending])]),
+    ...(ended.length === 0 ? [] : [db.pending.bulkDelete(ended)]),
   ])
 }
 

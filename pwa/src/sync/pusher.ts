@@ -13,10 +13,17 @@ import {
   takeFresh,
 } from '../local/outbox'
 import { toHex } from '../protocol/bytes'
+import { encodeBody } from '../protocol/codec'
 import { ProblemError, type FailureCode } from '../protocol/errors'
 import { ERROR_CODES, limits, type Push, type Pushed } from '../protocol/generated'
 import type { Server } from './server'
-import { isRunning } from './wait'
+import { isRunning, sleep } from './wait'
+
+/** A push, and its bytes where they have been made already: while the one before it was on its way. */
+interface Ready {
+  push: Push
+  body?: Uint8Array
+}
 
 export class Pusher {
   private flight: Promise<unknown> = Promise.resolve()
@@ -35,13 +42,15 @@ export class Pusher {
     let refusals = 0
     // What became of an earlier one has been told.
     this.flight = this.landed()
-    let push = await this.next()
+    let ready: Ready | null = readily(await this.next())
     try {
       // Another tab may have taken over while this one was frozen.
-      while (push !== null && isRunning(signal)) {
-        const [following, refusal]: [Push | null, ProblemError | null] = await this.push(push, signal)
+      while (ready !== null && isRunning(signal)) {
+        const { push } = ready
+        const [following, refusal]: [Ready | null, ProblemError | null] = await this.push(ready, signal)
         refusals = refusal === null ? 0 : refusals + 1
-        push = (refusal === null ? following : await this.recover(refusal, push, refusals)) ?? (await this.next())
+        const repaired = refusal === null ? null : await this.recover(refusal, push, refusals)
+        ready = following ?? readily(repaired ?? (await this.next()))
       }
     } finally {
       this.onFlight(null)
@@ -62,21 +71,22 @@ export class Pusher {
 
   /**
    * Returns the push that follows this one, if it is known already, and why not all of this one was taken, or null.
-   * What follows is read while this one is on its way, and goes on its way while this one's answer is stored: the
+   * What follows is made ready while this one is on its way, and goes on its way while this one's answer is stored: the
    * server is two pushes ahead of this device's disk at most.
    */
-  private async push(push: Push, signal: AbortSignal): Promise<[Push | null, ProblemError | null]> {
+  private async push({ push, body }: Ready, signal: AbortSignal): Promise<[Ready | null, ProblemError | null]> {
     this.onFlight(endOf(push))
     const stored = this.flight
-    const pushing = this.server.push(push, signal)
+    const pushing = this.server.push(push, signal, body)
     const isFull = push.changes.length >= limits.MAX_PUSH_CHANGES
-    const hash = isFull ? hashAfter(push) : undefined
-    const storing = this.store(push, hash, pushing, stored)
+    // Thousands of hashes take the time in which the server could begin already.
+    const hashing = isFull ? sleep(0, signal).then(() => hashAfter(push)) : Promise.resolve(undefined)
+    const storing = this.store(push, hashing, pushing, stored)
     this.flight = storing
     // Whoever awaits it is told.
     storing.catch(() => undefined)
-    const following = hash === undefined ? null : pushAfter(this.db, push, hash)
-    following?.catch(() => undefined)
+    const following = hashing.then((hash) => (hash === undefined ? null : this.following(push, hash)))
+    following.catch(() => undefined)
     const pushed = await pushing.catch(onlyProblem)
     await stored
     if (pushed instanceof ProblemError) return [null, pushed]
@@ -85,16 +95,22 @@ export class Pusher {
     return [pushed.acked_dseq === endOf(push) ? await following : null, null]
   }
 
+  private async following(push: Push, hash: Uint8Array): Promise<Ready | null> {
+    const next = await pushAfter(this.db, push, hash)
+    return next && { push: next, body: encodeBody(next) }
+  }
+
   /** Stores the answer to a push after those before it. */
   private async store(
     push: Push,
-    hash: Uint8Array | undefined,
+    hashing: Promise<Uint8Array | undefined>,
     pushing: Promise<Pushed>,
     before: Promise<unknown>,
   ): Promise<void> {
     const pushed = await pushing.catch(onlyProblem)
     await before
     if (!(pushed instanceof ProblemError)) {
+      const hash = await hashing
       return this.db.logTransaction(async () => {
         const log = await acknowledge(this.db, pushed.acked_dseq, push, hash)
         await dropScopes(this.db, (pushed.purged ?? []).map(toHex))
@@ -146,6 +162,10 @@ export class Pusher {
 function onlyProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   throw error
+}
+
+function readily(push: Push | null): Ready | null {
+  return push && { push }
 }
 
 function isSamePlace(push: Push, next: Push | null): boolean {

@@ -46,8 +46,9 @@ export class Server {
     return this.session.keys
   }
 
-  async push(push: Push, signal: AbortSignal): Promise<Pushed> {
-    return (await this.authorized('/api/v1/sync/push', { method: 'POST', body: push, signal })) as Pushed
+  /** Sends a push, or `body`, which is the same as bytes. */
+  async push(push: Push, signal: AbortSignal, body: object = push): Promise<Pushed> {
+    return (await this.authorized('/api/v1/sync/push', { method: 'POST', body, signal })) as Pushed
   }
 
   async pull(since: number, epoch: number | null, signal: AbortSignal): Promise<Pulled> {

@@ -59,7 +59,6 @@ class Profile {
       deviceId: '',
     }
     const fetcher = async (input: RequestInfo | URL, init: RequestInit = {}) => {
-      await Promise.resolve()
       return this.server.handle(input as string, {
         ...init,
         headers: Object.fromEntries(new Headers(init.headers).entries()),

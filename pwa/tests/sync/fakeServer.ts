@@ -58,10 +58,11 @@ export class FakeServer {
   }
 
   /** Answers a call, or throws as fetch does when nothing answers. */
-  handle(path: string, init: RequestInit): Response {
+  async handle(path: string, init: RequestInit): Promise<Response> {
     if (!this.isUp) throw new TypeError('fetch failed')
     const [route = '', query = ''] = path.split('?')
-    const body = init.body ? decode(init.body as Uint8Array) : undefined
+    const sent = init.body instanceof Blob ? await init.body.arrayBuffer() : (init.body as Uint8Array | undefined)
+    const body = sent ? decode(sent) : undefined
     switch (route) {
       case '/healthz':
         return reply({})

@@ -83,7 +83,7 @@ class House {
     const fetcher = async (input: RequestInfo | URL, init: RequestInit = {}) => {
       await there?.pass()
       const headers = Object.fromEntries(new Headers(init.headers).entries())
-      const answer = this.server.handle(input as string, { ...init, headers })
+      const answer = await this.server.handle(input as string, { ...init, headers })
       await back?.pass()
       return answer
     }

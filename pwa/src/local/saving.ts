@@ -1,0 +1,66 @@
+/** Saving entities together with all that is worked out from them. Runs inside a log transaction. */
+import type { AccountDatabase } from './database'
+import { saveEntities, type Entity } from './entities'
+import { renewal, retitled, saveRenewals, snapshotBefore, type Renewal } from './summaries'
+
+interface Saving {
+  /** Those that get rows of their own; the others are in a segment of the revision that is saved. */
+  rows?: Iterable<Entity>
+  /** Of which conversations title and pin were written, and nothing else. */
+  isRenaming?: (scope: string) => boolean
+}
+
+/** Saves entities under the next revision of their scopes, and renews what is worked out from those. */
+export async function saveTouched(
+  db: AccountDatabase,
+  touched: readonly Entity[],
+  revisions: ReadonlyMap<string, number>,
+  { rows = touched, isRenaming = () => false }: Saving = {},
+): Promise<void> {
+  const writtenByScope = new Map<string, Entity[]>()
+  for (const entity of touched) {
+    const written = writtenByScope.get(entity.scope)
+    if (written === undefined) writtenByScope.set(entity.scope, [entity])
+    else written.push(entity)
+  }
+  // Read before anything is written: what has ended is told from what was pending.
+  const renew = await Promise.all(
+    [...writtenByScope].map(async ([scope, written]) => {
+      const revision = revisions.get(scope) ?? 0
+      return isRenaming(scope) && db.snapshots.get(scope).revision !== revision
+        ? renaming(db, scope, revision, written)
+        : rewriting(db, scope, revision, written)
+    }),
+  )
+  for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
+  await Promise.all([
+    saveEntities(db, rows),
+    saveRenewals(
+      db,
+      renew.map((work) => work()),
+    ),
+  ])
+}
+
+/** Reads what `written` changes of a conversation, and returns what works that out. */
+async function rewriting(
+  db: AccountDatabase,
+  scope: string,
+  revision: number,
+  written: readonly Entity[],
+): Promise<() => Renewal> {
+  const before = await snapshotBefore(db, scope, revision)
+  return () => renewal(db, scope, before, written)
+}
+
+/** The same for a conversation that has got another name, as far as that takes no look at its messages. */
+async function renaming(
+  db: AccountDatabase,
+  scope: string,
+  revision: number,
+  written: readonly Entity[],
+): Promise<() => Renewal> {
+  const [entity] = written
+  const summary = entity && retitled(await db.summary.get(scope), { ...entity, revision: revision + 1 })
+  return summary ? () => ({ summary, pending: [], ended: [] }) : rewriting(db, scope, revision, written)
+}
