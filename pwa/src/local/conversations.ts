@@ -8,7 +8,7 @@ import { ConversationField, EntityType } from '../protocol/generated'
 import { foldMessage, type Fields, type Message } from '../protocol/messages'
 import { readFlag, readId, readText } from '../protocol/values'
 import type { AccountDatabase } from './database'
-import { entitiesSince, type Entity } from './entities'
+import { writtenSince, type Entity, type Written } from './entities'
 import { readOutline } from './outlines'
 import { whenCommitted } from './transactions'
 
@@ -83,12 +83,18 @@ export class Snapshots {
 export async function loadConversation(db: AccountDatabase, id: string): Promise<Snapshot> {
   const kept = db.snapshots.get(id)
   const known = kept === NOTHING ? ((await readOutline(db, id)) ?? NOTHING) : kept
-  return keepWhenCommitted(db, id, advance(known, id, await entitiesSince(db, id, known.revision)))
+  const { rows, packed } = await writtenSince(db, id, known.revision)
+  return keepWhenCommitted(db, id, advance(known, id, rows, packed))
 }
 
 /** Returns the snapshot with these entities as they are now. */
-export function advance(known: Snapshot, id: string, entities: readonly Entity[]): Snapshot {
-  if (entities.length === 0) return known
+export function advance(
+  known: Snapshot,
+  id: string,
+  entities: readonly Entity[],
+  packed: Written['packed'] = [],
+): Snapshot {
+  if (entities.length + packed.length === 0) return known
   let { revision, conversation } = known
   const messages = new Map(known.messages)
   for (const { etype, eid, fields, revision: written } of entities) {
@@ -99,8 +105,13 @@ export function advance(known: Snapshot, id: string, entities: readonly Entity[]
     if (message !== null) messages.set(eid, message)
     else messages.delete(eid)
   }
+  for (const { etype, eid, message, revision: written } of packed) {
+    revision = Math.max(revision, written)
+    if (message !== null) messages.set(eid, message)
+    else if (etype === EntityType.MESSAGE) messages.delete(eid)
+  }
   if (conversation.purged) messages.clear()
-  return { revision, conversation, messages, unsaved: known.unsaved + entities.length }
+  return { revision, conversation, messages, unsaved: known.unsaved + entities.length + packed.length }
 }
 
 /** A transaction that writes may still break, and its revision would then be given again to something else. */

@@ -6,6 +6,7 @@
 import { Decoder, Encoder } from '@msgpack/msgpack'
 import { toHex } from '../protocol/bytes'
 import type { StoredChange } from '../protocol/change'
+import { foldSegment, type PackedMessage } from '../protocol/segments'
 import type { AccountDatabase, EntityRecord } from './database'
 import { entitiesOf, keyOf, loadPacked, packedScope, segmentsSince } from './segments'
 
@@ -125,11 +126,32 @@ export async function saveEntities(db: AccountDatabase, entities: Iterable<Entit
 
 /** Returns the entities of a scope that were written after its `revision`. */
 export async function entitiesSince(db: AccountDatabase, scope: string, revision: number): Promise<Entity[]> {
+  const { rows, segments } = await recordsSince(db, scope, revision)
+  return withoutShadowed(rows, segments.flatMap(entitiesOf))
+}
+
+/** What was written of a conversation: entities with rows, and messages that have none, with the revision they came in. */
+export interface Written {
+  rows: Entity[]
+  packed: (PackedMessage & { revision: number })[]
+}
+
+/** Returns the same with the messages of segments folded already. */
+export async function writtenSince(db: AccountDatabase, scope: string, revision: number): Promise<Written> {
+  const { rows, segments } = await recordsSince(db, scope, revision)
+  const packed = segments.flatMap((segment) =>
+    foldSegment(segment.packed).map((folded) => ({ ...folded, revision: segment.revision })),
+  )
+  const keys = new Set(rows.map(keyOf))
+  return { rows, packed: keys.size === 0 ? packed : packed.filter((folded) => !keys.has(keyOf(folded))) }
+}
+
+async function recordsSince(db: AccountDatabase, scope: string, revision: number) {
   const [rows, segments] = await Promise.all([
     sinceRevision(db, scope, revision).toArray(),
     segmentsSince(db, scope, revision).toArray(),
   ])
-  return withoutShadowed(rows.map(unpack), segments.flatMap(entitiesOf))
+  return { rows: rows.map(unpack), segments }
 }
 
 function sinceRevision(db: AccountDatabase, scope: string, revision: number) {

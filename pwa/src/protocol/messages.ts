@@ -43,22 +43,34 @@ export function fold(cells: Iterable<StoredChange>): Map<string, Message> {
 
 /** Returns one message, or null while its header is missing or can't be read. */
 export function foldMessage(id: string, fields: Fields): Message | null {
-  const headerCell = fields[MessageField.HEADER]
-  if (headerCell === undefined) return null
-  const [created, , , , scope, , value] = headerCell
-  const header = readHeader(value)
-  if (header === null) return null
+  const [created, , , , scope] = fields[MessageField.HEADER] ?? []
+  if (created === undefined || scope === undefined) return null
+  const value = (field: number) => fields[field]?.[6]
+  const body = value(MessageField.BODY)
+  return messageOf(id, toHex(scope), created, value, body === undefined ? null : readText(body))
+}
+
+/** Returns a message whose header has the clock `created`, or null where it can't be read. */
+export function messageOf(
+  id: string,
+  conversation: string,
+  created: Uint8Array,
+  value: (field: number) => Uint8Array | undefined,
+  body: string | null,
+): Message | null {
   const read = <Value>(field: number, reader: (data: Uint8Array) => Value | null): Value | null => {
-    const cell = fields[field]
-    return cell === undefined ? null : reader(cell[6])
+    const data = value(field)
+    return data === undefined ? null : reader(data)
   }
+  const header = read(MessageField.HEADER, readHeader)
+  if (header === null) return null
   return {
     id,
-    conversation: toHex(scope),
+    conversation,
     created,
     role: header.role,
     parent: header.parent ? toHex(header.parent) : null,
-    body: read(MessageField.BODY, readText) ?? '',
+    body: body ?? '',
     request: read(MessageField.REQUEST, readRequest),
     state: read(MessageField.STATE, readState),
     stop: read(MessageField.STOP, readFlag) ?? false,

@@ -9,6 +9,7 @@ import {
   readId,
   readRequest,
   readText,
+  readTexts,
 } from '../../src/protocol/values'
 
 /** Node's own judge, which knows nothing of MessagePack. */
@@ -23,6 +24,31 @@ describe('text', () => {
         expect(readText(encodeText(text))).toBe(text)
       }),
     )
+  })
+
+  it('V3: many at once are what each is by itself, also where they are cut within a character', () => {
+    const text = fc.string({ unit: 'grapheme', maxLength: 40 }).map((drawn) => encodeText(drawn))
+    const half = text.map((bytes) =>
+      Uint8Array.of(0xd9, Math.floor(bytes.length / 2), ...bytes.subarray(1, 1 + Math.floor(bytes.length / 2))),
+    )
+    const tail = text.map((bytes) =>
+      Uint8Array.of(0xd9, bytes.length >> 1, ...bytes.subarray(bytes.length - (bytes.length >> 1))),
+    )
+    const ascii = fc.string({ maxLength: 40 }).map((drawn) => encodeText(drawn))
+    const any = fc.oneof(text, ascii, fc.uint8Array({ maxLength: 8 }))
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(any, half, tail), { maxLength: 12 }),
+        fc.array(fc.oneof(text, ascii)),
+        (all, valid) => {
+          expect(readTexts(all)).toEqual(all.map(readText))
+          expect(readTexts(valid)).toEqual(valid.map(readText))
+        },
+      ),
+    )
+    const [whole = new Uint8Array()] = [encodeText('й')]
+    const cut = [Uint8Array.of(0xa1, whole[1] ?? 0), Uint8Array.of(0xa1, whole[2] ?? 0)]
+    expect(readTexts(cut)).toEqual([null, null])
   })
 
   it('V3: any bytes that are no text count as absent', () => {
