@@ -126,8 +126,8 @@ export async function saveEntities(db: AccountDatabase, entities: Iterable<Entit
 
 /** Returns the entities of a scope that were written after its `revision`. */
 export async function entitiesSince(db: AccountDatabase, scope: string, revision: number): Promise<Entity[]> {
-  const { rows, segments } = await recordsSince(db, scope, revision)
-  return withoutShadowed(rows, segments.flatMap(entitiesOf))
+  const [rows, segments] = await Promise.all(recordsSince(db, scope, revision))
+  return withoutShadowed(rows.map(unpack), segments.flatMap(entitiesOf))
 }
 
 /** What was written of a conversation: entities with rows, and messages that have none, with the revision they came in. */
@@ -138,7 +138,8 @@ export interface Written {
 
 /** Returns the same with the messages of segments folded already. */
 export async function writtenSince(db: AccountDatabase, scope: string, revision: number): Promise<Written> {
-  const { rows, segments } = await recordsSince(db, scope, revision)
+  const [records, segments] = await Promise.all(recordsSince(db, scope, revision))
+  const rows = records.map(unpack)
   const packed = segments.flatMap((segment) =>
     foldSegment(segment.packed).map((folded) => ({ ...folded, revision: segment.revision })),
   )
@@ -146,12 +147,9 @@ export async function writtenSince(db: AccountDatabase, scope: string, revision:
   return { rows, packed: keys.size === 0 ? packed : packed.filter((folded) => !keys.has(keyOf(folded))) }
 }
 
-async function recordsSince(db: AccountDatabase, scope: string, revision: number) {
-  const [rows, segments] = await Promise.all([
-    sinceRevision(db, scope, revision).toArray(),
-    segmentsSince(db, scope, revision).toArray(),
-  ])
-  return { rows: rows.map(unpack), segments }
+/** Both are Dexie's own promises: it loses its transaction where async functions are nested deeply. */
+function recordsSince(db: AccountDatabase, scope: string, revision: number) {
+  return [sinceRevision(db, scope, revision).toArray(), segmentsSince(db, scope, revision).toArray()] as const
 }
 
 function sinceRevision(db: AccountDatabase, scope: string, revision: number) {

@@ -24,12 +24,15 @@ export async function saveTouched(
     else written.push(entity)
   }
   // Read before anything is written: what has ended is told from what was pending.
-  const renew = await Promise.all(
-    [...writtenByScope].map(async ([scope, written]) => {
+  const renewals = await Promise.all(
+    [...writtenByScope].map(async ([scope, written]): Promise<() => Renewal> => {
       const revision = revisions.get(scope) ?? 0
-      return isRenaming(scope) && db.snapshots.get(scope).revision !== revision
-        ? renaming(db, scope, revision, written)
-        : rewriting(db, scope, revision, written)
+      if (isRenaming(scope) && db.snapshots.get(scope).revision !== revision) {
+        const summary = retitled(await db.summary.get(scope), written, revision + 1)
+        if (summary !== null) return () => ({ summary, pending: [], ended: [] })
+      }
+      const before = await snapshotBefore(db, scope, revision)
+      return () => renewal(db, scope, before, written)
     }),
   )
   for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
@@ -37,30 +40,7 @@ export async function saveTouched(
     saveEntities(db, rows),
     saveRenewals(
       db,
-      renew.map((work) => work()),
+      renewals.map((renewed) => renewed()),
     ),
   ])
-}
-
-/** Reads what `written` changes of a conversation, and returns what works that out. */
-async function rewriting(
-  db: AccountDatabase,
-  scope: string,
-  revision: number,
-  written: readonly Entity[],
-): Promise<() => Renewal> {
-  const before = await snapshotBefore(db, scope, revision)
-  return () => renewal(db, scope, before, written)
-}
-
-/** The same for a conversation that has got another name, as far as that takes no look at its messages. */
-async function renaming(
-  db: AccountDatabase,
-  scope: string,
-  revision: number,
-  written: readonly Entity[],
-): Promise<() => Renewal> {
-  const [entity] = written
-  const summary = entity && retitled(await db.summary.get(scope), { ...entity, revision: revision + 1 })
-  return summary ? () => ({ summary, pending: [], ended: [] }) : rewriting(db, scope, revision, written)
 }

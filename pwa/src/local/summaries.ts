@@ -49,9 +49,14 @@ export function renewal(db: AccountDatabase, scope: string, before: Snapshot, wr
  * Returns the summary of a conversation of which nothing but title and pin were written, or null where that takes its
  * messages: a list of titles comes for conversations that nobody has opened, and reading them all takes seconds.
  */
-export function retitled(summary: SummaryRecord | undefined, { fields, revision }: Entity): SummaryRecord | null {
-  const { title, pinned } = foldConversation(fields)
-  return summary?.listed === true && title !== '' ? { ...summary, revision, title, pinned } : null
+export function retitled(
+  summary: SummaryRecord | undefined,
+  [entity]: readonly Entity[],
+  revision: number,
+): SummaryRecord | null {
+  if (entity === undefined || summary?.listed !== true) return null
+  const { title, pinned } = foldConversation(entity.fields)
+  return title === '' ? null : { ...summary, revision, title, pinned }
 }
 
 /** Saves what was worked out: of all conversations at once, because each request to IndexedDB takes its time. */
