@@ -66,6 +66,8 @@ export interface RouterOptions {
 export class Router {
   readonly state: RouterState = shallowReactive({ serverMs: null, best: new Map(), probed: null, attempts: new Map() })
   private readonly measurements = new Map<string, Measurement>()
+  /** Routes that have not been measured since everything was begun afresh: what is known of them is the old network's. */
+  private readonly stale = new Set<string>()
   private readonly breakers = new Map<string, Breaker>()
   private readonly attempts = new Map<string, Attempt>()
   private readonly lives = new Map<string, AbortController>()
@@ -92,6 +94,7 @@ export class Router {
   /** The device is on another network, or the node is: what was measured tells nothing any more (rule D7). */
   startAfresh(): void {
     this.starts += 1
+    for (const key of this.measurements.keys()) this.stale.add(key)
     this.tryAgain()
   }
 
@@ -189,7 +192,7 @@ export class Router {
 
   private async probe(route: Route, candidate: Candidate | null, signal: AbortSignal): Promise<boolean> {
     // The first call pays for the connection and its preflight; how far away the node is, the second one tells.
-    const isWarm = this.measurements.get(keyOf(route))?.outcomes.at(-1) === true
+    const isWarm = this.measurements.get(keyOf(route))?.outcomes.at(-1) === true && !this.stale.has(keyOf(route))
     let started = performance.now()
     let outcome: Finding = isWarm ? 'open' : await this.ask(route, signal)
     if (outcome === 'open') {
@@ -216,7 +219,7 @@ export class Router {
 
   private measure(route: Route, roundTripMs: number | null): void {
     const key = keyOf(route)
-    const before = this.measurements.get(key) ?? UNMEASURED
+    const before = (this.stale.delete(key) ? undefined : this.measurements.get(key)) ?? UNMEASURED
     // On another network one silence says what two say otherwise: that the route was the old one's.
     const lost = this.isFresh ? failed(failed(before)) : failed(before)
     const after = roundTripMs === null ? lost : succeeded(before, roundTripMs)

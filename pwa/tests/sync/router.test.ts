@@ -156,6 +156,23 @@ describe('routes to a node', () => {
     await until(router, 'relay')
   })
 
+  it('D7: what failed on one network counts for nothing on the next', async () => {
+    const living = new Set([DIRECT, RELAY])
+    const { router } = started({ living })
+    router.setNodes([node([HERE])])
+    await until(router, 'direct')
+    await eventually(() => {
+      expect(router.state.probed).not.toBeNull()
+    })
+    const direct = { kind: 'direct' as const, nodeId: NODE, base: DIRECT }
+    living.delete(DIRECT)
+    for (let failures = 0; failures < 3; failures += 1) router.reportFailure(direct)
+    expect(router.best(NODE)?.kind).toBe('relay')
+    living.add(DIRECT)
+    router.startAfresh()
+    await until(router, 'direct')
+  })
+
   it('D5: a stranger at the address is no way to the node', async () => {
     const { router } = started({ living: new Set([RELAY]), strangers: new Set([AT_HOME]) })
     router.setNodes([node([LAN])])
