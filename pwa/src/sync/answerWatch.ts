@@ -59,7 +59,7 @@ export async function watchAnswer(
   return 'aborted'
 }
 
-/** Sends the request with all it needs. Returns false when it may not start yet. */
+/** Sends the request with all it needs, unless a node has it. Returns false when it may not start yet, or is over. */
 async function start(
   { db, nodes, live }: WatchOptions,
   answer: PendingRecord,
@@ -67,7 +67,8 @@ async function start(
   signal: AbortSignal,
 ): Promise<boolean> {
   const ready = await readRequestPath(db, answer)
-  if (ready === null) return false
+  // The node may have begun by way of the log, and this device has heard of it since the watch began.
+  if (ready === null) return (await db.pending.get(answer.id))?.state === 'running'
   const ids = { answer: fromHex(answer.id), conversation: fromHex(answer.conversation) }
   await nodes.start(route, { ...ids, ...ready }, signal)
   liveAnswer(live, answer, route).accepted = true

@@ -34,6 +34,8 @@ export class Answers {
   private readonly watches = new Map<string, AbortController>()
   /** Left to the log until routes or answers change. */
   private readonly leftToLog = new Set<string>()
+  /** How often routes or answers have changed. */
+  private changes = 0
   /** Answers whose node has been told to stop. */
   private readonly stopped = new Set<string>()
   private readonly bell = new Bell()
@@ -57,6 +59,7 @@ export class Answers {
 
   /** Routes have changed: what could not be asked before is asked again. */
   reconsider(): void {
+    this.changes += 1
     this.leftToLog.clear()
     this.bell.ring()
   }
@@ -111,11 +114,12 @@ export class Answers {
   private async watch(answer: PendingRecord, signal: AbortSignal): Promise<void> {
     const controller = new AbortController()
     this.watches.set(answer.id, controller)
-    const { live } = this
+    const { live, changes } = this
     const options = { ...this.options, live, streams: () => this.streams.signal }
     try {
       const end = await watchAnswer(options, answer, AbortSignal.any([signal, controller.signal]))
-      if (end === 'left') this.leftToLog.add(answer.id)
+      // What has changed while it was found out may be just what it waits for.
+      if (end === 'left' && changes === this.changes) this.leftToLog.add(answer.id)
     } catch (error) {
       // A full disk, a malformed event: the log may still bring it, and somebody should see why.
       this.leftToLog.add(answer.id)

@@ -150,6 +150,22 @@ describe('streams', () => {
     expect(house.node.starts).toHaveLength(1)
   })
 
+  it('S3: an answer is followed that the node has begun, though the reply to its request was lost', async () => {
+    const house = new House()
+    const engine = await connected(await house.browser().login())
+    house.node.lostReplies = 1
+    const sent = await ask(engine)
+    await eventually(() => {
+      expect(house.node.runs.has(sent.answer)).toBe(true)
+    })
+    // The log tells of it before the request is sent again.
+    house.server.store([house.node.change(sent.answer, MessageField.STATE, { state: 'running' })])
+    house.node.say(sent.answer, 'Begun')
+    await eventually(() => {
+      expect(engine.answers.live.get(sent.answer)?.text).toBe('Begun')
+    })
+  })
+
   it('watches an answer that another device asked for while its conversation is open', async () => {
     const house = new House()
     const first = await connected(await house.browser().login())

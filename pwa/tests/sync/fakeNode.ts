@@ -25,6 +25,8 @@ interface Run {
 
 export class FakeNode {
   isUp = true
+  /** Requests that it takes and whose replies are lost on the way. */
+  lostReplies = 0
   private written = 0
   readonly runs = new Map<string, Run>()
   readonly starts: StartAnswer[] = []
@@ -105,6 +107,10 @@ export class FakeNode {
   private start(body: StartAnswer): Response {
     this.starts.push(body)
     this.claim(toHex(body.answer), toHex(body.conversation))
+    if (this.lostReplies > 0) {
+      this.lostReplies -= 1
+      throw new TypeError('fetch failed')
+    }
     return reply({ answer: body.answer, state: 'running' })
   }
 }
