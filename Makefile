@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e simulate fuzz bench bench-app bench-engine bench-sync accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e simulate chaos fuzz bench bench-app bench-engine bench-sync accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ e2e: python-tests $(APP) ## the end-to-end tests alone
 
 simulate: python-tests ## sync in 10,000 simulated worlds: SEED=, RUNS=
 	@SEED=$(SEED) RUNS=$(RUNS) $(RUN) python -m tests.simulation
+
+chaos: python-tests $(NODE_MODULES) ## 1,000 answers while networks and processes fail: SEED=, RUNS=
+	@SEED=$(SEED) RUNS=$(RUNS) $(RUN) python -m tests.chaos
 
 fuzz: python-tests accel ## look for inputs that surprise us, five minutes for each target: ARGS="tokens -max_total_time=3600"
 	$(RUN) python -m tests.fuzz $(ARGS)

@@ -91,8 +91,8 @@ class FaultProxy:
 
     async def stop(self) -> None:
         """Stop listening and cut what is left."""
-        assert self._server is not None
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         self.cut()
         for task in self._tasks:
             task.cancel()
