@@ -26,6 +26,13 @@ class EntityType(IntEnum):
     ATTACHMENT = 4
 
 
+class SettingField(IntEnum):
+    """Fields of the account's settings, one entity whose id and scope are `SETTINGS_ID` (rules A)."""
+
+    MAIN_NODE = 1
+    ASLEEP_POLICY = 2
+
+
 class ConversationField(IntEnum):
     """Fields of a conversation; its id is also its scope."""
 
@@ -76,6 +83,8 @@ class PulledChange(Change, array_like=True, frozen=True):
 
     seq: Sequence
 
+
+SETTINGS_ID = bytes(ENTITY_ID_BYTES)
 
 CellKey = tuple[int, bytes, int]
 

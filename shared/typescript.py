@@ -18,11 +18,15 @@ def typescript(schema: Schema) -> str:
     """Return the text of the generated module."""
     parts = ["// Generated from shared/ by `python -m shared.generate`. Do not edit.\n"]
     parts += [_definition(name, definition) for name, definition in schema["$defs"].items()]
-    registries = (change.EntityType, change.ConversationField, change.MessageField, change.AttachmentField)
+    registries = (
+        *(change.EntityType, change.SettingField, change.ConversationField),
+        *(change.MessageField, change.AttachmentField),
+    )
     parts += [_constants(registry.__name__, {m.name: m.value for m in registry}) for registry in registries]
     parts.append(f"export type RunEvent = {' | '.join(_run_events(schema))}\n")
     parts.append(_list("ERROR_CODES", "ErrorCode", errors.Code))
     parts.append(_list("ANSWER_STATES", "AnswerStateName", sorted(_literal(values.AnswerState))))
+    parts.append(_list("ASLEEP_POLICIES", "AsleepPolicy", _literal(values.AsleepPolicy)))
     numbers = {name: value for name, value in vars(limits).items() if name.isupper()}
     parts.append(_constants("limits", numbers))
     return "\n".join(parts)

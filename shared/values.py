@@ -87,6 +87,11 @@ class Attachment(Struct, frozen=True, omit_defaults=True):
     message: EntityId | None = None
 
 
+# What an account settles for all of its devices (rules A): the node that it wants answers from, None for whichever is
+# there, and what is done with a question while that node does not answer.
+MainNode = NodeId | None
+AsleepPolicy = Literal["ask", "another", "wait"]
+
 FINAL_STATES: frozenset[AnswerState] = frozenset({"done", "stopped", "interrupted", "failed"})
 # The next request of a branch runs only after an answer that ended in one of these (rule Q3).
 CONTINUABLE_STATES: frozenset[AnswerState] = frozenset({"done", "stopped"})

@@ -124,6 +124,9 @@ export function useLocalAccess(): LocalAccessView {
 
 export function useSeveralNodes(): SeveralNodes {
   return {
+    settled: computed(() => ({ mainNode: '', asleepPolicy: 'ask' as const })),
+    settleMain: () => Promise.resolve(),
+    settlePolicy: () => Promise.resolve(),
     main: computed(() => null),
     elsewhere: () => null,
     hasModel: () => true,

@@ -233,6 +233,15 @@ def _value_vectors() -> list[Vector]:
         ("flag", values.encode(1), None),
         ("state", values.encode(values.State(state="done", completion_tokens=3)), "done"),
         ("state", values.encode({"state": "dreaming"}), None),
+        ("main_node", values.encode(parent), parent.hex()),
+        ("main_node", values.encode(None), "whichever"),
+        ("main_node", values.encode(b"short"), None),
+        ("main_node", values.encode(parent.hex()), None),
+        ("asleep_policy", values.encode("wait"), "wait"),
+        ("asleep_policy", values.encode("another"), "another"),
+        ("asleep_policy", values.encode("ask"), "ask"),
+        ("asleep_policy", values.encode("sleep"), None),
+        ("asleep_policy", values.encode(1), None),
     ]
     return [
         _vector(f"value-{n}", kind, {"kind": kind, "bytes": data.hex()}, result)

@@ -1,6 +1,10 @@
 /** What the interface knows of ways to a PC, and of what keeps it from them. */
 import type { ComputedRef } from 'vue'
+import type { AccountSettings } from '../local/accountSettings'
+import type { AsleepPolicy } from '../protocol/generated'
 import type { Id } from './types'
+
+export type { AccountSettings, AsleepPolicy }
 
 /** How a PC went, as far as the server saw it: it said so, fell silent, or its connection broke (T8). */
 export type Departure = 'stopped' | 'silent' | 'lost' | 'unknown'
@@ -40,12 +44,21 @@ export interface NodeName {
 }
 
 export interface SeveralNodes {
+  /** What the account has settled, the same on all of its devices. */
+  settled: ComputedRef<AccountSettings>
+  /** Settles which PC answers, '' for whichever is there. */
+  settleMain(node: Id): Promise<void>
+  /** Settles what is done with a question while that PC does not answer. */
+  settlePolicy(policy: AsleepPolicy): Promise<void>
   /** The PC that a person has chosen to answer; null where whichever is there does. */
   main: ComputedRef<(NodeName & { isThere: boolean }) | null>
   /** Returns a PC that can answer now what a sleeping one was asked, if there is one. */
   elsewhere(asked: Id): NodeName | null
   /** Says whether a PC has a model; of one that does not tell, it is believed. */
   hasModel(node: Id, model: string): boolean
-  /** Returns whom the next question goes to, and who could answer instead where the person is to say. */
+  /**
+   * Returns whom the next question goes to, and who could answer instead where the person is to say. Rejects with
+   * ProblemError `node_key_changed` where nobody is there but a PC that has taken another's place.
+   */
   choose(): Promise<{ node: NodeName | null; instead: NodeName | null }>
 }

@@ -3,6 +3,7 @@
  * stands. Read once for the page, however many components ask: each bubble of a thread does.
  */
 import { computed, effectScope, type ComputedRef } from 'vue'
+import { readAccountSettings, type AccountSettings } from '../local/accountSettings'
 import { readSync } from '../local/log'
 import { readNodes, readPending, readUnacknowledged } from '../local/reads'
 import type { AccountDatabase, PendingRecord, SyncState } from '../local/database'
@@ -25,6 +26,8 @@ export interface Situation {
   pending: ComputedRef<readonly PendingRecord[]>
   unacknowledged: ComputedRef<{ requests: ReadonlySet<string>; changes: number }>
   sync: ComputedRef<SyncState | null>
+  /** What the account has settled for all of its devices; null until it has been read. */
+  settings: ComputedRef<AccountSettings | null>
 }
 
 const situations = new WeakMap<Domovoi, Situation>()
@@ -46,12 +49,13 @@ function readSituation({ engine }: Domovoi): Situation {
       const db = engine.value?.db
       return db === undefined ? null : () => query(db)
     })
-  const [nodes, strange, pending, unacknowledged, sync] = [
+  const [nodes, strange, pending, unacknowledged, sync, settings] = [
     read(readNodes),
     read(readStrangeNodes),
     read(readPending),
     read(readUnacknowledged),
     read(readSync),
+    read(readAccountSettings),
   ]
   const now = useNow(GONE_CHECK_MS)
   const gone = computed((before: ReadonlySet<string> = new Set()) => {
@@ -71,5 +75,6 @@ function readSituation({ engine }: Domovoi): Situation {
     pending: computed(() => pending.value?.pending ?? []),
     unacknowledged: computed(() => unacknowledged.value ?? { requests: new Set<string>(), changes: 0 }),
     sync: computed(() => sync.value),
+    settings: computed(() => settings.value),
   }
 }

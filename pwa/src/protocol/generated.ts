@@ -658,6 +658,11 @@ export const EntityType = {
   ATTACHMENT: 4,
 } as const
 
+export const SettingField = {
+  MAIN_NODE: 1,
+  ASLEEP_POLICY: 2,
+} as const
+
 export const ConversationField = {
   TITLE: 1,
   ACTIVE_LEAF: 2,
@@ -762,6 +767,13 @@ export const ANSWER_STATES = [
   'stopped',
 ] as const
 export type AnswerStateName = (typeof ANSWER_STATES)[number]
+
+export const ASLEEP_POLICIES = [
+  'ask',
+  'another',
+  'wait',
+] as const
+export type AsleepPolicy = (typeof ASLEEP_POLICIES)[number]
 
 export const limits = {
   ACCOUNT_ID_BYTES: 16,

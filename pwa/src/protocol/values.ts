@@ -3,9 +3,18 @@
  * A reader returns null for what this version does not understand (V3) and passes over unknown keys (V2).
  */
 import { Decoder, Encoder } from '@msgpack/msgpack'
-import { readUint } from './bytes'
+import { readUint, toHex } from './bytes'
 import { ProblemError } from './errors'
-import { ANSWER_STATES, limits, type Header, type Request, type Sampling, type State } from './generated'
+import {
+  ANSWER_STATES,
+  ASLEEP_POLICIES,
+  limits,
+  type AsleepPolicy,
+  type Header,
+  type Request,
+  type Sampling,
+  type State,
+} from './generated'
 
 export type Role = Header['role']
 type Members = Record<string, unknown>
@@ -143,6 +152,19 @@ export function readFlag(data: Uint8Array): boolean | null {
 export function readId(data: Uint8Array): Uint8Array | null {
   const value = decode(data)
   return isId(value) ? value : null
+}
+
+/** Returns the id in hex of the node that an account wants answers from, '' for whichever is there (A2). */
+export function readMainNode(data: Uint8Array): string | null {
+  const value = decode(data)
+  if (value === null) return ''
+  return isId(value) ? toHex(value) : null
+}
+
+/** Returns what an account wants done while that node does not answer (A2). */
+export function readAsleepPolicy(data: Uint8Array): AsleepPolicy | null {
+  const value = decode(data)
+  return ASLEEP_POLICIES.find((policy) => policy === value) ?? null
 }
 
 export function readHeader(data: Uint8Array): Header | null {

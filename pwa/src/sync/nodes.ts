@@ -1,9 +1,6 @@
 /** Choosing among an account's nodes. */
-import { limits, type Node } from '../protocol/generated'
+import { limits, type AsleepPolicy, type Node } from '../protocol/generated'
 import type { RouterState } from './router'
-
-/** What is done with a question when the PC that a person has chosen is asleep. */
-type AsleepPolicy = 'wait' | 'another' | 'ask'
 
 /** Returns the node that would answer now: one with a living route, else one that is awake, else the first. */
 export function preferredNode(nodes: readonly Node[], best: RouterState['best']): Node | null {

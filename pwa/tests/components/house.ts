@@ -1,7 +1,7 @@
 /** A house that tests can arrange: the composables as components see them, and what was asked of them. */
 import { computed, reactive, ref, type Ref } from 'vue'
 import { vi } from 'vitest'
-import type { LocalObstacle, NodeName } from '@/composables/networkTypes'
+import type { AccountSettings, AsleepPolicy, LocalObstacle, NodeName } from '@/composables/networkTypes'
 import type {
   AnswerView,
   ApiKey,
@@ -57,6 +57,9 @@ export const several = reactive({
   main: null as (NodeName & { isThere: boolean }) | null,
   elsewhere: null as NodeName | null,
   instead: null as NodeName | null,
+  settled: unsettled(),
+  /** PCs beside the one at home. */
+  others: [] as NodeView[],
 })
 
 export const asked = {
@@ -123,7 +126,7 @@ export function rearrange(): void {
   people.value = null
   Object.assign(library, { models: [], offers: [], steps: [], problem: null, isManaged: true, isStrange: false })
   keys.list = []
-  Object.assign(several, { main: null, elsewhere: null, instead: null })
+  Object.assign(several, { main: null, elsewhere: null, instead: null, settled: unsettled(), others: [] })
   Object.assign(network, { obstacle: null, isOn: false })
   Object.assign(pairing, { stage: 'password', pc: null })
   for (const question of Object.values(asked)) question.mockClear()
@@ -134,13 +137,22 @@ export const composables = {
   useStatus: () => computed(() => status.value),
   useNow: () => ref(Date.now()),
   useSeveralNodes: () => ({
+    settled: computed(() => several.settled),
+    settleMain: (mainNode: string) => {
+      several.settled = { ...several.settled, mainNode }
+      return Promise.resolve()
+    },
+    settlePolicy: (asleepPolicy: AsleepPolicy) => {
+      several.settled = { ...several.settled, asleepPolicy }
+      return Promise.resolve()
+    },
     main: computed(() => several.main),
     elsewhere: () => several.elsewhere,
     hasModel: () => true,
     choose: () => Promise.resolve({ node: several.main, instead: several.instead }),
   }),
   useLocalAccess: () => ({ obstacle: computed(() => network.obstacle), ask: asked.askLocalAccess }),
-  useNodes: () => computed(() => [homeNode()]),
+  useNodes: () => computed(() => [homeNode(), ...several.others]),
   useLibrary: () => ({
     models: computed(() => library.models),
     offers: computed(() => library.offers),
@@ -225,6 +237,10 @@ function paired(stage: PairingStage): Promise<void> {
   return Promise.resolve()
 }
 
+function unsettled(): AccountSettings {
+  return { mainNode: '', asleepPolicy: 'ask' }
+}
+
 export function homeStatus(): Status {
   return {
     ...{ kind: 'direct', latencyMs: 4, serverMs: 18, nodeMs: 4, nodeId: 'f'.repeat(32), nodeName: 'Study PC' },
@@ -265,7 +281,7 @@ export function answered(id: Id, text: string, more: Partial<AnswerView> = {}, s
   return { id, role: 'assistant', parent: null, text, createdAt: Date.now(), delivery: null, siblings, answer }
 }
 
-function homeNode(): NodeView {
+export function homeNode(): NodeView {
   return {
     ...{ id: 'f'.repeat(32), name: 'Study PC', awake: true, since: Date.now(), route: 'direct', latencyMs: 4 },
     departure: 'unknown',

@@ -10,6 +10,7 @@ import {
   asked,
   chat,
   conversations,
+  homeNode,
   homeStatus,
   messages,
   network,
@@ -156,5 +157,22 @@ describe('several PCs', () => {
     const { press } = await open(App, `/chats/${TALK}`)
     await press('Let VPS answer instead')
     expect(asked.regenerate).toHaveBeenCalledWith('a1', SMALL.id)
+  })
+
+  it('are settled for all devices of the account', async () => {
+    several.others = [{ ...homeNode(), id: SMALL.id, name: 'VPS' }]
+    const { wrapper } = await open(App, '/settings')
+    const fieldOf = (label: string) => wrapper.find<HTMLSelectElement>(`select[aria-label="${label}"]`)
+    expect(fieldOf('PC that answers').element.value).toBe('')
+    expect(fieldOf('When it does not answer').exists()).toBe(false)
+    await fieldOf('PC that answers').setValue(BIG.id)
+    expect(several.settled.mainNode).toBe(BIG.id)
+    await fieldOf('When it does not answer').setValue('another')
+    expect(several.settled).toEqual({ mainNode: BIG.id, asleepPolicy: 'another' })
+    // Another device settles it otherwise, and the page follows.
+    several.settled = { mainNode: SMALL.id, asleepPolicy: 'wait' }
+    await flushPromises()
+    expect(fieldOf('PC that answers').element.value).toBe(SMALL.id)
+    expect(fieldOf('When it does not answer').element.value).toBe('wait')
   })
 })

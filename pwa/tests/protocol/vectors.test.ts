@@ -17,7 +17,15 @@ import { fold, isRunnable, Tree } from '../../src/protocol/messages'
 import { CannotOpen, ReplyOpener, verifySealingKey } from '../../src/protocol/sealing'
 import { verifyAccess } from '../../src/protocol/tokens'
 import { unpackSegment } from '../../src/protocol/segments'
-import { readFlag, readHeader, readId, readState, readText } from '../../src/protocol/values'
+import {
+  readAsleepPolicy,
+  readFlag,
+  readHeader,
+  readId,
+  readMainNode,
+  readState,
+  readText,
+} from '../../src/protocol/values'
 import { openCall, suite } from '../sync/sealedDoor'
 
 interface JsonChange {
@@ -110,6 +118,11 @@ const runners: Record<string, (input: never) => unknown> = {
     if (kind === 'text') return readText(data)
     if (kind === 'flag') return readFlag(data)
     if (kind === 'state') return readState(data)?.state ?? null
+    if (kind === 'asleep_policy') return readAsleepPolicy(data)
+    if (kind === 'main_node') {
+      const node = readMainNode(data)
+      return node === '' ? 'whichever' : node
+    }
     const header = readHeader(data)
     return header && { role: header.role, parent: header.parent ? toHex(header.parent) : null }
   },

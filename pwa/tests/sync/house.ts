@@ -50,7 +50,7 @@ export class House {
     }
     if (!url.startsWith('/relay/')) return this.server.handle(url, init)
     if (!this.server.isUp) throw new TypeError('fetch failed')
-    if (!this.node.isUp) return problem(503, 'node_unreachable')
+    if (!this.node.isUp || !url.startsWith(`/relay/${NODE}/`)) return problem(503, 'node_unreachable')
     return this.door.handle(url.slice(`/relay/${NODE}`.length), init)
   }
 }
