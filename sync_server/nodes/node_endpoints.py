@@ -62,7 +62,7 @@ async def new_manager(request: Request) -> Response:
     except ValueError as error:
         raise DomovoiError(Code.NOT_FOUND) from error
     await change_manager(services.database, caller.account_id, node_id, successor)
-    await services.tunnels.grants_changed()
+    await services.tunnels.grants_changed(caller.account_id, successor)
     return Response(status_code=204)
 
 
@@ -74,5 +74,5 @@ async def end_use_of_another(request: Request) -> Response:
     other = path_id(request, "account_id", ACCOUNT_ID_BYTES)
     await end_use(services.database, caller.account_id, node_id, other)
     services.streams.close_node(other, node_id)
-    await services.tunnels.grants_changed()
+    await services.tunnels.grants_changed(other)
     return Response(status_code=204)

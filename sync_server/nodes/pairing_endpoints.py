@@ -38,7 +38,7 @@ async def confirm_pairing(request: Request) -> Response:
     caller = await authenticated(request)
     check = (await read_struct(request, PairingConfirmation)).check
     pairing = await services.pairings.confirm(caller.account_id, path_id(request, "pairing_id"), check)
-    await services.tunnels.grants_changed()
+    await services.tunnels.grants_changed(caller.account_id)
     return answer(request, pairing)
 
 

@@ -97,8 +97,12 @@ class Tunnels:
             nodes.append(Node(*known, departure=departure))
         return Nodes(nodes)
 
-    async def grants_changed(self) -> None:
-        """Tell the connected nodes that they serve other accounts than before."""
+    async def grants_changed(self, *accounts: bytes) -> None:
+        """Tell the connected nodes that they serve other accounts than before, and everybody whom it concerns.
+
+        `accounts` are those that have other nodes than before: one that is away tells nobody itself.
+        """
+        await self._publish(set(accounts))
         for node_id, connection in tuple(self._connected.items()):
             before = connection.accounts
             await self._listen(node_id, connection)

@@ -15,4 +15,4 @@ async def unpair(services: Services, caller: Caller, node_id: bytes) -> None:
     """Unpair the node from the caller's account. Raises DomovoiError node_unknown."""
     await unpair_node(services.database, caller.account_id, node_id)
     services.streams.close_node(caller.account_id, node_id)
-    await services.tunnels.grants_changed()
+    await services.tunnels.grants_changed(caller.account_id)

@@ -21,6 +21,7 @@ from sync_server.nodes import pairing
 from sync_server.store.database import Database
 from sync_server.store.dialect import dialect_for
 from tests.sync_server.device import PASSWORD, Device, code_of
+from tests.sync_server.event_stream import events_of
 from tests.sync_server.fake_node import NodeCall, connected
 from tests.sync_server.pairing_node import PairingNode
 
@@ -318,6 +319,19 @@ def test_P6_unpairing_ends_the_grant_and_leaves_others_alone(
     # Whoever comes next manages it, as nobody does.
     pair(shared_server, device, node)
     assert accounts_of(node)[device.session.account_id] == "manage"
+
+
+def test_P6_the_accounts_devices_hear_of_a_node_that_is_gone_though_it_sleeps(
+    shared_server: RunningServer, device: Device
+) -> None:
+    node = pair(shared_server, device)
+    with events_of(device) as events:
+        while node.identity.node_id not in {row["node_id"] for row in events.next("presence")["nodes"]}:
+            pass
+        address = f"/api/v1/nodes/{node.identity.node_id}"
+        assert device.request("DELETE", address).status_code == 204
+        while node.identity.node_id in {row["node_id"] for row in events.next("presence")["nodes"]}:
+            pass
 
 
 def test_P6_a_node_revoked_among_the_devices_is_unpaired(shared_server: RunningServer, device: Device) -> None:
