@@ -13,10 +13,12 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until told to cut."""
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until told to cut. What passes it keeps only if told to."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, is_recording: bool = False) -> None:
         self.target = target
+        self._is_recording = is_recording
+        self._recorded: dict[tuple[socket.socket, bool], bytearray] = {}
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -30,6 +32,12 @@ class CuttingProxy:
         """How many connections pass through now."""
         with self._lock:
             return len(self._pairs)
+
+    @property
+    def recorded(self) -> list[bytes]:
+        """What each connection has brought so far, each direction by itself."""
+        with self._lock:
+            return [bytes(stream) for stream in self._recorded.values()]
 
     def cut(self) -> int:
         """Reset every connection and return how many there were."""
@@ -69,6 +77,9 @@ class CuttingProxy:
                     data = key.fileobj.recv(65536)  # type: ignore[union-attr]  # both are sockets
                     if not data:
                         return self._end(client, server)
+                    if self._is_recording:
+                        with self._lock:
+                            self._recorded.setdefault((client, key.fileobj is server), bytearray()).extend(data)
                     if key.fileobj is server:
                         self.bytes_down += len(data)
                     key.data.sendall(data)

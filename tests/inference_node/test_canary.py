@@ -1,4 +1,5 @@
-"""A phrase that goes through the server sealed is nowhere in the server: memory, files, logs (rule H1).
+"""A phrase that goes through the server sealed is nowhere in the server: memory, files, logs, traffic with its database
+(rule H1).
 
 The same search finds what the server is told in the clear, so it can find.
 """
@@ -10,14 +11,16 @@ import re
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import msgspec
 import pytest
 
 from inference_node.server.identity import enrol
+from shared import values
 from shared.runs import Text
+from tests.end_to_end.proxy import CuttingProxy
 from tests.inference_node.asking import token_of, until_served
 from tests.inference_node.running_node import RunningNode, events_of
 from tests.sealed_http import INSIDE, AsyncSealedTransport
@@ -25,7 +28,10 @@ from tests.sync_server.device import Device
 from tests.sync_server.server_process import ServerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.inference_node.scripted_engine import Script
+    from tests.mariadb import MariaDB
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the memory of a process")
 
@@ -51,11 +57,22 @@ def memory_of(process_id: int) -> bytes:
     return b"".join(pieces)
 
 
-def places_of(phrase: str, server: ServerProcess, folder: Path) -> set[str]:
+class Watched(NamedTuple):
+    """A server, its folder, and what stands on the way to its database if that is a program of its own."""
+
+    server: ServerProcess
+    folder: Path
+    proxy: CuttingProxy | None
+
+
+def places_of(phrase: str, watched: Watched) -> set[str]:
     """Return where a phrase is, as a program or a person would write it down."""
+    server, folder, proxy = watched
     node = folder / "data" / "node"
     files = [path for path in folder.rglob("*") if path.is_file() and node not in path.parents]
     found = {path.name for path in files if phrase.encode() in path.read_bytes()}
+    if proxy is not None and any(phrase.encode() in stream for stream in proxy.recorded):
+        found.add("database traffic")
     memory = memory_of(server.process_id)
     return found | ({"memory"} if phrase.encode() in memory or phrase.encode("utf-16-le") in memory else set())
 
@@ -64,8 +81,23 @@ def phrase() -> str:
     return f"canary-{secrets.token_hex(12)}"
 
 
-async def test_H1_the_server_has_nothing_of_what_it_relays(tmp_path: Path, script: Script) -> None:
-    server = ServerProcess(tmp_path / "data", None)
+@pytest.fixture(params=["sqlite", "mariadb"])
+def watched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watched]:
+    """A server over each database; MariaDB it reaches by way of a proxy that keeps every byte."""
+    proxy = url = None
+    if request.param == "mariadb":
+        mariadb: MariaDB = request.getfixturevalue("mariadb")
+        proxy = CuttingProxy(mariadb.port, is_recording=True)
+        url = mariadb.new_database().replace(f":{mariadb.port}/", f":{proxy.port}/")
+    server = ServerProcess(tmp_path / "data", url)
+    yield Watched(server, tmp_path, proxy)
+    server.close()
+    if proxy is not None:
+        proxy.close()
+
+
+async def test_H1_the_server_has_nothing_of_what_it_relays(watched: Watched, script: Script) -> None:
+    server, tmp_path, proxy = watched
     await asyncio.to_thread(server.start)
     node = RunningNode(tmp_path / "data", make_engine=script.make_engine, server_url=server.url)
     node.add_scripted_model()
@@ -96,13 +128,18 @@ async def test_H1_the_server_has_nothing_of_what_it_relays(tmp_path: Path, scrip
         made = await client.post("/v1/keys", json={"name": named})
         assert named in made.text
         for secret in (asked, said, named):
-            assert await asyncio.to_thread(places_of, secret, server, tmp_path) == set()
+            assert await asyncio.to_thread(places_of, secret, watched) == set()
         # What it is told in the clear, the same search finds.
         told = phrase()
         device_path = f"/api/v1/devices/{device.session.device_id}"
         renamed = await asyncio.to_thread(device.request, "PATCH", device_path, json={"name": told})
         assert renamed.status_code == 200
-        assert "memory" in await asyncio.to_thread(places_of, told, server, tmp_path)
+        assert "memory" in await asyncio.to_thread(places_of, told, watched)
+        # So it does on the way to the database: what was synced, and what the server itself has written.
+        synced = phrase()
+        await asyncio.to_thread(device.write, values.encode(synced))
+        is_seen = {"database traffic"} if proxy is not None else set()
+        for plain in (told, synced):
+            assert await asyncio.to_thread(places_of, plain, watched) >= is_seen
     finally:
         await node.stop()
-        server.close()
