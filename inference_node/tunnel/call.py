@@ -41,6 +41,7 @@ class Call:
         self._is_gone = False
         self._is_complete = False
         self._news = asyncio.Event()
+        self._sending = asyncio.Lock()
 
     async def run(self, application: ASGIApp) -> None:
         """Answer the call. Whatever happens, the other side hears END or RESET, unless it has gone itself."""
@@ -105,15 +106,21 @@ class Call:
             self._news.set()
 
     async def _send_body(self, data: bytes) -> None:
-        while data:
-            if self._is_gone:
-                raise CallerGone
-            self._news.clear()
-            taken = self._streams.write(self._number, data)
-            self._flush()
-            data = data[taken:]
-            if data:
-                await self._news.wait()
+        """Send all of it before anything else of this call: an event stream pings beside what it says."""
+        async with self._sending:
+            try:
+                while data:
+                    if self._is_gone:
+                        raise CallerGone
+                    self._news.clear()
+                    taken = self._streams.write(self._number, data)
+                    self._flush()
+                    data = data[taken:]
+                    if data:
+                        await self._news.wait()
+            finally:
+                # Given up in the middle: whatever came after it would be taken for the rest of it.
+                self._is_gone = self._is_gone or bool(data)
 
     async def _next(self) -> None:
         self._news.clear()

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from inference_node.tunnel.client import Client
 from shared.errors import Code, DomovoiError
+from shared.tunnel.limits import STREAM_CREDIT_BYTES
 from shared.tunnel.payloads import OpenRequest, PokePayload
 from sync_server.problems import on_domovoi_error
 from sync_server.tunnel.hub import TunnelHub, tunnel_routes
@@ -43,10 +44,12 @@ class Remote:
         self.written = 0
         self.events = 0
         self.left = asyncio.Event()
+        self.gives_up = asyncio.Event()
         self._application = Starlette(
             routes=[
                 Route("/v1/hash", self._hash, methods=["POST"]),
                 Route("/v1/bytes", self._bytes),
+                Route("/v1/broken", self._broken),
                 Route("/v1/events", self._events),
             ]
         )
@@ -67,6 +70,21 @@ class Remote:
     async def _bytes(self, request: Request) -> Response:
         size, seed = int(request.query_params["size"]), int(request.query_params["seed"])
         return StreamingResponse(self._pieces(size, seed), media_type="application/octet-stream")
+
+    async def _broken(self, request: Request) -> Response:
+        async def speak(_: Scope, __: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            body = {"type": "http.response.body", "more_body": True}
+            event = asyncio.ensure_future(send({**body, "body": b"a" * 2 * STREAM_CREDIT_BYTES}))
+            ping = asyncio.ensure_future(send({**body, "body": b"b"}))
+            await self.gives_up.wait()
+            event.cancel()
+            await asyncio.gather(event, return_exceptions=True)
+            self.gives_up.clear()
+            await ping
+            await send({"type": "http.response.body"})
+
+        return speak  # type: ignore[return-value]  # an ASGI application is as good as a response
 
     async def _pieces(self, size: int, seed: int) -> AsyncIterator[bytes]:
         random = Random(seed)

@@ -60,6 +60,21 @@ async def test_N8_calls_go_both_ways_over_either_transport(mode: Mode) -> None:
                 calls.create_task(whole(place, 300_000, seed))
 
 
+async def test_N9_an_event_that_was_given_up_half_way_is_the_last_of_its_call() -> None:
+    """A stream pings beside what it says: a ping after half of an event would be taken for the rest of it."""
+    async with home() as place:
+        place.start_node()
+        await place.until_in(State.WS_UP)
+        call = place.call("GET", "/v1/broken")
+        call.end()
+        await call.head()
+        place.remote.gives_up.set()
+        # Nobody has read, so there was no credit for all of it.
+        await place.until(lambda: not place.remote.gives_up.is_set())
+        with pytest.raises(DomovoiError):
+            await read_on(call)
+
+
 async def test_N14_swallowed_websockets_are_not_waited_for() -> None:
     async with home() as place:
         place.proxy.mode = Mode.WEBSOCKETS_SWALLOWED
