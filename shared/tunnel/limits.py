@@ -38,11 +38,12 @@ MAX_WAITING_CONTROL_BYTES = 1024 * 1024
 # What is told and not numbered, by kind and key; the newest of a key replaces the older.
 MAX_NOTICES = 1024
 
-# Heartbeat: idle, with streams, and when the machine woke up or changed its address.
+# Heartbeat: idle, with streams, and when the machine woke up or changed its address. With streams the last second of
+# ten is for another transport, so that an answer stands still for ten at the most.
 PING_IDLE_S = 15.0
 DEAD_IDLE_S = 25.0
 PING_ACTIVE_S = 5.0
-DEAD_ACTIVE_S = 10.0
+DEAD_ACTIVE_S = 9.0
 SUSPECT_S = 3.0
 # A transport on which acknowledgements do not move for so long is given up, though bytes may come.
 STUCK_S = DEAD_IDLE_S

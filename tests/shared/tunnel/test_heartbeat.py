@@ -26,10 +26,10 @@ def test_N12_an_idle_tunnel_asks_at_15_s_and_is_dead_at_25_s() -> None:
     assert life(Heartbeat(0), 100) == [(15, "PING"), (22, "PING"), (22, "SUSPECT"), (25, "DEAD")]
 
 
-def test_N12_with_streams_it_asks_at_5_s_and_is_dead_at_10_s() -> None:
+def test_N12_with_streams_it_asks_at_5_s_and_is_dead_at_9_s() -> None:
     heartbeat = Heartbeat(0)
     heartbeat.set_active(True, 0)
-    assert life(heartbeat, 100) == [(5, "PING"), (7, "PING"), (7, "SUSPECT"), (10, "DEAD")]
+    assert life(heartbeat, 100) == [(5, "PING"), (6, "PING"), (6, "SUSPECT"), (9, "DEAD")]
 
 
 def test_N12_any_byte_is_life() -> None:
@@ -53,9 +53,9 @@ def test_N12_a_stream_after_a_long_silence_asks_at_once_and_gives_time_to_answer
     heartbeat.set_active(True, silent)
     assert life(heartbeat, 100, silent) == [
         (silent, "PING"),
-        (silent + 7, "PING"),
-        (silent + 7, "SUSPECT"),
-        (silent + 10, "DEAD"),
+        (silent + 6, "PING"),
+        (silent + 6, "SUSPECT"),
+        (silent + 9, "DEAD"),
     ]
 
 
