@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e simulate chaos fuzz bench bench-app bench-engine bench-sync accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e simulate chaos fuzz bench bench-app bench-engine bench-relay bench-sync accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ bench-app: python-tests $(APP) ## the same for the app alone: weight, long conve
 bench-sync: python-tests $(NODE_MODULES) ## the sync server, then sync beside Yjs and PouchDB where their harness is: PEERS=folder PEERS_HOME=its-packages
 	$(RUN) python -m tests.benchmarks.sync_server
 	$(RUN) python -m tests.benchmarks.sync_peers $(ARGS)
+
+bench-relay: python-tests ## what the server adds on the way, what breaks cost, and 10,000 devices: ten minutes
+	$(RUN) python -m tests.benchmarks.relay
 
 bench-engine: python-tests accel ## measure the engine in Rust alone, beside llama.cpp: four minutes
 	$(RUN) python -m tests.benchmarks.native_engine

@@ -1,4 +1,4 @@
-"""What the sync server bears: pushes a second, reading a large account, bytes on the wire, idle streams.
+"""What the sync server bears: pushes a second, reading a large account, bytes on the wire.
 
 Over HTTP with authentication, against a server in a process of its own; clients and server share this machine. Beside
 it bare SQL does in the same database what a push can't do without: raise the head, write cells, move the device on.
@@ -10,7 +10,6 @@ import asyncio
 import gzip
 import json
 import random
-import resource
 import subprocess
 import tempfile
 import time
@@ -46,7 +45,6 @@ BATCH = 100
 MESSAGES = 100_000
 MESSAGE_BYTES = 250
 CONVERSATIONS = 100
-STREAMS = 10_000
 # A message is two cells here: header and body.
 CELLS_A_PUSH = 500
 MERGED = 100_000
@@ -61,7 +59,6 @@ def main() -> None:
     with _house(None) as house:
         records += wire(house)
         records += reading(house)
-        records += idling(house)
     report("sync_server", records)
 
 
@@ -238,43 +235,6 @@ def wire(house: House) -> list[Record]:
         Record("pull_bytes_per_change", workload, (len(page) - size) / len(pulled["changes"]), "B", 1, "target", 70),
         Record("push_bytes_per_change_gzip", workload, len(gzip.compress(body)) / BATCH, "B with value", 1),
         Record("idle_sync", "body of a pull that brings nothing", len(idle), "B", 1, "target", 200),
-    ]
-
-
-def idling(house: House) -> list[Record]:
-    """Return what ten thousand devices cost that only listen."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    count = min(STREAMS, hard - 500)
-    device = house.owner
-    process = house.process
-    process.rlimit(psutil.RLIMIT_NOFILE, (hard, hard))
-
-    async def hold() -> tuple[int, float]:
-        request = request_bytes("GET", "/api/v1/events", device.bearer, b"")
-        clients = []
-        before = process.memory_info().rss
-        for start in range(0, count, 200):
-            some = range(start, min(count, start + 200))
-            opened = await asyncio.gather(*(RawClient.connect(house.server.port) for _ in some))
-            await asyncio.gather(*(client.begin(request) for client in opened))
-            clients += opened
-        grown = process.memory_info().rss - before
-        cpu = sum(process.cpu_times()[:2])
-        await asyncio.sleep(10)
-        busy = (sum(process.cpu_times()[:2]) - cpu) / 10
-        for client in clients:
-            client.close()
-        return grown, busy
-
-    grown, busy = asyncio.run(hold())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    workload = f"{count:,} event streams that say nothing but their pings"
-    return [
-        Record(
-            "idle_stream_memory", workload, grown / count / 1024, "KiB each", 1, "bare sse-starlette (numbers.md)", 42
-        ),
-        Record("idle_streams_processor", workload, 100 * busy, "% of a core", 1),
     ]
 
 
