@@ -12,8 +12,11 @@ export type Departure = 'stopped' | 'silent' | 'lost' | 'unknown'
 /** What leads there: the server, a name with a certificate, a network at home, a VPN, virtual machines, this machine. */
 export type WayKind = 'relay' | 'name' | 'lan' | 'vpn' | 'virtual' | 'loopback'
 
-/** What came of trying; the last three were not tried: nobody was asked, somebody refused, the browser never does. */
-export type WayOutcome = 'open' | 'silent' | 'stranger' | 'resting' | 'unasked' | 'denied' | 'forbidden'
+/**
+ * What came of trying; the last three were not tried: nobody was asked, somebody refused, the browser never does. A way is
+ * `nameless` whose name opened nothing at once.
+ */
+export type WayOutcome = 'open' | 'silent' | 'stranger' | 'nameless' | 'resting' | 'unasked' | 'denied' | 'forbidden'
 
 /** One way to a PC that was tried, or could not be. */
 export interface WayView {
@@ -27,7 +30,7 @@ export interface WayView {
 }
 
 /** Why answers do not come straight from a PC that seems to be in the same network. */
-export type LocalObstacle = 'unasked' | 'denied' | 'forbidden'
+export type LocalObstacle = 'unasked' | 'denied' | 'nameless' | 'forbidden'
 
 export interface LocalAccessView {
   /** null where nothing is in the way, or the PC does not seem to be near. */

@@ -5,7 +5,8 @@ import { baseOf } from '../sync/ways'
 import { useSituation } from './situation'
 import type { LocalAccessView, LocalObstacle } from './networkTypes'
 
-const OBSTACLES: readonly string[] = ['unasked', 'denied', 'forbidden'] satisfies LocalObstacle[]
+/** What a person can do most about comes first. */
+const OBSTACLES: readonly LocalObstacle[] = ['unasked', 'denied', 'nameless', 'forbidden']
 
 /** What keeps this browser from the PC that would answer, if that PC seems to be in the same network. */
 export function useLocalAccess(): LocalAccessView {
@@ -16,10 +17,15 @@ export function useLocalAccess(): LocalAccessView {
     if (router === undefined) return null
     const node = preferredNode(nodes.value ?? [], router.state.best)
     if (node === null || !node.same_nat || router.best(node.node_id)?.kind === 'direct') return null
-    return router.state.attempts.get(node.node_id)?.find(({ outcome }) => OBSTACLES.includes(outcome)) ?? null
+    const attempts = router.state.attempts.get(node.node_id) ?? []
+    for (const obstacle of OBSTACLES) {
+      const attempt = attempts.find(({ outcome }) => outcome === obstacle)
+      if (attempt !== undefined) return { obstacle, candidate: attempt.candidate }
+    }
+    return null
   })
   return {
-    obstacle: computed(() => (blocked.value?.outcome ?? null) as LocalObstacle | null),
+    obstacle: computed(() => blocked.value?.obstacle ?? null),
     async ask() {
       const candidate = blocked.value?.candidate
       if (candidate == null) return false

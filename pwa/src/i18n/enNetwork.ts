@@ -14,6 +14,7 @@ export const enNetwork = {
     inUse: '{ms} ms, in use',
     silent: 'nobody answers',
     stranger: 'somebody else answers there',
+    nameless: 'the name leads nowhere from here',
     resting: 'left alone for a while',
     unasked: 'not asked yet',
     denied: 'blocked in this browser',
@@ -27,6 +28,9 @@ export const enNetwork = {
     denied: 'Local access blocked — how to allow',
     deniedHow:
       'Tap the sign at the left of the address, open the settings of this site and allow “Local network”. Then come back; nothing has to be reloaded. Until then answers come by way of your server.',
+    nameless: 'The PC’s name leads nowhere in this network — what to do',
+    namelessHow:
+      'The PC is well and seems to be in this network, but its name opens nothing from here. Many routers drop names that lead to an address at home (“DNS rebind protection”). Allow the PC’s name there as an exception, or choose another DNS server on this device. If it stays so, see on the PC whether the certificate for that name is still good: domovoi doctor. Until then answers come by way of your server.',
     forbidden: 'This browser keeps pages from the local network',
     forbiddenHow:
       'Safari and Firefox let no page with a certificate call a PC by its address. Answers come by way of your server, just as they are. Chrome and Edge ask you instead, and a certificate for the PC opens the straight way in every browser.',

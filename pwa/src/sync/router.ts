@@ -46,8 +46,11 @@ const PROBE_EVERY_MS = 15_000
 const PROBE_AGAIN_MS = 1_000
 const DOUBTS = 2
 
-/** What a probe meets: the node, nobody, or somebody who is not that node (rule D5). */
-export type Finding = 'open' | 'silent' | 'stranger'
+/**
+ * What a probe meets: the node, nobody, or somebody who is not that node (rule D5); or a name that opens nothing, at once:
+ * who drops answers that lead home, as routers do, leaves nobody to wait for.
+ */
+export type Finding = 'open' | 'silent' | 'stranger' | 'nameless'
 
 /** Asks whoever is at the end of a route to show that it is the node. Throws ProblemError where nobody answers. */
 export type Probe = (route: Route, signal: AbortSignal) => Promise<'open' | 'stranger'>
@@ -179,9 +182,10 @@ export class Router {
     signal: AbortSignal,
   ): Promise<void> {
     if (isResting(this.breakers.get(keyOf(route)) ?? CLOSED, this.options.now())) {
-      // That somebody else was met there is what a person should know of it.
-      const isStrange = this.attempts.get(keyOf(route))?.outcome === 'stranger'
-      this.note({ route, candidate, outcome: isStrange ? 'stranger' : 'resting', ms: null })
+      // That somebody else was met there, or that its name leads nowhere, is what a person should know of it.
+      const before = this.attempts.get(keyOf(route))?.outcome
+      const isTelling = before === 'stranger' || before === 'nameless'
+      this.note({ route, candidate, outcome: isTelling ? before : 'resting', ms: null })
       return
     }
     if (afterMs > 0) await sleep(afterMs, signal)
@@ -193,27 +197,28 @@ export class Router {
   private async probe(route: Route, candidate: Candidate | null, signal: AbortSignal): Promise<boolean> {
     // The first call pays for the connection and its preflight; how far away the node is, the second one tells.
     const isWarm = this.measurements.get(keyOf(route))?.outcomes.at(-1) === true && !this.stale.has(keyOf(route))
+    const known = candidate ?? this.attempts.get(keyOf(route))?.candidate ?? null
     let started = performance.now()
-    let outcome: Finding = isWarm ? 'open' : await this.ask(route, signal)
+    let outcome: Finding = isWarm ? 'open' : await this.ask(route, known, signal)
     if (outcome === 'open') {
       started = performance.now()
-      outcome = await this.ask(route, signal)
+      outcome = await this.ask(route, known, signal)
     }
     const ms = performance.now() - started
-    const known = candidate ?? this.attempts.get(keyOf(route))?.candidate ?? null
     if (!isRunning(signal)) return false
     this.note({ route, candidate: known, outcome, ms })
     this.measure(route, outcome === 'open' ? ms : null)
     return outcome === 'open'
   }
 
-  private async ask(route: Route, signal: AbortSignal): Promise<Finding> {
+  private async ask(route: Route, candidate: Candidate | null, signal: AbortSignal): Promise<Finding> {
     const late = AbortSignal.timeout(PROBE_TIMEOUT_MS)
     try {
       return await this.options.probe(route, AbortSignal.any([signal, late]))
     } catch (error) {
-      if (error instanceof ProblemError || signal.aborted || late.aborted) return 'silent'
-      throw error
+      if (signal.aborted || late.aborted) return 'silent'
+      if (!(error instanceof ProblemError)) throw error
+      return candidate?.kind === 'name' && error.code === 'offline' ? 'nameless' : 'silent'
     }
   }
 

@@ -72,6 +72,7 @@ describe('the status in words', () => {
         { ...tried, kind: 'lan', address: '192.168.1.34:8461', outcome: 'open', isInUse: true },
         { ...tried, kind: 'vpn', address: '100.101.7.19:8461', outcome: 'silent' },
         { ...tried, kind: 'virtual', address: '172.18.0.1:8461', outcome: 'stranger' },
+        { ...tried, kind: 'name', address: 'pc.home.example:8443', outcome: 'nameless' },
         { ...tried, kind: 'relay', address: '', outcome: 'open', ms: 61 },
       ],
     }
@@ -81,6 +82,7 @@ describe('the status in words', () => {
       'Network at home192.168.1.34:84614 ms, in use',
       'VPN100.101.7.19:8461nobody answers',
       'Virtual network172.18.0.1:8461somebody else answers there',
+      'By its namepc.home.example:8443the name leads nowhere from here',
       'By way of the server61 ms',
     ])
   })
@@ -99,6 +101,7 @@ describe('local access', () => {
 
   it.each([
     ['denied', 'Local access blocked — how to allow'],
+    ['nameless', 'The PC’s name leads nowhere in this network — what to do'],
     ['forbidden', 'This browser keeps pages from the local network'],
   ] as const)('that is %s says how it could be had', async (obstacle, words) => {
     network.obstacle = obstacle

@@ -13,6 +13,8 @@ const NODE = 'ab'.repeat(16)
 const OTHER = 'cd'.repeat(16)
 const HERE: Candidate = { scheme: 'http', host: 'localhost', port: 8461, kind: 'loopback' }
 const LAN: Candidate = { scheme: 'http', host: '192.168.1.34', port: 8461, kind: 'lan' }
+const NAME: Candidate = { scheme: 'https', host: 'pc.home.example', port: 8443, kind: 'name' }
+const BY_NAME = 'https://pc.home.example:8443'
 const DIRECT = 'http://localhost:8461'
 const AT_HOME = 'http://192.168.1.34:8461'
 const RELAY = `/relay/${NODE}`
@@ -28,11 +30,22 @@ interface Setup {
   permission?: () => LocalNetworkPermission
   /** Addresses that answer. */
   living: Set<string>
+  /** How the PC's name fails: null for not at all, until nobody waits any more. */
+  refusal?: ProblemError | null
   /** Addresses where somebody else answers. */
   strangers?: Set<string>
 }
 
-function started({ living, strangers = new Set(), ...setup }: Setup) {
+/** As fetch does: rejects when nobody waits for it any more. */
+async function neverButFor(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => {
+      reject(new ProblemError('offline'))
+    })
+  })
+}
+
+function started({ living, strangers = new Set(), refusal, ...setup }: Setup) {
   const asked: string[] = []
   const clock = { now: 0 }
   const server = {
@@ -41,8 +54,9 @@ function started({ living, strangers = new Set(), ...setup }: Setup) {
   } as unknown as RouterOptions['server']
   const router = new Router({
     server,
-    probe: ({ base }) => {
+    probe: ({ base }, signal) => {
       asked.push(base)
+      if (base === BY_NAME && refusal === null) return neverButFor(signal)
       if (strangers.has(base)) return Promise.resolve('stranger')
       return living.has(base) ? Promise.resolve('open') : Promise.reject(new ProblemError('offline'))
     },
@@ -185,6 +199,25 @@ describe('routes to a node', () => {
     router.probeNow()
     await eventually(() => {
       expect(router.state.attempts.get(NODE)?.[0]).toMatchObject({ outcome: 'stranger', ms: null })
+    })
+  })
+
+  it.each<[string, string, ProblemError | null]>([
+    ['nameless', 'a name that opens nothing at once', new ProblemError('offline')],
+    // A name that leads to an address where nobody is takes its time; so does one that a resolver does not answer for.
+    ['silent', 'a name that leads to nobody', null],
+  ])('D5: %s is told of %s, also while it is left alone', async (outcome, _, refusal) => {
+    const { router } = started({ living: new Set([RELAY]), refusal })
+    router.setNodes([node([NAME, LAN])])
+    await until(router, 'relay')
+    const found = () =>
+      router.state.attempts.get(NODE)?.flatMap(({ candidate, outcome: came }) => (candidate ? [came] : []))
+    await eventually(() => {
+      expect(found()).toEqual([outcome, 'silent'])
+    })
+    router.probeNow()
+    await eventually(() => {
+      expect(found()).toEqual([outcome === 'silent' ? 'resting' : outcome, 'resting'])
     })
   })
 
