@@ -146,6 +146,8 @@ export interface NodeToken {
   expiresAt: number
   /** The last one that the server gave, from which a node can make another (rule K11). */
   fromServer?: string
+  /** The key in base64url of the node that has made it itself, which the node's id certifies. */
+  nodeKey?: string
 }
 
 /** Somebody has logged in on another device. */

@@ -2,7 +2,9 @@
 import type { AccountDatabase, NodeToken } from '../local/database'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { AccessToken, RenewalChallenge } from '../protocol/generated'
-import { nodeAudience } from '../protocol/tokens'
+import { NoEd25519 } from '../protocol/ed25519'
+import { keyRing } from '../protocol/jws'
+import { nodeAudience, verifyAccess } from '../protocol/tokens'
 import { signRenewal } from '../local/deviceKey'
 import { call } from './http'
 import type { Verdict } from './keyRing'
@@ -17,7 +19,7 @@ export class NodeTokens {
   constructor(
     private readonly db: AccountDatabase,
     private readonly server: Server,
-    private readonly calls: Pick<SealedCalls, 'fetcher'>,
+    private readonly calls: Pick<SealedCalls, 'fetcher' | 'nodeKey'>,
   ) {}
 
   /**
@@ -47,11 +49,28 @@ export class NodeTokens {
     await this.keep(nodeId, { token: '', expiresAt: 0, ...(fromServer === undefined ? {} : { fromServer }) })
   }
 
-  /** Whether somebody would take it. What a node has renewed for itself, only that node can tell. */
+  /** Whether somebody would take it (rule K12). */
   private async isTrusted(nodeId: string, kept: NodeToken | undefined): Promise<boolean> {
     if (kept === undefined || kept.token === '') return false
-    if (kept.token !== kept.fromServer) return true
-    return ['good', 'unchecked'].includes(await this.verdict(nodeId, kept.token))
+    const isOfServer = kept.token === kept.fromServer
+    const verdict = isOfServer ? await this.verdict(nodeId, kept.token) : await this.ownVerdict(nodeId, kept)
+    return ['good', 'unchecked'].includes(verdict)
+  }
+
+  /** What to think of a token that the node has made for itself alone, signed with the key that its id certifies. */
+  private async ownVerdict(nodeId: string, { token, nodeKey }: NodeToken): Promise<Verdict> {
+    // It came from this machine itself, in the clear.
+    if (nodeKey === undefined) return 'unchecked'
+    const [device, now] = [await this.db.getMeta('device'), await this.server.keys.now()]
+    try {
+      const claims = await verifyAccess(token, keyRing([nodeKey]), nodeId, nodeAudience(nodeId), now / 1000)
+      return claims.sub === this.db.accountId && claims.did === device?.id ? 'good' : 'foreign'
+    } catch (error) {
+      if (error instanceof NoEd25519) return 'unchecked'
+      if (hasCode(error, 'token_expired')) return 'stale'
+      if (hasCode(error, 'token_invalid')) return 'foreign'
+      throw error
+    }
   }
 
   /** Throws ProblemError `token_invalid` for a token that no node of this server's would take. */
@@ -76,7 +95,10 @@ export class NodeTokens {
       const signature = await signRenewal(key, route.nodeId, challenge, kept.fromServer)
       const body = { token: kept.fromServer, key: key.publicKey, challenge, signature }
       const renewed = (await call(fetcher, url, { method: 'POST', body })) as AccessToken
-      return await this.keep(route.nodeId, { ...kept, ...asKept(renewed) })
+      const nodeKey = this.calls.nodeKey(route.nodeId)
+      const made = { ...asKept(renewed), fromServer: kept.fromServer, ...(nodeKey === undefined ? {} : { nodeKey }) }
+      if (!(await this.isTrusted(route.nodeId, made))) throw new ProblemError('token_invalid')
+      return await this.keep(route.nodeId, made)
     } catch (error) {
       // After fourteen days it takes the server again; so it does where the login's key is another one by now.
       throw hasCode(error, 'token_expired', 'token_invalid') ? offline : error

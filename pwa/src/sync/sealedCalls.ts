@@ -25,6 +25,8 @@ export class StrangerError extends ProblemError {
 }
 
 interface Known {
+  /** What it signs with, in base64url. */
+  nodeKey: string
   key: Uint8Array
   expiresAt: number
   epoch: number
@@ -54,6 +56,11 @@ export class SealedCalls {
         await this.options.checkNode(route.nodeId)
         return this.call(route, (input as string).slice(route.base.length), init)
       })
+  }
+
+  /** Returns the key in base64url that the node's id certifies, once it has been met on a way that is sealed. */
+  nodeKey(nodeId: string): string | undefined {
+    return this.known.get(nodeId)?.nodeKey
   }
 
   /** Learns the node's key before it is needed. Throws ProblemError. */
@@ -100,7 +107,8 @@ export class SealedCalls {
     })
     if (!isPublished(published)) throw new CannotOpen('no key is told')
     const key = await verifySealingKey(published, route.nodeId, now / 1000)
-    const known = { key, expiresAt: now + limits.SEALING_KEY_FRESH_S * 1000, epoch: published.epoch }
+    const { epoch, node_key: nodeKey } = published
+    const known = { key, nodeKey, expiresAt: now + limits.SEALING_KEY_FRESH_S * 1000, epoch }
     this.known.set(route.nodeId, known)
     return known
   }

@@ -3,16 +3,18 @@ import 'fake-indexeddb/auto'
 import { decode } from '@msgpack/msgpack'
 import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { AccountDatabase } from '../../src/local/database'
+import type { AccountDatabase, NodeToken } from '../../src/local/database'
 import { makeKey, renewalMessage, type OwnKey } from '../../src/local/deviceKey'
 import { toHex } from '../../src/protocol/bytes'
 import { ProblemError } from '../../src/protocol/errors'
 import type { Renewal } from '../../src/protocol/generated'
+import { base64url } from '../../src/protocol/jws'
 import type { Verdict } from '../../src/sync/keyRing'
 import { NodeTokens } from '../../src/sync/nodeTokens'
 import type { Route } from '../../src/sync/router'
 import type { Server } from '../../src/sync/server'
-import { NODE, openTestDatabase, TestEnvironment } from '../local/fixtures'
+import { DEVICE, NODE, openTestDatabase, TestEnvironment } from '../local/fixtures'
+import { makeSigningKey, sign, type SigningKey } from './authority'
 import { problem, reply } from './fakeServer'
 
 const DAY_MS = 86_400_000
@@ -29,6 +31,9 @@ describe('tokens for a node', () => {
   let nodeRefuses: string | null
   let renewals: Renewal[]
   let verdict: Verdict
+  /** null on the node's own machine, where calls are not sealed and no key is met. */
+  let nodeKey: SigningKey | null
+  let nodeGives: () => Promise<string>
 
   beforeEach(async () => {
     db = await openTestDatabase({ environment })
@@ -56,9 +61,12 @@ describe('tokens for a node', () => {
       expect(input).toBe(`${DIRECT.base}/v1/renewal`)
       renewals.push(decode(init.body as Uint8Array) as Renewal)
       if (nodeRefuses !== null) return problem(401, nodeRefuses)
-      return reply({ access_token: 'from the node', expires_at: (environment.ms + DAY_MS) / 1000 })
+      return reply({ access_token: await nodeGives(), expires_at: (environment.ms + DAY_MS) / 1000 })
     }
-    tokens = new NodeTokens(db, server as unknown as Server, { fetcher: () => fetcher })
+    nodeKey = null
+    nodeGives = () => Promise.resolve('from the node')
+    const calls = { fetcher: () => fetcher, nodeKey: () => nodeKey?.raw && base64url(nodeKey.raw) }
+    tokens = new NodeTokens(db, server as unknown as Server, calls)
   })
 
   it('come from the server, and are renewed there half a day before they end', async () => {
@@ -112,9 +120,52 @@ describe('tokens for a node', () => {
     verdict = thought
     serverSays = 'offline'
     expect(await tokens.token(DIRECT)).toBe('from the node')
-    // What the node has made is for the node alone to tell.
+    // On the node's own machine, what it has made is for the node alone to tell.
     expect(await tokens.token(DIRECT)).toBe('from the node')
     expect(renewals).toHaveLength(1)
+  })
+
+  describe('K12: what the node has made itself', () => {
+    const [nowS, daysS] = [() => environment.ms / 1000, 86_400]
+    const claims = () => ({
+      ...{ iss: NODE, aud: `node:${NODE}`, sub: db.accountId, did: DEVICE, jti: 'j', scope: 'account' },
+      ...{ iat: nowS(), nbf: nowS(), exp: nowS() + daysS, auth_time: nowS() - daysS },
+    })
+    beforeEach(async () => {
+      await tokens.token(DIRECT)
+      nodeKey = await makeSigningKey()
+      serverSays = 'offline'
+      environment.ms += 2 * DAY_MS
+    })
+
+    it('is kept where the key that its id certifies has signed it', async () => {
+      const key = nodeKey as SigningKey
+      nodeGives = () => sign(claims(), key, 'at+jwt')
+      const made = await tokens.token(DIRECT)
+      expect(await tokens.token(DIRECT)).toBe(made)
+      expect(renewals).toHaveLength(1)
+      // It was changed where it is kept: renewed, and not tried.
+      const kept = (await db.getMeta('nodeTokens'))?.[NODE]
+      await db.putMeta('nodeTokens', { [NODE]: { ...kept, token: `${made}A` } as NodeToken })
+      await tokens.token(DIRECT)
+      expect(renewals).toHaveLength(2)
+    })
+
+    it.each<[string, object, boolean]>([
+      ['signed by another', {}, true],
+      ['for another account', { sub: 'somebody' }, false],
+      ['for another device', { did: '0'.repeat(16) }, false],
+      ['for another node', { aud: `node:${'0'.repeat(32)}` }, false],
+      ['of another issuer', { iss: '0'.repeat(32) }, false],
+      ['for too long', { exp: 4_000_000_000 }, false],
+      ['over', { exp: 1_000_000_000 }, false],
+    ])('is not taken when it is %s', async (_, more, isForged) => {
+      const key = isForged ? await makeSigningKey() : (nodeKey as SigningKey)
+      const before = await db.getMeta('nodeTokens')
+      nodeGives = () => sign({ ...claims(), ...more }, key, 'at+jwt')
+      await expect(tokens.token(DIRECT)).rejects.toMatchObject({ code: 'offline' })
+      expect(await db.getMeta('nodeTokens')).toEqual(before)
+    })
   })
 
   it('K12: one that no node of this server would take is neither tried nor kept', async () => {
