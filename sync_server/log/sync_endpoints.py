@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,8 @@ async def push_changes(request: Request) -> Response:
     if outcome.news is not None:
         services.metrics.changes.inc(outcome.news.head - outcome.news.prev_head)
         services.hub.publish(caller.account_id, outcome.news)
+        # Who wrote it sees it already; who waits for the news comes first.
+        await asyncio.sleep(0)
     return answer(request, outcome.pushed)
 
 

@@ -1,10 +1,11 @@
 import { useDocumentVisibility } from '@vueuse/core'
 import { computed, shallowRef, watch, type ComputedRef, type Ref } from 'vue'
-import { readThread } from '../local/reads'
+import type { StoredThread } from '../local/reads'
 import { noteSeen } from '../local/seen'
+import { watchThread } from '../local/watchThread'
 import { Tree } from '../protocol/messages'
 import { useDomovoi } from '../stores/domovoi'
-import { useLiveQuery } from './liveQuery'
+import { useWatched } from './liveQuery'
 import { useSituation } from './situation'
 import { viewSummary } from './summaryView'
 import { followedLeaf, isSameShown, shownBranch, viewMessage, type ShownMessage } from './threadView'
@@ -16,10 +17,10 @@ const PAGE = 20
 /** One conversation on the screen: its shown branch, growing while an answer streams. */
 export function useThread(conversation: Ref<Id | null>): Thread {
   const { engine } = useDomovoi()
-  const stored = useLiveQuery(() => {
+  const stored = useWatched<StoredThread>(() => {
     const db = engine.value?.db
     const id = conversation.value
-    return db === undefined || id === null ? null : () => readThread(db, id)
+    return db === undefined || id === null ? null : (next) => watchThread(db, id, next)
   })
   const tree = computed(() => (stored.value === null ? null : new Tree(stored.value.messages)))
   const leaf = useFollowedLeaf(stored, tree)
@@ -78,7 +79,7 @@ interface View {
   message: ComputedRef<ThreadMessage | null>
 }
 
-type Stored = Readonly<Ref<Awaited<ReturnType<typeof readThread>> | null>>
+type Stored = Readonly<Ref<StoredThread | null>>
 
 /** How many messages to show from the end: each conversation opens with a page of them. */
 function useWindow(conversation: Ref<Id | null>): Ref<number> {

@@ -6,6 +6,7 @@ import { Snapshots } from './conversations'
 import type { OwnKey } from './deviceKey'
 import { OutlineWriter } from './outlines'
 import { joinRows } from './outboxRows'
+import { Previews } from './previews'
 import type { SegmentKey } from './segments'
 
 /** One entity with its cells, packed. Ids are lower-case hex. */
@@ -235,6 +236,7 @@ export class AccountDatabase extends Dexie {
   declare readonly outline: EntityTable<OutlineRecord, 'scope'>
   declare private readonly meta: EntityTable<MetaRecord, 'key'>
   readonly snapshots = new Snapshots()
+  readonly previews = new Previews()
   readonly outlines = new OutlineWriter(this)
   /** What this tab has committed last, if all that waits: pushed without reading it again. Only a guess by then. */
   fresh: { push: Push; deviceId: string; at: number } | null = null
@@ -283,6 +285,14 @@ export class AccountDatabase extends Dexie {
 
   async getMeta<Key extends keyof MetaValues>(key: Key): Promise<MetaValues[Key] | undefined> {
     return (await this.meta.get(key))?.value as MetaValues[Key] | undefined
+  }
+
+  /** Returns several at once: one question takes IndexedDB as long as all of them. */
+  async getMetas<Keys extends readonly (keyof MetaValues)[]>(
+    ...keys: Keys
+  ): Promise<{ [Place in keyof Keys]: MetaValues[Keys[Place]] | undefined }> {
+    const records = await this.meta.bulkGet([...keys])
+    return records.map((record) => record?.value) as { [Place in keyof Keys]: MetaValues[Keys[Place]] | undefined }
   }
 
   async putMeta<Key extends keyof MetaValues>(key: Key, value: MetaValues[Key]): Promise<void> {

@@ -68,12 +68,11 @@ export function serverTime(db: AccountDatabase, { offsetMs }: SyncState): number
  */
 export async function write(db: AccountDatabase, drafts: readonly Draft[]): Promise<void> {
   await db.logTransaction(async () => {
-    const [device, log, sync, held] = await Promise.all([
-      readDevice(db),
-      readOwnLog(db),
-      readSync(db),
+    const [[device, log = FIRST_LOG, sync = FIRST_SYNC], held] = await Promise.all([
+      db.getMetas('device', 'ownLog', 'sync'),
       loadHeld(db, drafts),
     ])
+    if (device === undefined) throw new ProblemError('token_missing')
     const [author, now] = [fromHex(device.id), serverTime(db, sync)]
     let { clock } = log
     const changes = drafts.map(({ etype, eid, field, scope, value }): Change => {
@@ -213,7 +212,10 @@ async function readStanding(
   changes: readonly StoredChange[],
   load = loadEntities,
 ): Promise<Standing> {
-  const [log, sync, held] = await Promise.all([readOwnLog(db), readSync(db), loadHeld(db, changes.map(placeOf), load)])
+  const [[log = FIRST_LOG, sync = FIRST_SYNC], held] = await Promise.all([
+    db.getMetas('ownLog', 'sync'),
+    loadHeld(db, changes.map(placeOf), load),
+  ])
   return { log, sync, held }
 }
 
@@ -224,7 +226,7 @@ async function storeRead(
   after: SyncState | null,
 ): Promise<void> {
   await Promise.all([
-    storeCells(db, changes, held),
+    storeCells(db, changes, held, true),
     db.putMeta('ownLog', withSeen(log, changes, serverTime(db, sync))),
     ...(after === null ? [] : [db.putMeta('sync', after)]),
   ])
@@ -268,6 +270,7 @@ async function storeCells(
   db: AccountDatabase,
   changes: readonly StoredChange[],
   { entities, revisions, purged }: Held,
+  isForeign = false,
 ): Promise<void> {
   const touched = new Set<Entity>()
   const ended = new Map<string, Entity>()
@@ -285,7 +288,7 @@ async function storeCells(
   for (const entity of ended.values()) entity.fields = tombstoneOf(entity)
   await removeScopes(db, [...ended.keys()])
   const kept = [...touched].filter((entity) => (ended.get(entity.scope) ?? entity) === entity)
-  await saveTouched(db, kept, revisions, { isRenaming: (scope) => !rewritten.has(scope) })
+  await saveTouched(db, kept, revisions, { isRenaming: (scope) => !rewritten.has(scope), isForeign })
 }
 
 /** Whether a change is of no more than the line in the list says of a conversation: neither its messages nor its end. */

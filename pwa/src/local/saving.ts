@@ -8,6 +8,8 @@ interface Saving {
   rows?: Iterable<Entity>
   /** Of which conversations title and pin were written, and nothing else. */
   isRenaming?: (scope: string) => boolean
+  /** Others wrote it: it may be shown at once. */
+  isForeign?: boolean
 }
 
 /** Saves entities under the next revision of their scopes, and renews what is worked out from those. */
@@ -15,7 +17,7 @@ export async function saveTouched(
   db: AccountDatabase,
   touched: readonly Entity[],
   revisions: ReadonlyMap<string, number>,
-  { rows = touched, isRenaming = () => false }: Saving = {},
+  { rows = touched, isRenaming = () => false, isForeign = false }: Saving = {},
 ): Promise<void> {
   const writtenByScope = new Map<string, Entity[]>()
   for (const entity of touched) {
@@ -36,11 +38,13 @@ export async function saveTouched(
     }),
   )
   for (const entity of touched) entity.revision = (revisions.get(entity.scope) ?? 0) + 1
-  await Promise.all([
-    saveEntities(db, rows),
-    saveRenewals(
-      db,
-      renewals.map((renewed) => renewed()),
-    ),
-  ])
+  const made = renewals.map((renewed) => renewed())
+  const saved = Promise.all([saveEntities(db, rows), saveRenewals(db, made)])
+  if (isForeign) {
+    for (const { snapshot, summary } of made) {
+      const after = revisions.get(summary.id) ?? 0
+      if (snapshot !== undefined) db.previews.tell(summary.id, { after, snapshot, summary })
+    }
+  }
+  await saved
 }

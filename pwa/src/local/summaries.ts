@@ -28,6 +28,8 @@ export async function snapshotBefore(db: AccountDatabase, scope: string, revisio
 
 /** What is worked out from a conversation anew: its line in the list, and its requests without an end. */
 export interface Renewal {
+  /** The conversation itself, where it has been read. */
+  snapshot?: Snapshot
   summary: SummaryRecord
   pending: PendingRecord[]
   /** Requests that are pending no more. */
@@ -42,7 +44,7 @@ export function renewal(db: AccountDatabase, scope: string, before: Snapshot, wr
   const ended = new Set(ids.filter((id) => isPending(before.messages.get(id))))
   const pending = [...new Set(ids)].flatMap((id) => pendingOf(now, id))
   for (const { id } of pending) ended.delete(id)
-  return { summary: summarize(scope, now), pending, ended: [...ended] }
+  return { snapshot: now, summary: summarize(scope, now), pending, ended: [...ended] }
 }
 
 /**

@@ -154,6 +154,7 @@ type TabMessage<State> = { kind: 'state'; state: State } | { kind: 'ask' } | { k
 export class SharedState<State extends object> {
   private readonly channel: BroadcastChannel
   private isLeading = false
+  private timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(
     name: string,
@@ -184,11 +185,17 @@ export class SharedState<State extends object> {
     if (!this.isLeading) this.post({ kind: 'ask' })
   }
 
-  /** Tells what has changed. A tab that leads no more only believes what it is told. */
+  /**
+   * Tells what has changed, the other tabs a moment later: whoever tells has something to send meanwhile. A tab that
+   * leads no more only believes what it is told.
+   */
   update(changes: Partial<State>): void {
     if (!this.isLeading) return
     Object.assign(this.state, changes)
-    this.post({ kind: 'state', state: { ...this.state } })
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined
+      if (this.isLeading) this.post({ kind: 'state', state: { ...this.state } })
+    })
   }
 
   wake(): void {
@@ -197,6 +204,7 @@ export class SharedState<State extends object> {
   }
 
   close(): void {
+    clearTimeout(this.timer)
     this.channel.close()
   }
 

@@ -8,6 +8,7 @@ import { EntityType, MessageField } from '@/protocol/generated'
 import { uuid7 } from '@/protocol/identifiers'
 import { toHex } from '@/protocol/bytes'
 import { encodeText, encodeValue } from '@/protocol/values'
+import { watchThread } from '@/local/watchThread'
 import { createDomovoi, type Domovoi } from '@/stores/domovoi'
 import { openAccount, Session } from '@/sync/session'
 import { Tabs } from '@/sync/tabs'
@@ -127,7 +128,7 @@ export default {
     await until(isInStep, Boolean)
     const scope = scopeOf(live ?? '')
     const seen = new Set((await readThread(db(), scope)).messages.keys())
-    liveQuery(() => readThread(db(), scope)).subscribe(({ messages }) => {
+    watchThread(db(), scope, ({ messages }) => {
       for (const [id, { body }] of messages) {
         if (seen.has(id)) continue
         seen.add(id)
