@@ -189,6 +189,8 @@ export interface MetaValues {
   logins: LoginBook
   /** When this device's cells were last compared with the server's, ms since 1970 (L20). */
   comparedAt: number
+  /** How many segments were given up: whoever goes through all entities meanwhile meets some twice, or not at all. */
+  tidyings: number
 }
 
 interface MetaRecord {

@@ -76,7 +76,7 @@ export async function loadKnown(db: AccountDatabase, places: readonly Place[]): 
   const withRows = await Promise.all(
     [...placesByScope].map(async ([scope, inScope]) => {
       if (inScope.length <= FEW) return inScope
-      const keys = await sinceRevision(db, scope, 0).primaryKeys()
+      const keys = await rowsSince(db, scope, 0).primaryKeys()
       return keys.flatMap(([etype, eid]) => asked.get(keyOf({ etype, eid })) ?? [])
     }),
   )
@@ -149,16 +149,17 @@ export async function writtenSince(db: AccountDatabase, scope: string, revision:
 
 /** Both are Dexie's own promises: it loses its transaction where async functions are nested deeply. */
 function recordsSince(db: AccountDatabase, scope: string, revision: number) {
-  return [sinceRevision(db, scope, revision).toArray(), segmentsSince(db, scope, revision).toArray()] as const
+  return [rowsSince(db, scope, revision).toArray(), segmentsSince(db, scope, revision).toArray()] as const
 }
 
-function sinceRevision(db: AccountDatabase, scope: string, revision: number) {
+/** The rows of a scope that were written after its `revision`. */
+export function rowsSince(db: AccountDatabase, scope: string, revision: number) {
   return db.entity.where('[scope+revision]').between([scope, revision], [scope, Infinity], false)
 }
 
 /** Removes what is stored of conversations. Their tombstones, if they are kept, are saved afterwards. */
 export async function removeScopes(db: AccountDatabase, scopes: readonly string[]): Promise<void> {
-  await Promise.all(scopes.map((scope) => sinceRevision(db, scope, 0).delete()))
+  await Promise.all(scopes.map((scope) => rowsSince(db, scope, 0).delete()))
   await removeSegments(db, scopes)
   await db.outline.bulkDelete([...scopes])
 }
@@ -196,10 +197,7 @@ export async function* entityPages(db: AccountDatabase): AsyncGenerator<Entity[]
 async function unshadowed(db: AccountDatabase, key: [string, number, string, string]): Promise<Entity[]> {
   return db.transaction('r', [db.entity, db.segment], async () => {
     const [scope, revision] = key
-    const [segment, rows] = await Promise.all([
-      db.segment.get(key),
-      sinceRevision(db, scope, revision - 1).primaryKeys(),
-    ])
+    const [segment, rows] = await Promise.all([db.segment.get(key), rowsSince(db, scope, revision - 1).primaryKeys()])
     if (segment === undefined) return []
     const keys = new Set(rows.map(([etype, eid]) => keyOf({ etype, eid })))
     return entitiesOf(segment).filter((entity) => !keys.has(keyOf(entity)))

@@ -100,13 +100,23 @@ export class Rereading {
 }
 
 /** Where this device stands; null while something waits to be pushed or everything is read anew. */
-async function standing(
-  db: AccountDatabase,
-): Promise<{ epoch: number | null; cursor: number; clock: Uint8Array } | null> {
+async function standing(db: AccountDatabase): Promise<Standing | null> {
   return db.outboxReading(async () => {
-    const [sync, { clock }, waiting] = await Promise.all([readSync(db), readOwnLog(db), db.outbox.count()])
-    return waiting > 0 || needsBootstrap(sync) ? null : { epoch: sync.epoch, cursor: sync.cursor, clock }
+    const [sync, { clock }, waiting, tidyings = 0] = await Promise.all([
+      readSync(db),
+      readOwnLog(db),
+      db.outbox.count(),
+      db.getMeta('tidyings'),
+    ])
+    return waiting > 0 || needsBootstrap(sync) ? null : { epoch: sync.epoch, cursor: sync.cursor, clock, tidyings }
   })
+}
+
+interface Standing {
+  epoch: number | null
+  cursor: number
+  clock: Uint8Array
+  tidyings: number
 }
 
 /** Says whether the cells should be compared with the server's now. */
@@ -125,7 +135,8 @@ export async function compare(db: AccountDatabase, theirs: Digest): Promise<void
   const ours = new Digester()
   for await (const entities of entityPages(db)) ours.add(entities.flatMap(({ fields }) => Object.values(fields)))
   const after = await standing(db)
-  if (after === null || after.cursor !== before.cursor || !equalBytes(after.clock, before.clock)) return
+  if (after?.cursor !== before.cursor || after.tidyings !== before.tidyings) return
+  if (!equalBytes(after.clock, before.clock)) return
   await db.putMeta('comparedAt', db.environment.now())
   if (ours.count === theirs.count && equalBytes(ours.digest, theirs.digest)) return
   console.warn('Something of the account is missing on this device: everything is read anew.')

@@ -82,6 +82,6 @@ export async function packedScope(db: AccountDatabase, etype: number, eid: strin
 }
 
 /** Whether an entity with this key may be in the segment. */
-function holds([, , first, last]: SegmentKey, key: string): boolean {
+export function holds([, , first, last]: SegmentKey, key: string): boolean {
   return first <= key && key <= last
 }

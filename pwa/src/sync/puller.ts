@@ -3,6 +3,7 @@ import { applyBootstrap } from '../local/bootstrap'
 import type { AccountDatabase, SyncState } from '../local/database'
 import { applyAside, applyNews, applyPage, beginAnew, needsBootstrap, noteServer, readSync } from '../local/log'
 import { compare, isComparisonDue, Rereading } from '../local/rereading'
+import { tidySegments } from '../local/tidying'
 import { hasCode, ProblemError } from '../protocol/errors'
 import type { Bootstrapped, LogNews } from '../protocol/generated'
 import { cellsOf } from '../protocol/segments'
@@ -97,7 +98,17 @@ export class Puller {
   private async findsGap(signal: AbortSignal): Promise<boolean> {
     if (!(await isComparisonDue(this.db))) return false
     await compare(this.db, await this.server.digest(signal))
+    await this.tidy()
     return needsBootstrap(await readSync(this.db))
+  }
+
+  /** A device without room is tidied another day. */
+  private async tidy(): Promise<void> {
+    try {
+      await tidySegments(this.db)
+    } catch (error) {
+      if (!hasCode(error, 'device_full')) throw error
+    }
   }
 
   private async pullPage({ epoch, cursor }: SyncState, signal: AbortSignal, onPage: () => void): Promise<boolean> {

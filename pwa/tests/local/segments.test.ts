@@ -1,5 +1,6 @@
 /** Segments beside rows (L23): whatever comes in whatever order, nobody can tell how it is kept. */
 import 'fake-indexeddb/auto'
+import Dexie from 'dexie'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { removeMessage } from '../../src/local/actions'
@@ -9,6 +10,7 @@ import { allEntities, entityPages, loadEntities, scopeOf } from '../../src/local
 import { applyAside, dropScopes, readOwnLog, readSync, write } from '../../src/local/log'
 import { adoptDevice } from '../../src/local/outbox'
 import { readPending, readThread } from '../../src/local/reads'
+import { tidySegments } from '../../src/local/tidying'
 import { fromHex, toHex } from '../../src/protocol/bytes'
 import { pack } from '../../src/protocol/clock'
 import { Digester } from '../../src/protocol/digest'
@@ -68,6 +70,8 @@ const anyStep = fc.oneof(
   { weight: 1, arbitrary: fc.nat({ max: 1 }).map((scope) => ({ kind: 'drop' as const, scope })) },
   { weight: 1, arbitrary: fc.constant({ kind: 'reload' as const }) },
   { weight: 1, arbitrary: cells.map((drawn) => ({ kind: 'cut' as const, drawn })) },
+  { weight: 2, arbitrary: fc.constant({ kind: 'tidy' as const }) },
+  { weight: 2, arbitrary: fc.nat({ max: 60 }).map((turns) => ({ kind: 'cutTidying' as const, turns })) },
 )
 type Step = typeof anyStep extends fc.Arbitrary<infer Kind> ? Kind : never
 
@@ -116,6 +120,12 @@ class Profile {
       case 'drop':
         await dropScopes(this.db, [SCOPES[step.scope] ?? ''])
         break
+      case 'tidy':
+        await tidySegments(this.db)
+        break
+      case 'cutTidying':
+        await this.cutTidying(step.turns)
+        break
       case 'reload':
         this.close()
         this.tabs = this.open()
@@ -154,6 +164,17 @@ class Profile {
     this.tabs = this.open()
     const { bootstrap } = await readSync(this.db)
     this.pages = Number(bootstrap ?? 0)
+  }
+
+  /** The tab ends at any moment while it tidies. */
+  private async cutTidying(turns: number): Promise<void> {
+    const tidying = tidySegments(this.db).catch((error: unknown) => {
+      expect(error).toBeInstanceOf(Dexie.DexieError)
+    })
+    for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate)
+    this.close()
+    await tidying
+    this.tabs = this.open()
   }
 
   /** All that anybody can see of what is stored, in both tabs. */
@@ -211,6 +232,32 @@ describe('L23', () => {
       { numRuns: 25 },
     )
   }, 60_000)
+
+  it('a segment is given up when half of it has rows, and not before', async () => {
+    const db = new AccountDatabase('tidied', new TestEnvironment())
+    await adoptDevice(db, DEVICE)
+    const entities = Array.from({ length: 8 }, (_, entity) => entity)
+    const cells = entities.map((entity) => changeOf({ scope: 0, entity, field: MessageField.HEADER, ms: 1 }))
+    await applyBootstrap(db, {
+      epoch: 1,
+      from: null,
+      after: 'next',
+      head: 9,
+      changes: [],
+      segments: [packSegment(cells)],
+    })
+    const rewrite = async (entity: number) =>
+      applyAside(db, [changeOf({ scope: 0, entity, field: MessageField.BODY, ms: 2 })])
+    for (const entity of [0, 1, 2]) await rewrite(entity)
+    expect([await tidySegments(db), await db.entity.count(), await db.segment.count()]).toEqual([0, 3, 1])
+    await rewrite(3)
+    const before = threadOf(await readThread(db, SCOPES[0] ?? ''))
+    expect([await tidySegments(db), await db.entity.count(), await db.segment.count()]).toEqual([1, 8, 0])
+    db.close()
+    const again = new AccountDatabase('tidied', db.environment)
+    expect(threadOf(await readThread(again, SCOPES[0] ?? ''))).toEqual(before)
+    again.close()
+  })
 
   it('a long conversation is kept in segments, and what is written to one of its messages in a row', async () => {
     const db = new AccountDatabase('long', new TestEnvironment())
