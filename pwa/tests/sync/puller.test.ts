@@ -129,7 +129,7 @@ describe('L16', () => {
     expect(await readSummaries(db)).toHaveLength(9)
   })
 
-  it('gives what a pull from 0 gives, whatever is written between the pages', async () => {
+  it('gives what a pull from 0 gives, whatever is written between the pages', { timeout: 30_000 }, async () => {
     const writes = fc.array(fc.tuple(fc.nat({ max: 6 }), fc.nat({ max: 5 }), fc.nat({ max: 9 })), { maxLength: 8 })
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: 7 }), fc.integer({ min: 1, max: 6 }), writes, async (count, cells, later) => {
@@ -161,44 +161,48 @@ describe('L16', () => {
   })
 })
 
-it('L23: a long conversation comes in segments, read ahead of the rest or not, and other reading finds them', async () => {
-  const house = new House()
-  house.server.bootstrapCells = 7
-  const scope = idOf(1)
-  house.server.store(conversation(1))
-  const more = Array.from({ length: 30 }, (_, number) => {
-    const header = encodeValue({ role: 'user', parent: null })
-    return [
-      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.HEADER, scope, header),
-      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.BODY, scope, encodeText('Rye')),
-    ]
-  }).flat()
-  house.server.store(more)
-  const warning = vi.spyOn(console, 'warn').mockImplementation(() => undefined)
-  for (const isAhead of [false, true]) {
-    const { db, puller } = await newDevice(house)
-    if (isAhead) await puller.pullScope(scope, NEVER)
-    await puller.pull(NEVER)
-    // What is here already stays in rows.
-    expect((await db.segment.count()) > 0).toBe(!isAhead)
-    expect((await readThread(db, scope)).messages.size).toBe(31)
-    // Nothing differs from what the server has, and reading everything anew changes nothing.
-    const before = await stateOf(db)
-    await db.putMeta('comparedAt', 0)
-    await puller.pull(NEVER)
-    expect(warning).not.toHaveBeenCalled()
-    await beginAnew(db, 'gap')
-    await puller.pull(NEVER)
-    expect(await stateOf(db)).toEqual(before)
-    if (isAhead) continue
-    await db.segment.clear()
-    await db.putMeta('comparedAt', 0)
-    await puller.pull(NEVER)
-    expect(warning).toHaveBeenCalledOnce()
-    expect(await stateOf(db)).toEqual(before)
-    warning.mockReset()
-  }
-})
+it(
+  'L23: a long conversation comes in segments, read ahead of the rest or not, and other reading finds them',
+  { timeout: 30_000 },
+  async () => {
+    const house = new House()
+    house.server.bootstrapCells = 7
+    const scope = idOf(1)
+    house.server.store(conversation(1))
+    const more = Array.from({ length: 30 }, (_, number) => {
+      const header = encodeValue({ role: 'user', parent: null })
+      return [
+        change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.HEADER, scope, header),
+        change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.BODY, scope, encodeText('Rye')),
+      ]
+    }).flat()
+    house.server.store(more)
+    const warning = vi.spyOn(console, 'warn').mockImplementation(() => undefined)
+    for (const isAhead of [false, true]) {
+      const { db, puller } = await newDevice(house)
+      if (isAhead) await puller.pullScope(scope, NEVER)
+      await puller.pull(NEVER)
+      // What is here already stays in rows.
+      expect((await db.segment.count()) > 0).toBe(!isAhead)
+      expect((await readThread(db, scope)).messages.size).toBe(31)
+      // Nothing differs from what the server has, and reading everything anew changes nothing.
+      const before = await stateOf(db)
+      await db.putMeta('comparedAt', 0)
+      await puller.pull(NEVER)
+      expect(warning).not.toHaveBeenCalled()
+      await beginAnew(db, 'gap')
+      await puller.pull(NEVER)
+      expect(await stateOf(db)).toEqual(before)
+      if (isAhead) continue
+      await db.segment.clear()
+      await db.putMeta('comparedAt', 0)
+      await puller.pull(NEVER)
+      expect(warning).toHaveBeenCalledOnce()
+      expect(await stateOf(db)).toEqual(before)
+      warning.mockReset()
+    }
+  },
+)
 
 it('L17: a conversation is read ahead of the rest, and moves no cursor', async () => {
   const house = new House()
