@@ -109,6 +109,7 @@ export default defineConfig(({ mode }) => {
     ],
     build: { target: 'es2023', outDir: 'dist', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
     server: { proxy: { '/api': 'http://localhost:8460', '/relay': { target: 'http://localhost:8460', ws: false } } },
-    test: { include: ['tests/**/*.test.ts'] },
+    // Generous: on a busy machine a property takes several times as long, and waiting costs only what fails.
+    test: { include: ['tests/**/*.test.ts'], testTimeout: 30_000 },
   }
 })

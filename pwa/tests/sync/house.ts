@@ -114,5 +114,5 @@ async function deviceOf(response: Response): Promise<string> {
 
 /** Waits until `check` no longer throws. */
 export async function eventually(check: () => void | Promise<void>): Promise<void> {
-  await vi.waitFor(check, { timeout: 4_000, interval: 10 })
+  await vi.waitFor(check, { timeout: 20_000, interval: 10 })
 }

@@ -129,7 +129,7 @@ describe('L16', () => {
     expect(await readSummaries(db)).toHaveLength(9)
   })
 
-  it('gives what a pull from 0 gives, whatever is written between the pages', { timeout: 30_000 }, async () => {
+  it('gives what a pull from 0 gives, whatever is written between the pages', async () => {
     const writes = fc.array(fc.tuple(fc.nat({ max: 6 }), fc.nat({ max: 5 }), fc.nat({ max: 9 })), { maxLength: 8 })
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: 7 }), fc.integer({ min: 1, max: 6 }), writes, async (count, cells, later) => {
