@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 from tests import nginx
 from tests.end_to_end.household import free_port, wait_until
 from tests.inference_node.network.home import Home, can_give_addresses
+from tests.inference_node.network.test_network import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ pytestmark = [
     pytest.mark.skipif(nginx.nginx_path() is None, reason="no nginx on this machine"),
 ]
 NAME = "home.example"
+NAME_OF_PC = "pc.home.example"
 SETTLES_WITHIN_MS = 60_000
 
 
@@ -58,9 +60,9 @@ def door(household: Household, tmp_path: Path) -> Iterator[nginx.Nginx]:
 def open_from_elsewhere(door: nginx.Nginx, open_profile: Callable[..., Profile]) -> Iterator[Callable[..., Profile]]:
     opened: list[Profile] = []
 
-    def open_one(name: str, **options: object) -> Profile:
+    def open_one(name: str, nowhere: str = "nowhere.example", **options: object) -> Profile:
         arguments = (
-            f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+            f"--host-resolver-rules=MAP {NAME} 127.0.0.1, MAP {nowhere} ~NOTFOUND",
             f"--ip-address-space-overrides=127.0.0.1:{door.port}=public",
             "--ignore-certificate-errors",
         )
@@ -196,6 +198,23 @@ def test_D6_an_answer_goes_on_by_the_relay_when_the_way_home_closes(
     # The app itself reports an answer that was streamed otherwise than the PC has written it.
     profile.expect_answer()
     expect(profile.answers.last).to_contain_text("Relay")
+
+
+def test_D5_a_name_that_a_router_lets_lead_nowhere_is_told(
+    household: Household, home: Home, open_from_elsewhere: Callable[..., Profile], tmp_path: Path
+) -> None:
+    address, tls_port = home.add(1), free_port()
+    chain, key = write_certificate(tmp_path, NAME_OF_PC)
+    household.environment |= {
+        "DOMOVOI_NODE_TLS_PORT": str(tls_port),
+        "DOMOVOI_NODE_TLS_CERT": str(chain),
+        "DOMOVOI_NODE_TLS_KEY": str(key),
+    }
+    household.start("server", "node")
+    # As behind a router that drops answers which lead home: the name is not found, and the address answers.
+    profile = arrive(open_from_elsewhere("phone", nowhere=NAME_OF_PC), household)
+    told = {f"{address}:{household.node_port}": "open", f"{NAME_OF_PC}:{tls_port}": "nameless"}
+    wait_until(lambda: told.items() <= ways(profile).items(), "the name that leads nowhere")
 
 
 class Impostor:

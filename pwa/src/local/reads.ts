@@ -44,7 +44,7 @@ export async function readThread(db: AccountDatabase, id: string): Promise<Store
 /** A conversation to list, and whether an answer has come in it that nobody has seen on this device. */
 export type ListedSummary = SummaryRecord & { unread: boolean }
 
-/** Conversations to list, pinned ones first, then the newest. */
+/** Conversations to list, pinned ones first, then the newest; those of one millisecond by their ids, as they are read. */
 export async function readSummaries(db: AccountDatabase): Promise<ListedSummary[]> {
   const [all, seen, unreadFrom] = await Promise.all([db.summary.toArray(), db.seen.toArray(), db.getMeta('unreadFrom')])
   const seenUntil = new Map(seen.map(({ conversation, answeredAt }) => [conversation, answeredAt]))

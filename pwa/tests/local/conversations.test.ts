@@ -87,6 +87,39 @@ describe('a conversation in memory, or in one piece', () => {
     )
   })
 
+  it('Q5: a request that ended is pending no more, in a tab too that has never read its conversation', async () => {
+    const environment = new TestEnvironment()
+    const first = await openTestDatabase({ environment })
+    const draft = { conversation: null, text: 'Rye?', node: NODE, model: null }
+    const [one, other] = [await send(first, draft), await send(first, draft)]
+    // What was pending, it reads before it writes what has ended it.
+    const second = new AccountDatabase(first.accountId, environment)
+    const state = encodeValue({ state: 'done' })
+    const clk = pack(environment.ms + 1, 0, fromHex(OTHER_DEVICE))
+    const place = [fromHex(one.answer), MessageField.STATE, fromHex(one.conversation)] as const
+    await applyAside(second, [[clk, EntityType.MESSAGE, ...place, 0, state]])
+    for (const db of [first, second]) {
+      expect((await readPending(db)).pending.map(({ id }) => id)).toEqual([other.answer])
+    }
+    second.close()
+  })
+
+  it('those of one millisecond are listed by their ids, the same in every tab', async () => {
+    const environment = new TestEnvironment()
+    const first = await openTestDatabase({ environment })
+    const ids = []
+    for (const text of ['One', 'Two', 'Three', 'Four']) {
+      ids.push((await send(first, { conversation: null, text, node: NODE, model: null })).conversation)
+    }
+    environment.ms += 1
+    const newest = await send(first, { conversation: null, text: 'Later', node: NODE, model: null })
+    const fresh = new AccountDatabase(first.accountId, environment)
+    for (const db of [first, fresh]) {
+      expect((await readSummaries(db)).map(({ id }) => id)).toEqual([newest.conversation, ...ids.toSorted()])
+    }
+    fresh.close()
+  })
+
   it('an outline of another version is passed over', async () => {
     const db = await openTestDatabase()
     const { conversation } = await send(db, { conversation: null, text: 'Rye?', node: NODE, model: null })
