@@ -1,6 +1,6 @@
 """News of accounts, from those who change something to those who hold a stream open. In this process only.
 
-News of the log goes to every stream of the account, the pusher's too: it moves that device's cursor without a pull.
+News of the log goes to every stream of the account, the pusher's too, but to that without the changes: it has them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ class Hub:
     """Who listens to which account."""
 
     def __init__(self) -> None:
-        self._listeners: dict[bytes, list[Listener]] = {}
+        self._listeners: dict[bytes, list[tuple[Listener, bytes | None]]] = {}
 
     @contextmanager
-    def listening(self, account_id: bytes, listener: Listener) -> Iterator[None]:
-        """Call `listener` with the account's news, which must not block, until the context ends."""
+    def listening(self, account_id: bytes, listener: Listener, device_id: bytes | None = None) -> Iterator[None]:
+        """Call `listener` with the account's news, which must not block, until the context ends.
+
+        `device_id` says who listens, if that is one device.
+        """
         listeners = self._listeners.setdefault(account_id, [])
-        listeners.append(listener)
+        listeners.append((listener, device_id))
         try:
             yield
         finally:
-            listeners.remove(listener)
+            listeners.remove((listener, device_id))
             if not listeners and self._listeners.get(account_id) is listeners:
                 del self._listeners[account_id]
 
-    def publish(self, account_id: bytes, news: News) -> None:
-        """Hand the news to every listener of the account."""
-        for listener in tuple(self._listeners.get(account_id, ())):
-            listener(news)
+    def publish(self, account_id: bytes, news: News, writer: bytes | None = None) -> None:
+        """Hand the news to every listener of the account. `writer` is the device whose changes they are."""
+        for listener, device_id in tuple(self._listeners.get(account_id, ())):
+            is_writer = device_id is not None and device_id == writer
+            listener(
+                LogNews(news.epoch, news.prev_head, news.head) if is_writer and isinstance(news, LogNews) else news
+            )
 
     def has_listeners(self, account_id: bytes) -> bool:
         """Say whether anybody listens to the account."""

@@ -60,7 +60,7 @@ async def push_changes(request: Request) -> Response:
     outcome = await push(services.database, caller.account_id, caller.device_id, batch)
     if outcome.news is not None:
         services.metrics.changes.inc(outcome.news.head - outcome.news.prev_head)
-        services.hub.publish(caller.account_id, outcome.news)
+        services.hub.publish(caller.account_id, outcome.news, caller.device_id)
         # Who wrote it sees it already; who waits for the news comes first.
         await asyncio.sleep(0)
     return answer(request, outcome.pushed)
@@ -133,7 +133,10 @@ class EventStream:
         """Raises DomovoiError database_unavailable before the stream has begun."""
         services, account_id = self._services, self._caller.account_id
         mailbox = Mailbox()
-        with services.hub.listening(account_id, mailbox.put), services.streams.holding(self._caller, mailbox.close):
+        with (
+            services.hub.listening(account_id, mailbox.put, self._caller.device_id),
+            services.streams.holding(self._caller, mailbox.close),
+        ):
             greeting = await hello(services.database, account_id)
             mailbox.put(await services.tunnels.nodes(account_id, self._address))
             stream = EventSourceResponse(

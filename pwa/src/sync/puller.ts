@@ -8,6 +8,10 @@ import { hasCode, ProblemError } from '../protocol/errors'
 import type { Bootstrapped, LogNews } from '../protocol/generated'
 import { cellsOf } from '../protocol/segments'
 import type { Server } from './server'
+import { sleep } from './wait'
+
+/** The answer to a push comes with its news, ms. */
+const LANDS_WITHIN_MS = 1_000
 
 export class Puller {
   constructor(
@@ -35,12 +39,12 @@ export class Puller {
 
   /**
    * Applies news that follows the cursor; any other makes a pull (L13). Before that it waits until what this device
-   * pushes has `landed`: its news may be faster than its answer, which moves the cursor too. What carries nothing can
-   * only be that, or is pulled.
+   * pushes has `landed`: its news is faster than its answer, which moves the cursor too. What carries nothing can only
+   * be that, or is pulled; so is what lands too late, for an answer that is lost is waited for long.
    */
   async take(news: LogNews, landed: () => Promise<void>, signal: AbortSignal): Promise<void> {
     if (news.changes && (await applyNews(this.db, news))) return
-    await landed()
+    await Promise.race([landed(), sleep(LANDS_WITHIN_MS, signal)])
     if (!(await applyNews(this.db, news))) await this.pull(signal)
   }
 
