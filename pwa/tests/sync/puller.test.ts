@@ -161,48 +161,62 @@ describe('L16', () => {
   })
 })
 
-it(
-  'L23: a long conversation comes in segments, read ahead of the rest or not, and other reading finds them',
-  { timeout: 30_000 },
-  async () => {
-    const house = new House()
-    house.server.bootstrapCells = 7
-    const scope = idOf(1)
-    house.server.store(conversation(1))
-    const more = Array.from({ length: 30 }, (_, number) => {
-      const header = encodeValue({ role: 'user', parent: null })
-      return [
-        change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.HEADER, scope, header),
-        change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.BODY, scope, encodeText('Rye')),
-      ]
-    }).flat()
-    house.server.store(more)
-    const warning = vi.spyOn(console, 'warn').mockImplementation(() => undefined)
-    for (const isAhead of [false, true]) {
-      const { db, puller } = await newDevice(house)
-      if (isAhead) await puller.pullScope(scope, NEVER)
-      await puller.pull(NEVER)
-      // What is here already stays in rows.
-      expect((await db.segment.count()) > 0).toBe(!isAhead)
-      expect((await readThread(db, scope)).messages.size).toBe(31)
-      // Nothing differs from what the server has, and reading everything anew changes nothing.
-      const before = await stateOf(db)
-      await db.putMeta('comparedAt', 0)
-      await puller.pull(NEVER)
-      expect(warning).not.toHaveBeenCalled()
-      await beginAnew(db, 'gap')
-      await puller.pull(NEVER)
-      expect(await stateOf(db)).toEqual(before)
-      if (isAhead) continue
-      await db.segment.clear()
-      await db.putMeta('comparedAt', 0)
-      await puller.pull(NEVER)
-      expect(warning).toHaveBeenCalledOnce()
-      expect(await stateOf(db)).toEqual(before)
-      warning.mockReset()
-    }
-  },
-)
+it('L23: a long conversation comes in segments, read ahead of the rest or not, and other reading finds them', async () => {
+  const house = new House()
+  house.server.bootstrapCells = 7
+  const scope = idOf(1)
+  house.server.store(conversation(1))
+  const more = Array.from({ length: 30 }, (_, number) => {
+    const header = encodeValue({ role: 'user', parent: null })
+    return [
+      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.HEADER, scope, header),
+      change(number, EntityType.MESSAGE, idOf(2000 + number), MessageField.BODY, scope, encodeText('Rye')),
+    ]
+  }).flat()
+  house.server.store(more)
+  const warning = vi.spyOn(console, 'warn').mockImplementation(() => undefined)
+  for (const isAhead of [false, true]) {
+    const { db, puller } = await newDevice(house)
+    if (isAhead) await puller.pullScope(scope, NEVER)
+    await puller.pull(NEVER)
+    // What is here already stays in rows.
+    expect((await db.segment.count()) > 0).toBe(!isAhead)
+    expect((await readThread(db, scope)).messages.size).toBe(31)
+    // Nothing differs from what the server has, and reading everything anew changes nothing.
+    const before = await stateOf(db)
+    await db.putMeta('comparedAt', 0)
+    await puller.pull(NEVER)
+    expect(warning).not.toHaveBeenCalled()
+    await beginAnew(db, 'gap')
+    await puller.pull(NEVER)
+    expect(await stateOf(db)).toEqual(before)
+    if (isAhead) continue
+    await db.segment.clear()
+    await db.putMeta('comparedAt', 0)
+    await puller.pull(NEVER)
+    expect(warning).toHaveBeenCalledOnce()
+    expect(await stateOf(db)).toEqual(before)
+    warning.mockReset()
+  }
+})
+
+it('L13: news of what this device pushed is pulled where the answer to that does not come', async () => {
+  const house = new House()
+  house.server.store(conversation(1))
+  const { db, puller } = await newDevice(house)
+  await puller.pull(NEVER)
+  const { epoch, cursor } = await readSync(db)
+  house.server.store(conversation(2))
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const news = { epoch: epoch ?? 0, prev_head: cursor, head: cursor + 4, changes: null }
+  const never = new Promise<void>(() => undefined)
+  const taking = puller.take(news, async () => never, NEVER)
+  await vi.advanceTimersByTimeAsync(1_000)
+  vi.useRealTimers()
+  await taking
+  expect((await readSync(db)).cursor).toBe(cursor + 4)
+  expect(await readSummaries(db)).toHaveLength(2)
+})
 
 it('L17: a conversation is read ahead of the rest, and moves no cursor', async () => {
   const house = new House()
