@@ -1,7 +1,7 @@
 """`make chaos`: answers asked for while networks and processes fail; a failing run is named by its seed.
 
 SEED= begins there, RUNS= says how many, HOUSES= in how many houses side by side; TELL=1 tells each run's story, and
-KEEP_GOING=1 goes on after a failure, in a new house.
+KEEP_GOING=1 goes on after a failure, in a new house. Every tenth question is for the real default model.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference_node.accelerator import accelerated
+from inference_node.models.models import ModelStore
 from tests.chaos.house import House
 from tests.chaos.run import Outcome, Violation, play
-from tests.chaos.story import draw
+from tests.chaos.story import draw, is_real
+from tests.model import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,29 +66,36 @@ class Tally:
         )
 
 
-async def run_all(seeds: Iterator[int], houses: int, folder: Path, tally: Tally) -> Tally:
-    """Play the seeds' stories in so many houses, and return what has happened."""
-    await asyncio.gather(*(_keep_house(folder / str(number), seeds, tally) for number in range(houses)))
+async def run_all(seeds: range, houses: int, folder: Path, tally: Tally, model: Path | None = None) -> Tally:
+    """Play the seeds' stories in so many houses, and return what has happened. With a model one more house has it."""
+    scripted = iter([seed for seed in seeds if model is None or not is_real(seed)])
+    real = iter([seed for seed in seeds if model is not None and is_real(seed)])
+    async with asyncio.TaskGroup() as group:
+        for number in range(houses):
+            group.create_task(_keep_house(folder / str(number), None, scripted, tally))
+        group.create_task(_keep_house(folder / "real", model, real, tally))
     return tally
 
 
-async def _keep_house(folder: Path, seeds: Iterator[int], tally: Tally) -> None:
-    house = House(folder)
+async def _keep_house(folder: Path, model: Path | None, seeds: Iterator[int], tally: Tally) -> None:
+    house: House | None = None
     try:
-        await house.start()
         for seed in seeds:
+            if house is None:
+                house = House(folder / f"from {seed}", model)
+                await house.start()
             try:
                 tally.add(await play(house, draw(seed)))
             except Violation as violation:
                 tally.failures.append((seed, f"{violation}\n{house.logs()}"))
                 # What it has done to this house is not the next run's affair.
                 await house.close()
-                house = House(folder / f"after-{seed}")
-                await house.start()
+                house = None
             if tally.is_over:
                 return
     finally:
-        await house.close()
+        if house is not None:
+            await house.close()
 
 
 def main() -> int:
@@ -98,13 +108,20 @@ def main() -> int:
     _say(f"{runs} runs from seed {first}, in {houses} houses")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run_all(iter(range(first, first + runs)), houses, Path(folder), tally))
+        asyncio.run(run_all(range(first, first + runs), houses, Path(folder), tally, _model()))
     _say(f"{tally.table()}\n{len(tally.outcomes)} runs in {time.monotonic() - started:.0f} s")
     for seed, story in tally.failures:
         sys.stderr.write(f"{story}\nseed {seed} failed; once more: make chaos SEED={seed} RUNS=1\n")
     if not tally.failures:
         _say("no word lost, none doubled, one generation for each answer, and every run ended")
     return 1 if tally.failures else 0
+
+
+def _model() -> Path | None:
+    """Return the default model where an engine of ours can run it."""
+    if not accelerated:
+        return None
+    return asyncio.run(ModelStore(CACHE).ensure_default())
 
 
 def _say(text: str) -> None:

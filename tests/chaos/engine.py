@@ -38,13 +38,38 @@ def going(folder: Path, name: str, stop: int) -> Path:
     return folder / f"{name}.{stop}.go"
 
 
+class Stage:
+    """What an engine of a chaos run does besides answering: it says that it has begun, and stands where it is told."""
+
+    def __init__(self, script: Script, is_stopped: Callable[[], bool]) -> None:
+        self.nonce = secrets.token_hex(NONCE_CHARACTERS // 2)
+        self._script = script
+        self._is_stopped = is_stopped
+        self._stops = list(script.stops)
+        self._folder = Path(os.environ[FOLDER])
+        with (self._folder / GENERATIONS).open("a", encoding="ascii") as journal:
+            journal.write(f"{script.name} {self.nonce} {os.getpid()}\n")
+
+    def stand(self, said: int) -> None:
+        """Stand still at each stop that so many words have come to."""
+        while self._stops and self._stops[0] <= said:
+            stop = self._stops.pop(0)
+            standing(self._folder, self._script.name, stop).touch()
+            while not going(self._folder, self._script.name, stop).exists() and not self._is_stopped():
+                time.sleep(LOOK_EVERY_S)
+
+    def leave(self) -> None:
+        """The answer ends here: nobody has to wait for the stops that it never came to."""
+        for stop in self._stops:
+            standing(self._folder, self._script.name, stop).touch()
+
+
 class Speaker:
     """The engine, in the process of its own that the node gives it."""
 
     def __init__(self, path: str, options: EngineOptions, progress: Callable[[int, int], None]) -> None:
         progress(1, 1)
         self.loaded = LoadedModel(options.context, options.slots)
-        self._folder = Path(os.environ[FOLDER])
 
     def generate(self, prompt: Prompt, report: Callable[[EngineEvent], None], is_stopped: Callable[[], bool]) -> None:
         """Say the words. What is no question of a chaos run, as the probe of a new engine, gets none."""
@@ -52,17 +77,15 @@ class Speaker:
         if script is None:
             report(Finished("length", 1, 1))
             return
-        nonce = secrets.token_hex(NONCE_CHARACTERS // 2)
-        with (self._folder / GENERATIONS).open("a", encoding="ascii") as journal:
-            journal.write(f"{script.name} {nonce} {os.getpid()}\n")
+        stage = Stage(script, is_stopped)
         report(Reading(1, 1))
         for number in range(script.words):
-            if number in script.stops:
-                self._stand(script, number, is_stopped)
+            stage.stand(number)
             if is_stopped():
+                stage.leave()
                 report(Finished("stopped", 1, number))
                 return
-            report(Piece(word(script, nonce, number)))
+            report(Piece(word(script, stage.nonce, number)))
             time.sleep(script.pause_s)
         report(Finished("end", 1, script.words))
 
@@ -70,12 +93,7 @@ class Speaker:
         """Nobody asks for it."""
         raise NotImplementedError
 
-    def _stand(self, script: Script, number: int, is_stopped: Callable[[], bool]) -> None:
-        standing(self._folder, script.name, number).touch()
-        while not going(self._folder, script.name, number).exists() and not is_stopped():
-            time.sleep(LOOK_EVERY_S)
-
 
 if __name__ == "__main__":
-    process.ENGINES["llama_cpp"] = (MODULE, "Speaker")
+    process.ENGINES.update(llama_cpp=(MODULE, "Speaker"), native=("tests.chaos.thinker", "Thinker"))
     process.main(int(sys.argv[1]))

@@ -45,10 +45,14 @@ class Generation(NamedTuple):
 
 
 class House:
-    """Everything, in `folder`; kept between runs, and only what a run has killed is started again."""
+    """Everything, in `folder`; kept between runs, and only what a run has killed is started again.
 
-    def __init__(self, folder: Path) -> None:
+    With a `model` a real engine answers.
+    """
+
+    def __init__(self, folder: Path, model: Path | None = None) -> None:
         self.folder = folder
+        self.model = model
         self.data = folder / "data"
         self.marks = folder / "marks"
         for made in (self.data, self.marks):
@@ -61,7 +65,7 @@ class House:
         tunnel = f"http://localhost:{self.tunnel.port}"
         server = ("tests.chaos.server", str(self.data), str(server_port), tunnel)
         self.server = Nursed((sys.executable, "-m", *server), folder / "server.log")
-        pc = ("tests.chaos.node", str(self.data), tunnel, str(node_port), self.origin)
+        pc = ("tests.chaos.node", str(self.data), tunnel, str(node_port), self.origin, str(model or ""))
         marks = {engine.FOLDER: str(self.marks)}
         self.node = Nursed((sys.executable, "-m", *pc), folder / "node.log", marks)
         places = {f"localhost:{server_port}": self.away.port, f"{node.ADDRESS}:{node_port}": self.direct.port}
@@ -70,6 +74,11 @@ class House:
         self._starting: asyncio.Task[None] | None = None
         self._generations_read = 0
         self._generations: list[Generation] = []
+
+    @property
+    def is_real(self) -> bool:
+        """Whether a real model answers."""
+        return self.model is not None
 
     @property
     def proxies(self) -> tuple[FaultProxy, ...]:

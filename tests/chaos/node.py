@@ -1,7 +1,7 @@
-"""The PC, each time a process of its own, to be killed: `python -m tests.chaos.node DATA SERVER PORT ORIGIN`.
+"""The PC, each time a process of its own, to be killed: `python -m tests.chaos.node DATA SERVER PORT ORIGIN MODEL`.
 
-All of it is the product's but the engine's words, and the table of network interfaces: 10.77.0.1 is bound as
-127.77.0.1, so that nobody has to be root for the way straight to the PC.
+All of it is the product's but the engine's words (with a MODEL, its question), and the table of network interfaces:
+10.77.0.1 is bound as 127.77.0.1, so that nobody has to be root for the way straight to the PC.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_table() -> list[InterfaceAddress]:
 
 def run() -> None:
     """Have nodes, one after the other, over the same data."""
-    data, server, port, origin = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    data, server, port, origin, model = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     runs.CHECKPOINT_S = CHECKPOINT_S
@@ -57,13 +57,15 @@ def run() -> None:
         server_url=server,
         allowed_origins=(origin,),
         name="Chaos PC",
-        engine="llama_cpp",
+        engine="native" if model else "llama_cpp",
         local_network=True,
     )
     enrol(data, ensure_identity(data, settings.name))
     settings.models.mkdir(parents=True, exist_ok=True)
-    model = settings.models / "Chaos.gguf"
-    write_gguf(model)
+    if model:
+        (settings.models / Path(model).name).symlink_to(model)
+    else:
+        write_gguf(settings.models / "Chaos.gguf")
     make_engine = partial(ChildEngine, module=MODULE)
     vars(main)["Network"] = partial(Network, look_every_s=LOOK_EVERY_S)
     nurse(lambda ready: asyncio.run(main.serve(settings, ready, make_engine, LIMITS, read_table)))

@@ -23,7 +23,8 @@ CODES = {str(code) for code in Code}
 class Facts(NamedTuple):
     """What was found out about a run. `struck` are the faults since it was asked; `stored` are the server's cells.
 
-    `silent_kills` is how many engines were killed before they had said a word of this answer.
+    `silent_kills` is how many engines were killed before they had said a word of this answer. What a real one says,
+    nobody but server and phone can tell.
     """
 
     view: View
@@ -32,6 +33,7 @@ class Facts(NamedTuple):
     struck: Sequence[Fault]
     silent_kills: int
     troubles: Sequence[str]
+    is_real: bool
 
 
 def violations(story: Story, facts: Facts) -> list[str]:
@@ -60,12 +62,7 @@ def _ending(story: Story, facts: Facts) -> list[str]:
 def _text(story: Story, facts: Facts) -> list[str]:
     """S2, S3: the words of one generation from the first on, each once; all of them if it is done."""
     view = facts.view
-    words = words_in(story.script, view.body)
-    if words is None:
-        return [f"the answer is not what one engine said: {view.body[:200]!r}…"]
-    found = []
-    if view.state == "done" and words != story.script.words:
-        found.append(f"done with {words} of {story.script.words} words")
+    found = [] if facts.is_real else _words(story, facts)
     shown = view.live or ""
     # What a node had not written down when it was killed was on the screen, and is gone (Q7).
     may_be_less = view.state == "interrupted" and shown.startswith(view.body)
@@ -73,6 +70,16 @@ def _text(story: Story, facts: Facts) -> list[str]:
         found.append(f"the screen shows {len(shown)} characters that are not the answer's first")
     if view.has_ended and view.live != view.body:
         found.append("its end has come, and the screen shows another text")
+    return found
+
+
+def _words(story: Story, facts: Facts) -> list[str]:
+    view, words = facts.view, words_in(story.script, facts.view.body)
+    if words is None:
+        return [f"the answer is not what one engine said: {view.body[:200]!r}…"]
+    found = []
+    if view.state == "done" and words != story.script.words:
+        found.append(f"done with {words} of {story.script.words} words")
     if view.body and view.body[:NONCE_CHARACTERS] not in {one.nonce for one in facts.generations}:
         found.append("nobody has said it")
     return found

@@ -15,6 +15,7 @@ MOST_WORDS = 80
 # Of an answer in all, so that some are more than a WebSocket may carry; a message may have 100,000 characters.
 LONG_ANSWER_BYTES = 90_000
 MOST_CUT_BYTES = 20_000
+ONE_REAL_OF = 10
 
 
 class Strike(NamedTuple):
@@ -43,9 +44,19 @@ class Story(NamedTuple):
     first: Literal["direct", "relay"]
     strikes: list[Strike]
 
+    @property
+    def is_real(self) -> bool:
+        """Whether a real model answers, where there is one; what it will say, nobody knows."""
+        return is_real(self.seed)
+
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: {self.script.words} words, at first {self.first}"]
         return "\n  ".join(lines + [str(strike) for strike in self.strikes])
+
+
+def is_real(seed: int) -> bool:
+    """Say whether a seed's question is for a real model."""
+    return seed % ONE_REAL_OF == ONE_REAL_OF - 1
 
 
 def draw(seed: int) -> Story:

@@ -27,7 +27,7 @@ HOUSES = 2
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and 127.77.0.1 is ours, on Linux alone")
 @pytest.mark.skipif(not (ROOT / "pwa" / "node_modules").exists(), reason="the app's packages are not installed")
 async def test_S3_Q2_no_word_is_lost_or_doubled_and_every_run_ends(tmp_path: Path) -> None:
-    tally = await run_all(iter(range(RUNS)), HOUSES, tmp_path, Tally())
+    tally = await run_all(range(RUNS), HOUSES, tmp_path, Tally())
     for seed, story in tally.failures:
         raise AssertionError(f"{story}\nonce more: make chaos SEED={seed} RUNS=1")
     assert len(tally.outcomes) == RUNS
