@@ -72,8 +72,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_fault(request: Request, error: Exception) -> Response:
-    """Starlette's handler of everything else, which is a fault of ours."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    """Starlette's handler of everything else, which is a fault of ours, but for a caller that has gone."""
+    if not isinstance(error, ClientDisconnect):
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(DomovoiError(Code.INTERNAL))
 
 

@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
 from shared.errors import Code
 from shared.tunnel.events import Data, Ended, Lost, Opened, Reset, Writable
 from shared.tunnel.payloads import OpenRequest, OpenResponse, write
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 StreamEvent = Opened | Data | Ended | Reset | Lost | Writable
 
 
-class CallerGone(Exception):
+class CallerGone(ClientDisconnect):
     """The other side has reset the stream, or the session is over."""
 
 

@@ -38,17 +38,20 @@ class Facts(NamedTuple):
 
 def violations(story: Story, facts: Facts) -> list[str]:
     """Return every rule that was broken, in words."""
-    found = [*_ending(story, facts), *_text(story, facts), *_generations(facts), *_log(facts)]
+    found = [*_ending(facts), *_text(story, facts), *_generations(facts), *_log(facts)]
     return found + [f"the phone's console says: {trouble}" for trouble in facts.troubles]
 
 
-def _ending(story: Story, facts: Facts) -> list[str]:
-    """Q5: done, unless somebody stopped it or something was killed that it needs; then it says which."""
+def _ending(facts: Facts) -> list[str]:
+    """Q5: done, or stopped if somebody pressed that; if something was killed that it needs, it may say so instead."""
     state, code = facts.view.state, facts.view.code
     struck = set(facts.struck)
-    allowed: dict[str | None, set[str | None]] = {"done": {None}}
+    is_killed = bool(struck & {Fault.NODE_KILLED, Fault.ENGINE_KILLED})
+    allowed: dict[str | None, set[str | None]] = {}
     if Fault.STOP in struck:
         allowed["stopped"] = {None}
+    if Fault.STOP not in struck or is_killed:
+        allowed["done"] = {None}
     if Fault.NODE_KILLED in struck:
         allowed["interrupted"] = {Code.NODE_RESTARTED}
     if Fault.ENGINE_KILLED in struck:
@@ -80,6 +83,10 @@ def _words(story: Story, facts: Facts) -> list[str]:
     found = []
     if view.state == "done" and words != story.script.words:
         found.append(f"done with {words} of {story.script.words} words")
+    stops = [strike.at for strike in story.strikes if strike.fault is Fault.STOP]
+    is_killed = bool({Fault.NODE_KILLED, Fault.ENGINE_KILLED} & set(facts.struck))
+    if view.state == "stopped" and words != stops[0] and not is_killed:
+        found.append(f"stopped with {words} words, and {stops[0]} were said")
     if view.body and view.body[:NONCE_CHARACTERS] not in {one.nonce for one in facts.generations}:
         found.append("nobody has said it")
     return found

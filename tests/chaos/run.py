@@ -74,7 +74,9 @@ class _Run:
             for at, strikes in groupby(later, key=lambda one: one.at):
                 await self._until_standing(at)
                 await self._strike_all(strikes)
-                going(house.marks, story.script.name, at).touch()
+                # Who is to be stopped, stands until it hears of that.
+                if Fault.STOP not in self._struck:
+                    going(house.marks, story.script.name, at).touch()
             house.heal()
             self._tell("healed")
             view, stored = await self._until_ended(sent)

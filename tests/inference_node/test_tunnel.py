@@ -15,7 +15,7 @@ from shared.sealing import SEALED, ReplyOpener, seal_call, verify_sealing_key
 from shared.tunnel import heartbeat, machine
 from shared.tunnel.frames import Frame, FrameType
 from shared.tunnel.limits import STREAM_CREDIT_BYTES
-from shared.tunnel.payloads import PokePayload, ResetPayload
+from shared.tunnel.payloads import OpenRequest, PokePayload, ResetPayload
 from tests.inference_node.running_node import RunningNode
 from tests.inference_node.tunnel_server import Peer, TunnelServer
 
@@ -111,6 +111,18 @@ async def test_T3_a_reset_ends_the_call_and_not_the_run(connected: Connected, sc
     script.finish()
     events = await connected.node.whole(answer)
     assert len(events) == 3
+
+
+async def test_T3_a_caller_that_goes_before_its_answer_is_no_fault_of_the_nodes(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Frame(FrameType.OPEN, 4, msgspec.msgpack.encode(OpenRequest("GET", "/healthz", "", [])))
+    reset = Frame(FrameType.RESET, 4, msgspec.msgpack.encode(ResetPayload("not_found")))
+    await connected.peer.send(opened, reset)
+    await connected.peer.open(6, "GET", "/healthz")
+    await connected.peer.send(Frame(FrameType.END, 6))
+    assert (await connected.peer.response(6))[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_T4_no_more_is_sent_than_was_granted(connected: Connected, script: Script) -> None:
