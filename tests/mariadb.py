@@ -88,11 +88,13 @@ class MariaDB:
             self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, statement: str) -> list[tuple[Any, ...]]:
+    def run(self, statement: str, values: tuple[Any, ...] = (), database: str | None = None) -> list[tuple[Any, ...]]:
         """Execute one statement as root and return its rows."""
-        connection = pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=5)
+        connection = pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", database=database, connect_timeout=5
+        )
         with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, values or None)
             return list(cursor.fetchall())
 
     def new_database(self) -> str:

@@ -1,7 +1,8 @@
 """`make chaos`: answers asked for while networks and processes fail; a failing run is named by its seed.
 
 SEED= begins there, RUNS= says how many, HOUSES= in how many houses side by side; TELL=1 tells each run's story, and
-KEEP_GOING=1 goes on after a failure, in a new house. Every tenth question is for the real default model.
+KEEP_GOING=1 goes on after a failure, in a new house. Every tenth question is for the real default
+model, and at every tenth the server's database is a process of its own, to be killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,8 @@ from inference_node.accelerator import accelerated
 from inference_node.models.models import ModelStore
 from tests.chaos.house import House
 from tests.chaos.run import Outcome, Violation, play
-from tests.chaos.story import draw, is_real
+from tests.chaos.story import Kind, draw, kind_of
+from tests.mariadb import MariaDB, mariadbd_path
 from tests.model import CACHE
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class Tally:
     keeps_going: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[tuple[int, str]] = field(default_factory=list)
+    # What processes have logged as errors, in houses where no run failed.
+    errors: list[str] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -66,23 +71,43 @@ class Tally:
         )
 
 
-async def run_all(seeds: range, houses: int, folder: Path, tally: Tally, model: Path | None = None) -> Tally:
-    """Play the seeds' stories in so many houses, and return what has happened. With a model one more house has it."""
-    scripted = iter([seed for seed in seeds if model is None or not is_real(seed)])
-    real = iter([seed for seed in seeds if model is not None and is_real(seed)])
+@dataclass
+class Furniture:
+    """What some houses have: a real model, a database that is a process. Without it they are houses as any other."""
+
+    model: Path | None = None
+    database: MariaDB | None = None
+
+    def for_kind(self, kind: Kind) -> Furniture:
+        """Return what belongs into a house for such stories."""
+        return Furniture(
+            self.model if kind is Kind.REAL else None,
+            self.database if kind is Kind.MARIADB else None,
+        )
+
+
+PLAIN = Furniture()
+
+
+async def run_all(seeds: range, houses: int, folder: Path, tally: Tally, furniture: Furniture = PLAIN) -> Tally:
+    """Play the seeds' stories in so many houses and one for each piece of furniture; return what has happened."""
+    special = [kind for kind in Kind if furniture.for_kind(kind) != PLAIN]
     async with asyncio.TaskGroup() as group:
+        for kind in special:
+            own = iter([seed for seed in seeds if kind_of(seed) is kind])
+            group.create_task(_keep_house(folder / kind.name, furniture.for_kind(kind), own, tally))
+        others = iter([seed for seed in seeds if kind_of(seed) not in special])
         for number in range(houses):
-            group.create_task(_keep_house(folder / str(number), None, scripted, tally))
-        group.create_task(_keep_house(folder / "real", model, real, tally))
+            group.create_task(_keep_house(folder / str(number), PLAIN, others, tally))
     return tally
 
 
-async def _keep_house(folder: Path, model: Path | None, seeds: Iterator[int], tally: Tally) -> None:
+async def _keep_house(folder: Path, furniture: Furniture, seeds: Iterator[int], tally: Tally) -> None:
     house: House | None = None
     try:
         for seed in seeds:
             if house is None:
-                house = House(folder / f"from {seed}", model)
+                house = House(folder / f"from {seed}", furniture.model, furniture.database)
                 await house.start()
             try:
                 tally.add(await play(house, draw(seed)))
@@ -95,6 +120,7 @@ async def _keep_house(folder: Path, model: Path | None, seeds: Iterator[int], ta
                 return
     finally:
         if house is not None:
+            tally.errors += house.errors()
             await house.close()
 
 
@@ -107,21 +133,33 @@ def main() -> int:
     tally = Tally(bool(os.environ.get("TELL")), bool(os.environ.get("KEEP_GOING")))
     _say(f"{runs} runs from seed {first}, in {houses} houses")
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run_all(range(first, first + runs), houses, Path(folder), tally, _model()))
+    seeds = range(first, first + runs)
+    with tempfile.TemporaryDirectory() as folder, _furniture({kind_of(seed) for seed in seeds}) as furniture:
+        asyncio.run(run_all(seeds, houses, Path(folder), tally, furniture))
     _say(f"{tally.table()}\n{len(tally.outcomes)} runs in {time.monotonic() - started:.0f} s")
     for seed, story in tally.failures:
         sys.stderr.write(f"{story}\nseed {seed} failed; once more: make chaos SEED={seed} RUNS=1\n")
-    if not tally.failures:
+    for error in tally.errors:
+        sys.stderr.write(f"{error}\n")
+    if not tally.failures and not tally.errors:
         _say("no word lost, none doubled, one generation for each answer, and every run ended")
-    return 1 if tally.failures else 0
+    return 1 if tally.failures or tally.errors else 0
 
 
-def _model() -> Path | None:
-    """Return the default model where an engine of ours can run it."""
-    if not accelerated:
-        return None
-    return asyncio.run(ModelStore(CACHE).ensure_default())
+@contextmanager
+def _furniture(kinds: set[Kind]) -> Iterator[Furniture]:
+    """Get what these stories want, as far as it is to be had here."""
+    furniture = Furniture()
+    if Kind.REAL in kinds and accelerated:
+        furniture.model = asyncio.run(ModelStore(CACHE).ensure_default())
+    if Kind.MARIADB in kinds and mariadbd_path() is not None:
+        furniture.database = MariaDB()
+        furniture.database.start()
+    try:
+        yield furniture
+    finally:
+        if furniture.database is not None:
+            furniture.database.remove()
 
 
 def _say(text: str) -> None:

@@ -46,6 +46,7 @@ class Fault(StrEnum):
     SERVER_KILLED = "server killed"
     NODE_KILLED = "node killed"
     ENGINE_KILLED = "engine killed"
+    DATABASE_KILLED = "database killed"
     STOP = "stop pressed"
     RELOAD = "page reloaded"
     WAKE = "page shown again"
@@ -63,6 +64,8 @@ WEIGHTS: dict[Fault, int] = dict.fromkeys(Fault, 8) | {
     Fault.NODE_KILLED: 3,
     Fault.ENGINE_KILLED: 4,
     Fault.STOP: 4,
+    # Where it is a process, and nowhere else: see `story.draw`.
+    Fault.DATABASE_KILLED: 0,
 }
 
 # After these the engine says nothing more of that generation.
@@ -148,6 +151,7 @@ STRIKES: dict[Fault, Callable[[House, int], Awaitable[None]]] = {
     Fault.EVERYTHING_CLOSED: _now(lambda house, _: _closed(*house.proxies)),
     Fault.SERVER_KILLED: lambda house, _: house.kill_and_start(house.server),
     Fault.NODE_KILLED: lambda house, _: house.kill_and_start(house.node),
+    Fault.DATABASE_KILLED: lambda house, _: house.kill_database(),
     Fault.RELOAD: lambda house, _: house.phone.reload(),
     Fault.WAKE: lambda house, _: house.phone.wake(),
 }

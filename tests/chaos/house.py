@@ -16,8 +16,10 @@ import sqlite3
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import psutil
+from pymysql.err import OperationalError
 
 from shared.change import EntityType
 from tests.chaos import engine, node
@@ -28,10 +30,13 @@ from tests.tunnel.fault_proxy import FaultProxy, Mode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.mariadb import MariaDB
+
 SETTLES_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.01
 # Below what Linux, macOS and Windows give to connections.
 NEVER_GIVEN = (10_000, 32_000)
+ENTRY_CHARACTERS = 3000
 # A round of probes takes less than that many looks.
 TRIES_BEFORE_ANOTHER = 200
 
@@ -47,12 +52,14 @@ class Generation(NamedTuple):
 class House:
     """Everything, in `folder`; kept between runs, and only what a run has killed is started again.
 
-    With a `model` a real engine answers.
+    With a `model` a real engine answers; without a `database`, which has been started, the server takes SQLite.
     """
 
-    def __init__(self, folder: Path, model: Path | None = None) -> None:
+    def __init__(self, folder: Path, model: Path | None = None, database: MariaDB | None = None) -> None:
         self.folder = folder
         self.model = model
+        self.database = database
+        self._database_url = database.new_database() if database else ""
         self.data = folder / "data"
         self.marks = folder / "marks"
         for made in (self.data, self.marks):
@@ -63,7 +70,7 @@ class House:
         self.away = FaultProxy(server_port, free_port())
         self.tunnel = FaultProxy(server_port, free_port())
         tunnel = f"http://localhost:{self.tunnel.port}"
-        server = ("tests.chaos.server", str(self.data), str(server_port), tunnel)
+        server = ("tests.chaos.server", str(self.data), str(server_port), tunnel, self._database_url)
         self.server = Nursed((sys.executable, "-m", *server), folder / "server.log")
         pc = ("tests.chaos.node", str(self.data), tunnel, str(node_port), self.origin, str(model or ""))
         marks = {engine.FOLDER: str(self.marks)}
@@ -139,6 +146,14 @@ class House:
         await part.kill()
         self._starting = asyncio.create_task(part.start_next())
 
+    async def kill_database(self) -> None:
+        """The same with the database, if it is a process."""
+        if self.database is None:
+            return
+        await self.until_started()
+        await asyncio.to_thread(self.database.kill)
+        self._starting = asyncio.create_task(asyncio.to_thread(self.database.start))
+
     async def until_started(self) -> None:
         """Wait until whoever was killed answers again."""
         if self._starting is not None:
@@ -169,13 +184,24 @@ class House:
         return []
 
     def stored(self, answer: bytes) -> dict[int, bytes]:
-        """Return the server's cells of a message, by field."""
+        """Return the server's cells of a message, by field; none while its database is away."""
+        of_message = "SELECT field, value FROM cell WHERE etype = {0} AND eid = {0}"
+        asked = (EntityType.MESSAGE, answer)
+        if self.database is not None:
+            with contextlib.suppress(OperationalError):
+                return dict(self.database.run(of_message.format("%s"), asked, urlsplit(self._database_url).path[1:]))
+            return {}
         with closing(sqlite3.connect(f"file:{self.data / 'server.db'}?mode=ro", uri=True, timeout=30)) as database:
-            return dict(
-                database.execute(
-                    "SELECT field, value FROM cell WHERE etype = ? AND eid = ?", (EntityType.MESSAGE, answer)
-                )
-            )
+            return dict(database.execute(of_message.format("?"), asked))
+
+    def errors(self) -> list[str]:
+        """Return what server and PC have logged as an error, but for engines that were killed."""
+        entries = [
+            f"{name}: {entry[:ENTRY_CHARACTERS]}"
+            for name, part in (("server", self.server), ("PC", self.node))
+            for entry in part.log().split("\n@ ")[1:]
+        ]
+        return [entry for entry in entries if ": ERROR" in entry[:20] and "engine failed" not in entry]
 
     def logs(self) -> str:
         """Return the end of what server and PC have said."""

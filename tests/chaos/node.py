@@ -23,7 +23,7 @@ from inference_node.runs import runs
 from inference_node.server.identity import enrol, ensure_identity
 from inference_node.settings import NodeSettings
 from tests.chaos.engine import FOLDER, MODULE
-from tests.chaos.nursery import nurse
+from tests.chaos.nursery import LOG_FORMAT, nurse
 from tests.inference_node.gguf_file import write_gguf
 
 ADDRESS = "10.77.0.1"
@@ -46,7 +46,7 @@ def read_table() -> list[InterfaceAddress]:
 def run() -> None:
     """Have nodes, one after the other, over the same data."""
     data, server, port, origin, model = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     runs.CHECKPOINT_S = CHECKPOINT_S
     bound = listeners._bound

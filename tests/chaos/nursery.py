@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Where an entry begins can be told from what a traceback holds.
+LOG_FORMAT = "@ %(levelname)s %(asctime)s %(name)s %(message)s"
+
 
 def nurse(serve: Callable[[Callable[[str], None]], None]) -> None:
     """For each line of the input run `serve` in a process of its own; say its id, and its address when it answers."""

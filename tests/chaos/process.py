@@ -70,9 +70,13 @@ class Part:
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
+    def log(self) -> str:
+        """Return what it has said."""
+        return self._log.read_text("utf-8", errors="replace")
+
     def tail(self) -> str:
-        """Return the end of what it has said."""
-        return self._log.read_text("utf-8", errors="replace")[-LOG_TAIL:]
+        """Return the end of that."""
+        return self.log()[-LOG_TAIL:]
 
 
 class Nursed:
@@ -107,6 +111,10 @@ class Nursed:
         """End it for good, with the nursery."""
         await self._nursery.kill()
 
+    def log(self) -> str:
+        """Return what all its processes have said."""
+        return self._nursery.log()
+
     def tail(self) -> str:
-        """Return the end of what all its processes have said."""
+        """Return the end of that."""
         return self._nursery.tail()

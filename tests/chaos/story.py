@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,9 @@ MOST_WORDS = 80
 # Of an answer in all, so that some are more than a WebSocket may carry; a message may have 100,000 characters.
 LONG_ANSWER_BYTES = 90_000
 MOST_CUT_BYTES = 20_000
-ONE_REAL_OF = 10
+# Of so many seeds one is for a real model, and one for a database that can be killed.
+ONE_OF = 10
+DATABASE_WEIGHT = 60
 
 
 class Strike(NamedTuple):
@@ -44,34 +47,40 @@ class Story(NamedTuple):
     first: Literal["direct", "relay"]
     strikes: list[Strike]
 
-    @property
-    def is_real(self) -> bool:
-        """Whether a real model answers, where there is one; what it will say, nobody knows."""
-        return is_real(self.seed)
-
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: {self.script.words} words, at first {self.first}"]
         return "\n  ".join(lines + [str(strike) for strike in self.strikes])
 
 
-def is_real(seed: int) -> bool:
-    """Say whether a seed's question is for a real model."""
-    return seed % ONE_REAL_OF == ONE_REAL_OF - 1
+class Kind(Enum):
+    """What house a story is for, where there is one: any, one with a real model, or one whose database is a process."""
+
+    PLAIN = auto()
+    REAL = auto()
+    MARIADB = auto()
+
+
+def kind_of(seed: int) -> Kind:
+    """Return what house a seed's story is for."""
+    return {1: Kind.MARIADB, ONE_OF - 1: Kind.REAL}.get(seed % ONE_OF, Kind.PLAIN)
 
 
 def draw(seed: int) -> Story:
     """Return the seed's story."""
     random = Random(seed)
+    weights = WEIGHTS | ({Fault.DATABASE_KILLED: DATABASE_WEIGHT} if kind_of(seed) is Kind.MARIADB else {})
     words = random.randint(2, MOST_WORDS)
     filling = random.randint(0, LONG_ANSWER_BYTES) // words if random.random() < 0.15 else 0
-    strikes = sorted((_strike(random, words) for _ in range(random.randint(1, MOST_STRIKES))), key=lambda one: one.at)
+    strikes = sorted(
+        (_strike(random, weights, words) for _ in range(random.randint(1, MOST_STRIKES))), key=lambda one: one.at
+    )
     stops = sorted({strike.at for strike in strikes if strike.at != BEFORE_ASKING})
     script = Script(f"s{seed}", words, stops, random.choice([0.0, 0.001, 0.003]), filling)
     return Story(seed, script, random.choice(["direct", "direct", "relay"]), strikes)
 
 
-def _strike(random: Random, words: int) -> Strike:
-    (fault,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+def _strike(random: Random, weights: dict[Fault, int], words: int) -> Strike:
+    (fault,) = random.choices(list(weights), list(weights.values()))
     is_before = random.random() < 0.2 and fault is not Fault.STOP
     at = BEFORE_ASKING if is_before else random.randrange(words)
     return Strike(fault, at, random.randint(1, MOST_CUT_BYTES), random.random() < 0.5)

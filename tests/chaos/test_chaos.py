@@ -31,6 +31,7 @@ async def test_S3_Q2_no_word_is_lost_or_doubled_and_every_run_ends(tmp_path: Pat
     for seed, story in tally.failures:
         raise AssertionError(f"{story}\nonce more: make chaos SEED={seed} RUNS=1")
     assert len(tally.outcomes) == RUNS
+    assert tally.errors == []
 
 
 def test_a_seed_is_one_story() -> None:
