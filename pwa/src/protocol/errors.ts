@@ -7,6 +7,9 @@ import type { ErrorCode, Problem } from './generated'
 
 export type FailureCode = ErrorCode | 'offline' | 'device_full' | 'sealing_unavailable' | 'node_key_changed'
 
+/** Refusals that pass by themselves in a moment: whoever gets one tries again soon. */
+export const PASSING: readonly FailureCode[] = ['database_unavailable', 'too_busy']
+
 /** Thrown by every layer; `code` is what the interface translates. */
 export class ProblemError extends Error {
   override readonly name = 'ProblemError'

@@ -4,7 +4,7 @@ import type { AccountDatabase, PendingRecord } from '../local/database'
 import { applyAside } from '../local/log'
 import { readRequestPath } from '../local/reads'
 import { fromHex } from '../protocol/bytes'
-import { hasCode, ProblemError } from '../protocol/errors'
+import { hasCode, PASSING, ProblemError } from '../protocol/errors'
 import { applyEvent, newLiveAnswer, type LiveAnswer } from './liveAnswer'
 import type { NodeClient } from './nodeClient'
 import type { Route, Router } from './router'
@@ -48,11 +48,11 @@ export async function watchAnswer(
       if (await follow(options, answer, route, signal)) return 'ended'
     } catch (error) {
       if (!isRunning(signal)) break
-      if (!hasCode(error, 'offline', 'node_unreachable')) {
+      if (hasCode(error, 'offline', 'node_unreachable')) options.router.reportFailure(route)
+      else if (!hasCode(error, ...PASSING)) {
         if (error instanceof ProblemError) return 'left'
         throw error
       }
-      options.router.reportFailure(route)
       await sleep(backoff.next(), signal)
     }
   }

@@ -4,7 +4,7 @@ import { needsBootstrap, noteServer, readDevice, readSync } from '../local/log'
 import { watchOutbox } from '../local/outbox'
 import { storeNodes } from '../local/reads'
 import { decodeLogNews } from '../protocol/codec'
-import { hasCode, ProblemError, type FailureCode } from '../protocol/errors'
+import { hasCode, PASSING, ProblemError, type FailureCode } from '../protocol/errors'
 import type { DevicesNews, Hello, Nodes } from '../protocol/generated'
 import type { Logins } from './logins'
 import { Puller } from './puller'
@@ -18,7 +18,7 @@ const FIRST_RETRY_MS = 1_000
 const GREATEST_RETRY_MS = 15_000
 /** A login that has ended is tried again after this long. */
 const POLL_MS = 60_000
-/** What was refused is tried again after this long, or as soon as something else is written. */
+/** What was refused is tried again after this long, or as soon as something else is written; what passes, sooner. */
 const FLUSH_EVERY_MS = 30_000
 const ENDS_CONNECTION: readonly FailureCode[] = [
   'offline',
@@ -195,9 +195,15 @@ export class Link {
 
   private async drainForever(signal: AbortSignal): Promise<void> {
     const { shared } = this.options
+    const passing = new Backoff(FIRST_RETRY_MS, FLUSH_EVERY_MS)
+    let wait = FLUSH_EVERY_MS
     while (isRunning(signal)) {
-      await this.outbox.wait(FLUSH_EVERY_MS, signal)
-      if (shared.state.connection === 'up' && isRunning(signal)) shared.update({ problem: await this.drain(signal) })
+      await this.outbox.wait(wait, signal)
+      if (shared.state.connection !== 'up' || !isRunning(signal)) continue
+      const problem = await this.drain(signal)
+      shared.update({ problem })
+      if (problem === null) passing.reset()
+      wait = PASSING.some((code) => code === problem) ? passing.next() : FLUSH_EVERY_MS
     }
   }
 

@@ -1,6 +1,6 @@
 /** The life of a message, seen from the app. */
 import 'fake-indexeddb/auto'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import * as actions from '../../src/local/actions'
 import { readSummaries, readThread } from '../../src/local/reads'
 import { toHex } from '../../src/protocol/bytes'
@@ -8,6 +8,9 @@ import { MessageField } from '../../src/protocol/generated'
 import type { Domovoi } from '../../src/stores/domovoi'
 import type { Engine } from '../../src/sync/engine'
 import { eventually, House, NODE } from './house'
+
+/** Before another try is made by itself, and far sooner than it was without. */
+const WITHIN = { timeout: 20_000, interval: 10 }
 
 function engineOf(domovoi: Domovoi): Engine {
   if (domovoi.engine.value === null) throw new Error('no account is open')
@@ -166,6 +169,25 @@ describe('streams', () => {
     })
   })
 
+  it('S3: a server that has lost its database for a moment costs an answer that moment', async () => {
+    const house = new House()
+    house.isDirectOpen = false
+    const engine = await connected(await house.browser().login(), 'relay')
+    house.relayRefusal = 'database_unavailable'
+    const sent = await ask(engine)
+    await eventually(() => {
+      expect(house.relayRefusals).toBeGreaterThan(0)
+    })
+    house.relayRefusal = null
+    await eventually(() => {
+      expect(house.node.runs.has(sent.answer)).toBe(true)
+    })
+    house.node.say(sent.answer, 'All the same')
+    await eventually(() => {
+      expect(engine.answers.live.get(sent.answer)?.text).toBe('All the same')
+    })
+  })
+
   it('watches an answer that another device asked for while its conversation is open', async () => {
     const house = new House()
     const first = await connected(await house.browser().login())
@@ -273,6 +295,24 @@ describe('refusals', () => {
       expect(await engine.db.outbox.count()).toBe(0)
     })
   })
+
+  it('what is refused for a moment is sent soon after, and nobody has to do anything', async () => {
+    const house = new House()
+    const engine = await connected(await house.browser().login())
+    house.server.refuse = 'database_unavailable'
+    const before = house.server.pushes
+    const sent = await ask(engine)
+    await vi.waitFor(() => {
+      // More often than the outbox says that it has changed.
+      expect(house.server.pushes).toBeGreaterThan(before + 2)
+    }, WITHIN)
+    expect(engine.link).toMatchObject({ connection: 'up', problem: 'database_unavailable' })
+    house.server.refuse = null
+    await vi.waitFor(async () => {
+      expect(await engine.db.outbox.count()).toBe(0)
+    }, WITHIN)
+    expect(house.server.values(sent.message).get(MessageField.BODY)).toBe('Hello')
+  }, 30_000)
 
   it.each(['ended', 'forked'])('an %s login keeps everything here and goes on after the password', async (kind) => {
     const house = new House()

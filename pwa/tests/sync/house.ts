@@ -21,6 +21,9 @@ export class House {
   readonly door = new SealedDoor(NODE_KEY, (path, init) => this.node.handle(path, init))
   /** Whether the page may reach the node directly. */
   isDirectOpen = true
+  /** What the server says, instead of passing calls on, and how often it has. */
+  relayRefusal: string | null = null
+  relayRefusals = 0
 
   constructor() {
     this.server.nodes = [this.describeNode(true)]
@@ -51,6 +54,10 @@ export class House {
     if (!url.startsWith('/relay/')) return this.server.handle(url, init)
     if (!this.server.isUp) throw new TypeError('fetch failed')
     if (!this.node.isUp || !url.startsWith(`/relay/${NODE}/`)) return problem(503, 'node_unreachable')
+    if (this.relayRefusal !== null && url.endsWith('/v1/sealed')) {
+      this.relayRefusals += 1
+      return problem(503, this.relayRefusal)
+    }
     return this.door.handle(url.slice(`/relay/${NODE}`.length), init)
   }
 }
