@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SETTLES_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.01
+# In this process; who got one may not listen yet.
+_given: set[int] = set()
 # Below what Linux, macOS and Windows give to connections.
 NEVER_GIVEN = (10_000, 32_000)
 ENTRY_CHARACTERS = 3000
@@ -213,5 +215,7 @@ def free_port() -> int:
     while True:
         port = random.randrange(*NEVER_GIVEN)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+            probe.bind(("", port))
+            if port not in _given:
+                _given.add(port)
+                return port

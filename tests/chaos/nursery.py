@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What is said of a process that ended by itself.
+ENDED = "ended"
 # Where an entry begins can be told from what a traceback holds.
 LOG_FORMAT = "@ %(levelname)s %(asctime)s %(name)s %(message)s"
 
@@ -38,6 +40,7 @@ def _serve(serve: Callable[[Callable[[str], None]], None]) -> None:
         serve(_say)
     except BaseException:
         traceback.print_exc()
+    _say(ENDED)
     os._exit(1)
 
 

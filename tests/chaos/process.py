@@ -96,8 +96,8 @@ class Nursed:
         self._nursery.write_line("")
         async with asyncio.timeout(READY_WITHIN_S):
             self.process_id = int(await self._nursery.read_line())
-            while not (await self._nursery.read_line()).startswith("http"):
-                pass
+            line = await self._nursery.read_line()
+        assert line.startswith("http"), f"{line!r} instead of its address:\n{self.tail()}"
 
     async def kill(self) -> None:
         """SIGKILL it, and wait until it is gone."""
