@@ -14,8 +14,7 @@ from tests.chaos.nursery import LOG_FORMAT, nurse
 
 def main() -> None:
     """Have servers, one after the other, over the same data."""
-    data, port, public_url = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    database_url = sys.argv[4] if len(sys.argv) > 4 else None
+    data, port, public_url, database_url = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] or None
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = ServerSettings(data, port=port, public_url=public_url, database_url=database_url)
