@@ -17,6 +17,10 @@ Listener = Callable[[News], None]
 
 # With at most 16 kB inline each, a stream that is not read holds half a megabyte.
 MAX_WAITING = 32
+# Devices that are greeted at once. When all of them come back after a restart, each is served whole, in its turn: were
+# all served a little at a time, none would have its stream before the last one, and the database would be waited for
+# until it is given up.
+GREETED_AT_ONCE = 16
 
 
 class Hub:
@@ -24,6 +28,8 @@ class Hub:
 
     def __init__(self) -> None:
         self._listeners: dict[bytes, list[tuple[Listener, bytes | None]]] = {}
+        # Held while a reader is told where it begins.
+        self.greeting = asyncio.Semaphore(GREETED_AT_ONCE)
 
     @contextmanager
     def listening(self, account_id: bytes, listener: Listener, device_id: bytes | None = None) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,7 +33,7 @@ from sync_server.log.news import Mailbox, News
 from sync_server.log.pull import hello, pull
 from sync_server.log.purges import acknowledge
 from sync_server.log.push import push
-from sync_server.services import Services, services_of
+from sync_server.services import services_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,27 +119,27 @@ async def lease(request: Request) -> Response:
 
 async def events(request: Request) -> EventStream:
     """Stream news: `hello` first, then `presence`, then what happens."""
-    return EventStream(services_of(request), await authenticated(request), address_of(request))
+    return EventStream(request)
 
 
 class EventStream:
     """The response: it listens before it reads where the log stands, so that nothing falls in between."""
 
-    def __init__(self, services: Services, caller: Caller, address: str) -> None:
-        self._services = services
-        self._caller = caller
-        self._address = address
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._services = services_of(request)
+        self._address = address_of(request)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises DomovoiError database_unavailable before the stream has begun."""
-        services, account_id = self._services, self._caller.account_id
-        mailbox = Mailbox()
-        with (
-            services.hub.listening(account_id, mailbox.put, self._caller.device_id),
-            services.streams.holding(self._caller, mailbox.close),
-        ):
-            greeting = await hello(services.database, account_id)
-            mailbox.put(await services.tunnels.nodes(account_id, self._address))
+        """Raises DomovoiError database_unavailable, and what authentication raises, before the stream has begun."""
+        services, mailbox = self._services, Mailbox()
+        with ExitStack() as held:
+            async with services.hub.greeting:
+                caller = await authenticated(self._request)
+                held.enter_context(services.hub.listening(caller.account_id, mailbox.put, caller.device_id))
+                held.enter_context(services.streams.holding(caller, mailbox.close))
+                greeting = await hello(services.database, caller.account_id)
+                mailbox.put(await services.tunnels.nodes(caller.account_id, self._address))
             stream = EventSourceResponse(
                 self._events(replace(greeting, address=self._address), mailbox),
                 ping=EVENT_STREAM_PING_S,

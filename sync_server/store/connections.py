@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from sync_server.store.dialect import Dialect
 
+# Each is a thread and three files with SQLite. Ten thousand devices that come back at once wait for their turn: as many
+# connections would be more than there are file descriptors, and slower.
+MAX_OPEN = 32
 # What a burst opened beyond this is closed after use.
 MAX_IDLE = 4
 
@@ -26,10 +30,16 @@ class Connections:
         self._dialect = dialect
         self._idle: list[Connection] = []
         self._idle_place: object = None
+        self._may_open = asyncio.Semaphore(MAX_OPEN)
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
-        """Lend a connection outside any transaction. Raises what the driver raises."""
+        """Lend a connection outside any transaction, when there is one. Raises what the driver raises."""
+        async with self._may_open, self._lent() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
         place = self._dialect.place()
         if place != self._idle_place:
             await self.close()

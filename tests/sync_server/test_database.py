@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import literal, select
 
 from shared.errors import Code, DomovoiError
+from sync_server.store.connections import MAX_OPEN
 from sync_server.store.database import Connection, Database, DuplicateKey
 from sync_server.store.dialect import MySQL, dialect_for
 from sync_server.store.migrations import upgrade
@@ -62,6 +63,22 @@ async def test_the_same_key_twice_is_named_so(database: Database) -> None:
     await database.run(write("one"))  # type: ignore[arg-type]
     with pytest.raises(DuplicateKey):
         await database.run(write("one"))  # type: ignore[arg-type]
+
+
+async def test_a_crowd_waits_for_its_turn(database: Database) -> None:
+    """Each connection is a thread and files: as many as there are devices would be too many."""
+    inside = most = 0
+
+    async def work(connection: Connection) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await connection.one(select(literal(1)))
+        inside -= 1
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(database.read(work) for _ in range(4 * MAX_OPEN)))
+    assert 1 < most <= MAX_OPEN
 
 
 async def test_deadlocks_are_tried_again(database: Database) -> None:
