@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 DEVICES = int(os.environ.get("DEVICES", "10000"))
 DEVICES_AN_ACCOUNT = 10
 # At once: a server that has come back gets them as fast as it takes them.
-CONNECTING = 100
+CONNECTING = int(os.environ.get("CONNECTING", "1000"))
 PORTS_AN_ADDRESS = 2000
 SETTLES_S = EVENT_STREAM_PING_S + 2.0
 SECONDS = 2.0 * EVENT_STREAM_PING_S

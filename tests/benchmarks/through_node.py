@@ -98,11 +98,11 @@ def _read(node: RunningNode, answer: bytes, began_ns: int) -> Through:
     response = connection.getresponse()
     pieces_s: list[float] = []
     late_ms: list[float] = []
-    data = b""
-    # Chunk by chunk, and a chunk is one event: parts of two are never read as one.
+    data = bytearray()
+    # Chunk by chunk, and a chunk is one event, but for a long one: parts of two are never read as one.
     while chunk := response.read1():
         now_ns = time.monotonic_ns()
-        data = chunk
+        data += chunk
         if stamps := STAMP.findall(chunk):
             pieces_s.append((now_ns - began_ns) / 1e9)
             late_ms.append((now_ns - int(stamps[-1])) / 1e6)
