@@ -271,17 +271,20 @@ async def test_T8_how_a_node_went_is_told_and_outlives_the_server(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, departure: str
 ) -> None:
     monkeypatch.setattr(tunnels, "CHANGING_S", 0.0)
-    if departure == "silent":
-        monkeypatch.setattr(heartbeat, "DEAD_IDLE_S", 0.5)
-        monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.3)
     server, identity = start_server(), Identity()
     identity.enrol(server.settings.data)
     device = await asyncio.to_thread(server.first_account)
     async with connected(server.websocket_url, identity) as node:
-        if departure != "silent":
-            await until_awake(device, identity, True)
-            assert node_row(device, identity)["departure"] is None
-        await GOES[departure](node)
+        await until_awake(device, identity, True)
+        assert node_row(device, identity)["departure"] is None
+        # Silence is short this time; who comes back later has all the time.
+        with monkeypatch.context() as patch:
+            if departure == "silent":
+                patch.setattr(heartbeat, "DEAD_IDLE_S", 0.5)
+                patch.setattr(heartbeat, "SUSPECT_S", 0.3)
+                # The server plans anew at each sign of life, of which this is the last.
+                await node.send(FrameType.PING)
+            await GOES[departure](node)
         await until_awake(device, identity, False, departure)
     refused = await asyncio.to_thread(device.request, "GET", f"/relay/{identity.node_id}/healthz")
     assert code_of(refused) == (503, "node_unreachable")
