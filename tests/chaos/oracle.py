@@ -50,7 +50,8 @@ def _ending(facts: Facts) -> list[str]:
     allowed: dict[str | None, set[str | None]] = {}
     if Fault.STOP in struck:
         allowed["stopped"] = {None}
-    if Fault.STOP not in struck or is_killed:
+    # While it stands still, a real engine thinks on, and may have come to its end.
+    if Fault.STOP not in struck or is_killed or facts.is_real:
         allowed["done"] = {None}
     if Fault.NODE_KILLED in struck:
         allowed["interrupted"] = {Code.NODE_RESTARTED}
