@@ -5,6 +5,7 @@ A part that is killed is there again in a tenth of a second: with its imports it
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
 # What is said of a process that ended by itself.
 ENDED = "ended"
 # Where an entry begins can be told from what a traceback holds.
@@ -34,6 +37,8 @@ def nurse(serve: Callable[[Callable[[str], None]], None]) -> None:
 
 def _serve(serve: Callable[[Callable[[str], None]], None]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # The nursery ends with its input, and nobody may outlive it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     try:
