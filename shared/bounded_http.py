@@ -101,6 +101,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_between = True
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection, with all patience, to whoever speaks WebSocket on it."""
+        super().handle_websocket_upgrade()
+        self._stop_waiting()
+        # No request follows: what was asked before on this connection, as nginx does, says nothing of idleness.
+        self._is_between = False
+
     def send_400_response(self, msg: str) -> None:
         """Refuse, and close the connection: where the next request begins, nobody can know."""
         body = msgspec.json.encode(DomovoiError(Code.BAD_REQUEST, msg).problem())

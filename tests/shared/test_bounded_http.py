@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+WEBSOCKET = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class Clock:
@@ -63,6 +68,9 @@ class Transport(asyncio.Transport):
         pass
 
     def write(self, data: Any) -> None:
+        pass
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         pass
 
 
@@ -113,3 +121,11 @@ async def test_W3_who_waits_for_us_is_not_slow(connection: Connection) -> None:
     connection.protocol.flow.resume_reading()
     connection.clock.wait()
     assert connection.transport.is_closed
+
+
+async def test_W3_a_websocket_on_a_connection_that_was_used_before_may_be_silent(connection: Connection) -> None:
+    connection.protocol.data_received(GET)
+    connection.protocol.cycle.response_complete = True
+    connection.protocol.data_received(WEBSOCKET)
+    assert all(handle.cancelled() for _, _, handle in connection.clock.timers)
+    assert not connection.transport.is_closed
