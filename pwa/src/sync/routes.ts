@@ -19,12 +19,14 @@ export interface Measurement {
 
 export const UNMEASURED: Measurement = { roundTripMs: null, jitterMs: 0, outcomes: [] }
 
+/** What a route lost while it was dead, or before it first answered, says that it was not there, not how good it is. */
 export function succeeded(before: Measurement, roundTripMs: number): Measurement {
   const last = before.roundTripMs ?? roundTripMs
+  const outcomes = isAlive(before) ? before.outcomes : []
   return {
     roundTripMs: mix(last, roundTripMs),
     jitterMs: mix(before.jitterMs, Math.abs(roundTripMs - last)),
-    outcomes: [...before.outcomes, true].slice(-OUTCOMES_KEPT),
+    outcomes: [...outcomes, true].slice(-OUTCOMES_KEPT),
   }
 }
 

@@ -33,6 +33,11 @@ describe('score', () => {
     expect(score('direct', measured(10, 60, 10, 60))).toBeGreaterThan(score('direct', measured(35, 35, 35, 35)))
   })
 
+  it('forgets how often nobody was there once somebody is', () => {
+    expect(score('direct', measured(null, null, 10))).toBe(score('direct', measured(10)))
+    expect(score('direct', measured(10, null, null, 10))).toBe(score('direct', measured(10, 10)))
+  })
+
   it('is never less than nothing, whatever was measured', () => {
     const anyOutcome = fc.option(fc.double({ min: 0, max: 10_000, noNaN: true }))
     fc.assert(
