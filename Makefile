@@ -21,7 +21,7 @@ APP := pwa/dist/index.html
 # In .venv, because it goes when that goes.
 ACCEL := .venv/accel-built
 
-.PHONY: help up test test-all check fmt e2e simulate chaos fuzz bench bench-app bench-engine bench-relay bench-sync accel clean machine python python-tests accel-later
+.PHONY: help up test test-all check fmt e2e network simulate chaos fuzz bench bench-app bench-engine bench-relay bench-sync accel clean machine python python-tests accel-later
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ check: python-tests $(NODE_MODULES) accel ## formatters, linters, type checkers,
 
 e2e: python-tests $(APP) ## the end-to-end tests alone
 	$(RUN) python -m pytest tests/end_to_end
+
+network: python-tests $(APP) ## phone, PCs and server in network namespaces, as root: what befalls the ways between them
+	@DOMOVOI_SLOW_TESTS=1 $(RUN) python -m pytest -q tests/network
 
 simulate: python-tests ## sync in 10,000 simulated worlds: SEED=, RUNS=
 	@SEED=$(SEED) RUNS=$(RUNS) $(RUN) python -m tests.simulation

@@ -44,12 +44,13 @@ class Nginx:
     folder: Path
     port: int
     plain_port: int
+    name: str = "localhost"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Its address, without a path."""
-        return f"https://localhost:{self.port}"
+        return f"https://{self.name}:{self.port}"
 
     @property
     def certificate(self) -> Path:
@@ -87,18 +88,26 @@ class Nginx:
         return [path, "-p", folder, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
 
 
-def prepare(folder: Path, *, port: int, plain_port: int, server_port: int) -> Nginx:
-    """Render the deployed configuration for these ports, changing nothing else, and make its certificate."""
+def prepare(
+    folder: Path,
+    *,
+    port: int,
+    plain_port: int,
+    server_port: int,
+    name: str = "localhost",
+    address: str = "127.0.0.1",
+) -> Nginx:
+    """Render the deployed configuration for these, changing nothing else, and make its certificate."""
     folder.mkdir(parents=True, exist_ok=True)
-    _certificate(folder)
+    _certificate(folder, name)
     text = CONFIGURATION.read_text("utf-8")
     text = re.sub(r"listen \[::\]:\d+[^;]*;\n", "", text)
     for old, new in (
         ("127.0.0.1:8460", f"127.0.0.1:{server_port}"),
-        ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("listen 80;", f"listen {address}:{plain_port};"),
+        ("listen 443 ssl", f"listen {address}:{port} ssl"),
         ("/etc/letsencrypt/live/home.example/", f"{folder}/"),
-        ("server_name home.example;", "server_name localhost;"),
+        ("server_name home.example;", f"server_name {name};"),
     ):
         assert old in text, f"{CONFIGURATION.name} no longer has {old!r}"
         text = text.replace(old, new)
@@ -106,12 +115,12 @@ def prepare(folder: Path, *, port: int, plain_port: int, server_port: int) -> Ng
     # Started as root, its workers would become nobody, who may not write into a test's folder.
     user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user), "utf-8")
-    return Nginx(folder, port, plain_port)
+    return Nginx(folder, port, plain_port, name)
 
 
-def _certificate(folder: Path) -> None:
+def _certificate(folder: Path, host: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -121,7 +130,7 @@ def _certificate(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -34,9 +34,10 @@ BESIDE = {
     "tests/deploy": "commands",
     "tests/simulation": "simulation",
     "tests/end_to_end": "end to end",
+    "tests/network": "network",
 }
 # Debian package → a program it brings.
-PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx"}
+PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx", "iproute2": "ip"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 CHECK = "check"
 TEST = "test"

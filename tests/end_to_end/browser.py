@@ -55,6 +55,8 @@ class Profile:
     locale: str = "en-GB"
     dark: bool = False
     arguments: Sequence[str] = ()
+    # A program that runs Chromium in its own manner.
+    executable: Path | None = None
     # The person's own setting, in tokens; 0 leaves it to the node.
     longest_answer: int = SHORT_ANSWER_TOKENS
     problems: list[str] = field(default_factory=list)
@@ -81,7 +83,7 @@ class Profile:
             self._context = None
 
     def _open(self) -> BrowserContext:
-        executable = chromium_path()
+        executable = self.executable or chromium_path()
         assert executable is not None
         width, height = self.size
         context = self.playwright.chromium.launch_persistent_context(

@@ -98,7 +98,7 @@ class Household:
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.command", part, *self.flags(), *arguments],
+                [*self.command(part), *self.flags(), *arguments],
                 cwd=ROOT,
                 env=self.full_environment,
                 stdin=subprocess.DEVNULL,
@@ -108,6 +108,10 @@ class Household:
             )
         self.processes[part] = process
         return process
+
+    def command(self, *words: str) -> list[str]:
+        """Return what runs `domovoi` with these words."""
+        return [sys.executable, "-m", "deploy.command", *words]
 
     def flags(self) -> list[str]:
         return ["--data", str(self.data), "--port", str(self.port), "--node-port", str(self.node_port)]

@@ -1,19 +1,22 @@
-"""`domovoi node pair` as a process of its own, read line by line."""
+"""`domovoi node pair` as a process of its own, read line by line, and the app's side of it."""
 
 from __future__ import annotations
 
 import queue
 import re
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
+from playwright.sync_api import expect
+
+from tests.end_to_end.browser import PASSWORD
 from tests.end_to_end.household import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.end_to_end.browser import Profile
     from tests.end_to_end.household import Household
 
 WITHIN_S = 60.0
@@ -24,7 +27,7 @@ class PairCommand:
 
     def __init__(self, house: Household, *arguments: str, through: Sequence[str] = (), **environment: str) -> None:
         """Begin it with these arguments, or another program that begins it."""
-        command = through or (sys.executable, "-m", "deploy.command", "node", "pair")
+        command = through or house.command("node", "pair")
         options = () if through else ("--data", str(house.data))
         self._process = subprocess.Popen(
             [*command, *arguments, *options],
@@ -72,3 +75,15 @@ class PairCommand:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
+
+
+def begin(vera: Profile) -> list[str]:
+    """Ask for a code and return the command, word by word."""
+    vera.page.get_by_role("button", name="Add a PC").click()
+    dialog = vera.page.get_by_role("dialog")
+    dialog.get_by_label("Password", exact=True).fill(PASSWORD)
+    dialog.get_by_role("button", name="Make a code").click()
+    command = dialog.locator("[data-part=command]")
+    expect(command).to_contain_text("domovoi node pair")
+    expect(dialog.get_by_role("img", name="The command as a QR code")).to_be_visible()
+    return command.inner_text().split()

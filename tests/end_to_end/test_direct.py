@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 
 from tests import nginx
 from tests.end_to_end.household import free_port, wait_until
+from tests.end_to_end.whereabouts import SETTLES_WITHIN_MS, expect_status, permit, ways
 from tests.inference_node.network.home import Home, can_give_addresses
 from tests.inference_node.network.test_network import write_certificate
 
@@ -33,7 +34,6 @@ pytestmark = [
 ]
 NAME = "home.example"
 NAME_OF_PC = "pc.home.example"
-SETTLES_WITHIN_MS = 60_000
 
 
 @pytest.fixture
@@ -76,20 +76,6 @@ def open_from_elsewhere(door: nginx.Nginx, open_profile: Callable[..., Profile])
         profile.problems[:] = [problem for problem in profile.problems if "Permission was denied" not in problem]
 
 
-def permit(profile: Profile, setting: str) -> None:
-    """Decide as the person does in the browser's settings: granted, denied or prompt."""
-    # What is set lasts as long as the session, which nobody ends here.
-    session = profile.context.new_cdp_session(profile.page)
-    for name in ("local-network-access", "local-network", "loopback-network"):
-        permission = {"permission": {"name": name}, "setting": setting, "origin": profile.url}
-        session.send("Browser.setPermission", permission)
-
-
-def expect_status(profile: Profile, words: str) -> None:
-    line = profile.page.locator("button.here, header.bar .who").first
-    expect(line).to_contain_text(re.compile(words), timeout=SETTLES_WITHIN_MS)
-
-
 def arrive(profile: Profile, household: Household) -> Profile:
     """Make the first account with the local network permitted, and wait for the straight way."""
     profile.goto()
@@ -103,17 +89,6 @@ def is_called_at(household: Household, address: str) -> bool:
     """Say whether the node has a connection open at one of its addresses."""
     connections = psutil.Process(household.processes["node"].pid).net_connections("tcp")
     return any(one.laddr.ip == address and one.status == psutil.CONN_ESTABLISHED for one in connections)
-
-
-def ways(profile: Profile) -> dict[str, str]:
-    """Open the sheet and return what it says of each address, then close it."""
-    profile.page.locator("button.here, header.bar .who").first.click()
-    sheet = profile.page.get_by_role("dialog")
-    sheet.get_by_text("Ways there").click()
-    rows = sheet.locator("[data-part=ways] dl > div")
-    found = {row.locator("small").inner_text(): row.get_attribute("data-outcome") or "" for row in rows.all()}
-    sheet.get_by_role("button", name="Close").click()
-    return found
 
 
 def test_D5_answers_come_straight_from_home_and_go_on_without_the_server(

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.end_to_end.browser import PASSWORD
 from tests.end_to_end.household import Household
 from tests.end_to_end.looks import look_at, speak
-from tests.end_to_end.pair_command import PairCommand
+from tests.end_to_end.pair_command import PairCommand, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,18 +36,6 @@ def household(tmp_path: Path) -> Iterator[Household]:
     house = Household(tmp_path / "vps")
     yield house
     house.stop_all()
-
-
-def begin(vera: Profile) -> list[str]:
-    """Ask for a code and return the command, word by word."""
-    vera.page.get_by_role("button", name="Add a PC").click()
-    dialog = vera.page.get_by_role("dialog")
-    dialog.get_by_label("Password", exact=True).fill(PASSWORD)
-    dialog.get_by_role("button", name="Make a code").click()
-    command = dialog.locator("[data-part=command]")
-    expect(command).to_contain_text("domovoi node pair")
-    expect(dialog.get_by_role("img", name="The command as a QR code")).to_be_visible()
-    return command.inner_text().split()
 
 
 def test_P5_a_pc_elsewhere_is_paired_asked_and_removed(

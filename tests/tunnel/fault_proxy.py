@@ -58,15 +58,16 @@ class _Way:
 class FaultProxy:
     """Listens at `port`; every attribute may be changed while it runs, and counts from then on.
 
-    `most_bytes` is how much a WebSocket may bring in either direction before it is cut. `latency_s` is added in each
-    direction, `bytes_per_s` is what each direction of a connection takes, and what arrives is passed on in slices of at
-    most `slice_bytes`.
+    `most_bytes` is how much a WebSocket may bring in either direction before it is cut, `most_s` how long one may last.
+    `latency_s` is added in each direction, `bytes_per_s` is what each direction of a connection takes, and what arrives
+    is passed on in slices of at most `slice_bytes`.
     """
 
     target: int
     port: int = 0
     mode: Mode = Mode.OPEN
     most_bytes: int | None = None
+    most_s: float | None = None
     host: str = "127.0.0.1"
     target_host: str = "127.0.0.1"
     latency_s: float = 0.0
@@ -128,7 +129,7 @@ class FaultProxy:
 
     def heal(self) -> None:
         """Be a good network again. Connections that were held go on."""
-        self.mode, self.most_bytes, self._cut_at = Mode.OPEN, None, None
+        self.mode, self.most_bytes, self.most_s, self._cut_at = Mode.OPEN, None, None, None
         self.latency_s, self.bytes_per_s, self.slice_bytes = 0.0, None, PIECE_BYTES
         self.thaw()
 
@@ -167,7 +168,8 @@ class FaultProxy:
         try:
             there_writer.write(head)
             most = self.most_bytes if is_websocket else None
-            async with asyncio.TaskGroup() as pumps:
+            most_s = self.most_s if is_websocket else None
+            async with asyncio.timeout(most_s), asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, _Way(there_writer, is_down=False), most))
                 pumps.create_task(self._pump(there_reader, _Way(writer, is_down=True), most))
         except* OSError:
