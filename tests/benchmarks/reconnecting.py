@@ -1,7 +1,7 @@
 """How long an answer that streams through the relay stands still when its way breaks, seen and unseen.
 
 Between node and server the tunnel is cut (a reset, as when a router forgets its connections) and frozen (nothing comes
-and nobody says so, as when an address is gone); between phone and server the same, with the app in a real browser.
+and nobody says so, as when an address is gone). The phone's own side is tried in `tests/network/test_moving.py`.
 """
 
 from __future__ import annotations
