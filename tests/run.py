@@ -28,14 +28,10 @@ ACCEL = ROOT / "accel"
 UV = shutil.which("uv") or str(ROOT / ".cache" / "tools" / "bin" / "uv")
 RUN = (UV, "run", "--no-sync")
 PYTEST = (*RUN, "python", "-m", "pytest", "-q")
-# Of Python's tests, those that run in the lane of the app and of Rust, so that both lanes take as long.
-BESIDE = {
-    "tests/security": "security",
-    "tests/deploy": "commands",
-    "tests/simulation": "simulation",
-    "tests/end_to_end": "end to end",
-    "tests/network": "network",
-}
+# Of Python's tests, those with a process of their own; the latter run in the lane of the app and of Rust, so that both
+# lanes take as long.
+APART = {"tests/deploy": "commands", "tests/simulation": "simulation"}
+BESIDE = {"tests/security": "security", "tests/end_to_end": "end to end", "tests/network": "network"}
 # Debian package → a program it brings.
 PACKAGES = {"mariadb-server": "mariadbd", "chromium": "chromium", "nginx-light": "nginx", "iproute2": "ip"}
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -82,7 +78,9 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("lock files", CHECK, (UV, "lock", "--check", "--quiet")),
         Step("generated files", CHECK, (*RUN, "python", "-m", "shared.generate", "--check")),
         Step("types", CHECK, (*RUN, "mypy")),
-        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in BESIDE))),
+        Step("python tests", TEST, (*PYTEST, *(f"--ignore={folder}" for folder in (*APART, *BESIDE)))),
+        *_pytests(APART),
+        Step("advisories", ADVISORIES, (*RUN, "python", "-m", "tests.advisories")),
     ]
     rust_steps = [
         Step("rust format", CHECK, ("cargo", "fmt", "--check"), ACCEL),
@@ -96,9 +94,11 @@ def stages(*, rust: bool) -> list[list[Lane]]:
         Step("app tests", TEST, ("npm", "run", "--silent", "test"), PWA),
         Step("app build", TEST, ("make", "pwa/dist/index.html")),
     ]
-    beside = [Step(name, TEST, (*PYTEST, folder)) for folder, name in BESIDE.items()]
-    python.append(Step("advisories", ADVISORIES, (*RUN, "python", "-m", "tests.advisories")))
-    return [[prepare], [python, [*app, *(rust_steps if rust else []), *beside]]]
+    return [[prepare], [python, [*app, *(rust_steps if rust else []), *_pytests(BESIDE)]]]
+
+
+def _pytests(suites: dict[str, str]) -> Lane:
+    return [Step(name, TEST, (*PYTEST, folder)) for folder, name in suites.items()]
 
 
 def main() -> int:

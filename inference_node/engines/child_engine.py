@@ -202,7 +202,11 @@ class ChildEngine:
         exit_code = await process.wait()
         watching.cancel()
         self._process = None
-        code = Code.OUT_OF_MEMORY if self._fault is None and _kernel_kills() > kills else Code.ENGINE_FAILED
+        # Its last words say why it ended. Others that it may have left the pipe to are not waited for.
+        await asyncio.wait({listening}, timeout=self._limits.end)
+        lacked_memory = _kernel_kills() > kills or (listening.done() and _tells_of_memory(listening.result()))
+        listening.cancel()
+        code = Code.OUT_OF_MEMORY if self._fault is None and lacked_memory else Code.ENGINE_FAILED
         # What is told to end and takes its time is told to by a signal, and that is no failure.
         if self._fault or (not self._is_ending and (self._tasks or exit_code)):
             fault = self._fault or "it ended"
@@ -212,9 +216,6 @@ class ChildEngine:
         for task in self._tasks.values():
             task.fail(DomovoiError(code))
         self._tasks.clear()
-        # Its last words say why it ended. Others that it may have left the pipe to are not waited for.
-        await asyncio.wait({listening}, timeout=self._limits.end)
-        listening.cancel()
 
     async def _take_reports(self, process: Process) -> None:
         assert process.stdout is not None  # noqa: S101  # a pipe, as asked in `load`
@@ -261,12 +262,23 @@ class ChildEngine:
         return DomovoiError(Code.ENGINE_FAILED)
 
 
-async def _pass_on(name: str, process: Process) -> None:
-    """Put into the log what an engine's native code says: errors alone, and no text of people's."""
+async def _pass_on(name: str, process: Process) -> bytes:
+    """Put into the log what an engine's native code says: errors alone, and no text of people's. Return the last of it.
+
+    It comes in pieces of any size.
+    """
     assert process.stderr is not None  # noqa: S101  # a pipe, as asked in `load`
+    last = b""
     while chunk := await process.stderr.read(MOST_WORDS):
+        last = (last + chunk)[-MOST_WORDS:]
         for line in chunk.decode("utf-8", "replace").splitlines():
             log.warning("engine says", extra={"engine": name, "words": line})
+    return last
+
+
+def _tells_of_memory(last_words: bytes) -> bool:
+    """Say whether Rust or C++ gave the process up because an allocation failed deep within it."""
+    return any(words in last_words for words in (b"memory allocation of ", b"bad_alloc"))
 
 
 def _kernel_kills() -> int:

@@ -1,7 +1,8 @@
 """An engine process without a model, which does what its prompts say: `python -m tests.inference_node.talker PARENT`.
 
 For tests of what is around an engine. The last word of a prompt is what happens: a number of words is said; "hang"
-says nothing for ever and answers pings; "crash", "exhaust" and "flood" do what they say.
+says nothing for ever and answers pings; "abort" is how Rust ends where an allocation fails; "crash", "exhaust" and
+"flood" do what they say.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class Talker:
                 os.abort()
             case "exhaust":
                 raise MemoryError
+            case "abort":
+                # As Rust does, which writes piece by piece.
+                for words in (b"memory allocation of ", b"320000", b" bytes failed\n"):
+                    os.write(2, words)
+                os.abort()
             case "refuse":
                 raise DomovoiError(Code.ENGINE_FAILED, "It can't.")
             case "wait":

@@ -88,6 +88,11 @@ async def test_an_engine_that_pings_but_generates_nothing_is_killed(engine: Chil
     assert not process.is_running()
 
 
+async def test_an_allocation_that_fails_in_native_code_is_told_as_what_it_is(engine: ChildEngine) -> None:
+    assert (await failure_of(engine, "abort")).code == Code.OUT_OF_MEMORY
+    assert engine.process_id is None
+
+
 async def test_a_suspended_process_shows_by_its_silence_and_is_killed(engine: ChildEngine) -> None:
     process = process_of(engine)
     process.suspend()
