@@ -21,6 +21,9 @@ def settle(phone: Browser, main: str, policy: str = "") -> None:
     phone.page.get_by_label("PC that answers").select_option(label=main)
     if policy:
         phone.page.get_by_label("When it does not answer").select_option(label=policy)
+    # By the app's own link: a page that is loaded anew in the same moment may not have written yet what was chosen.
+    phone.page.get_by_role("link", name="New chat").click()
+    expect(phone.composer).to_be_visible()
 
 
 def test_D9_another_pc_takes_over_from_one_that_died_in_mid_answer(
