@@ -13,40 +13,36 @@ from tests.network.app_log import same_answer
 from tests.network.town import ELSEWHERE_AT_HOME, PC, PHONE
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from tests.network.machines import Browser, Machine
     from tests.network.town import Town
 
 LONG = "Write a long story about a house by the sea, with many details."
 
 
-def test_D6_from_wifi_to_mobile_in_mid_answer(town: Town, pc: Machine, phone: Browser) -> None:
+def goes_on_by_the_relay(pc: Machine, phone: Browser, trouble: AbstractContextManager[None]) -> None:
+    """Let the trouble come in mid-answer and stay, and look whether the relay brings the rest of the one answer."""
     before = pc.runs_started()
-    with ExitStack() as away:
+    with ExitStack() as lasting:
         with pc.slow_engine():
             phone.write(LONG)
             phone.expect_words()
-            away.enter_context(town.phone_out_of_the_house())
+            lasting.enter_context(trouble)
             expect_status(phone, r"Relay · \d+ ms")
             expect(phone.answers.last).to_have_attribute("data-state", "running")
         phone.expect_answer()
         expect(phone.answers.last).to_contain_text("Relay")
     assert pc.runs_started() == before + 1
     same_answer(phone, pc)
+
+
+def test_D6_from_wifi_to_mobile_in_mid_answer(town: Town, pc: Machine, phone: Browser) -> None:
+    goes_on_by_the_relay(pc, phone, town.phone_out_of_the_house())
 
 
 def test_D8_a_link_that_dies_without_a_word(town: Town, pc: Machine, phone: Browser) -> None:
-    before = pc.runs_started()
-    with ExitStack() as silent:
-        with pc.slow_engine():
-            phone.write(LONG)
-            phone.expect_words()
-            silent.enter_context(town.silence_between(PHONE, PC))
-            expect_status(phone, r"Relay · \d+ ms")
-            expect(phone.answers.last).to_have_attribute("data-state", "running")
-        phone.expect_answer()
-        expect(phone.answers.last).to_contain_text("Relay")
-    assert pc.runs_started() == before + 1
-    same_answer(phone, pc)
+    goes_on_by_the_relay(pc, phone, town.silence_between(PHONE, PC))
 
 
 def test_D1_the_pc_gets_another_address_in_mid_answer(town: Town, pc: Machine, phone: Browser) -> None:

@@ -79,6 +79,18 @@ async function until(router: Router, kind: 'direct' | 'relay'): Promise<void> {
   })
 }
 
+/** A router that goes straight to a node, and knows of its relay; `living` may lose either. */
+async function withBothWays() {
+  const living = new Set([DIRECT, RELAY])
+  const { router } = started({ living })
+  router.setNodes([node([HERE])])
+  await until(router, 'direct')
+  await eventually(() => {
+    expect(router.state.probed).not.toBeNull()
+  })
+  return { router, living, direct: { kind: 'direct' as const, nodeId: NODE, base: DIRECT } }
+}
+
 describe('routes to a node', () => {
   it('takes Direct from the PC’s own browser', async () => {
     const { router } = started({ living: new Set([DIRECT, RELAY, 'server']) })
@@ -171,14 +183,7 @@ describe('routes to a node', () => {
   })
 
   it('D7: what failed on one network counts for nothing on the next', async () => {
-    const living = new Set([DIRECT, RELAY])
-    const { router } = started({ living })
-    router.setNodes([node([HERE])])
-    await until(router, 'direct')
-    await eventually(() => {
-      expect(router.state.probed).not.toBeNull()
-    })
-    const direct = { kind: 'direct' as const, nodeId: NODE, base: DIRECT }
+    const { router, living, direct } = await withBothWays()
     living.delete(DIRECT)
     for (let failures = 0; failures < 3; failures += 1) router.reportFailure(direct)
     expect(router.best(NODE)?.kind).toBe('relay')
@@ -231,14 +236,7 @@ describe('routes to a node', () => {
   })
 
   it('D8: a route that is doubted and says nothing twice is dead', async () => {
-    const living = new Set([DIRECT, RELAY])
-    const { router } = started({ living })
-    router.setNodes([node([HERE])])
-    await until(router, 'direct')
-    await eventually(() => {
-      expect(router.state.probed).not.toBeNull()
-    })
-    const direct = { kind: 'direct' as const, nodeId: NODE, base: DIRECT }
+    const { router, living, direct } = await withBothWays()
     const { signal } = new AbortController()
     await router.doubt(direct, signal)
     expect(router.best(NODE)?.kind).toBe('direct')
